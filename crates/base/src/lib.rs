@@ -1,0 +1,15 @@
+//! Vocabulary that every part of Quiver shares: errors with SQLSTATEs, identifiers, SQL types and
+//! the memory budget. Knows no other crate of the workspace.
+
+mod error;
+mod ids;
+mod memory;
+mod types;
+
+pub use error::{Error, Result, SqlState};
+pub use ids::{
+    ColumnId, DatabaseId, GroupId, IndexId, LogIndex, NodeId, ReplicaId, RowId, SegmentId, ShardId, TableId,
+    Term, Timestamp, TxnId,
+};
+pub use memory::{MemoryBudget, Reservation};
+pub use types::{FIELD_ID_KEY, SQL_TYPE_KEY, SqlType};
