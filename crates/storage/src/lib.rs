@@ -1,1 +1,20 @@
-//! Skeleton.
+//! What a shard is: recent rows in memory, sealed segments in object storage, and immutable snapshots over both.
+//! Knows Arrow, Parquet and object_store; knows no SQL, no Raft and no DataFusion.
+
+mod chunk;
+mod filter;
+mod layout;
+mod objects;
+mod publish;
+mod shard;
+mod snapshot;
+
+pub use chunk::{RowBatch, ShardWrite};
+pub use filter::{ColumnStats, RowFilter};
+pub use layout::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
+pub use objects::Objects;
+pub use publish::{Job, JobControl, JobKind, Publish, PublishOutcome};
+pub use shard::{Shard, ShardStats, StorageEnv, StorageOptions};
+pub use snapshot::{
+    Hit, Locator, ScanBatch, ScanPart, ScanRequest, SearchResult, SearchStats, Snapshot, VectorQuery,
+};

@@ -1,0 +1,272 @@
+//! What exists: databases, schemas, tables with columns, constraints and indexes, sequences, roles. An immutable value; an
+//! edit makes a new one that shares what did not change. Decides nothing: names are checked and oids given out before an
+//! edit is proposed, so applying one cannot fail.
+
+use imbl::OrdMap;
+use quiver_base::{ColumnId, DatabaseId, GroupId, IndexId, ShardId, SqlType, TableId};
+use quiver_index::{HnswParams, Metric};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Oids below are PostgreSQL's own (pg_type, pg_proc, …) and those of the vector extension.
+pub const FIRST_USER_OID: u32 = 16_384;
+
+/// Everything that exists, at one version.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Rises with every edit.
+    pub version: u64,
+    /// The next oid to give out.
+    pub next_oid: u32,
+    /// The next shard id to give out.
+    pub next_shard: u64,
+    /// By oid.
+    pub databases: OrdMap<DatabaseId, Arc<Database>>,
+    /// Roles of the cluster, by oid.
+    pub roles: OrdMap<u32, Arc<Role>>,
+}
+
+/// A database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Database {
+    /// Its oid.
+    pub id: DatabaseId,
+    /// Its name.
+    pub name: String,
+    /// The owning role's oid.
+    pub owner: u32,
+    /// The Raft group that holds its shards.
+    pub group: GroupId,
+    /// By oid. Always has pg_catalog (11), public (2200) and information_schema.
+    pub schemas: OrdMap<u32, Arc<Schema>>,
+    /// By oid.
+    pub tables: OrdMap<TableId, Arc<Table>>,
+    /// By oid.
+    pub sequences: OrdMap<TableId, Arc<Sequence>>,
+    /// Installed extensions: name and the schema's oid. `vector` is there from the start, as template databases have it.
+    pub extensions: OrdMap<String, u32>,
+    /// Comments: (class oid, object oid, column number or 0) to text.
+    pub comments: OrdMap<(u32, u32, u32), String>,
+}
+
+/// A schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Its oid.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// The owning role's oid.
+    pub owner: u32,
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its oid; 10 is the bootstrap superuser.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// May do everything.
+    pub superuser: bool,
+    /// May connect.
+    pub login: bool,
+    /// PostgreSQL's `SCRAM-SHA-256$…` verifier.
+    pub password: Option<String>,
+}
+
+/// A table (a collection is the same thing).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Table {
+    /// Its oid.
+    pub id: TableId,
+    /// The schema's oid.
+    pub schema: u32,
+    /// Its name.
+    pub name: String,
+    /// The owning role's oid.
+    pub owner: u32,
+    /// All columns ever, dropped ones included, in attnum order: `columns[i].id == i + 1`.
+    pub columns: Vec<Column>,
+    /// Constraints.
+    pub constraints: Vec<Constraint>,
+    /// Indexes, those behind constraints included.
+    pub indexes: Vec<Index>,
+    /// Where its rows are. TRUNCATE and rewrites give new ones.
+    pub shards: Vec<ShardId>,
+    /// Columns whose hash picks the shard; empty: any shard will do.
+    pub shard_key: Vec<ColumnId>,
+    /// `WITH (…)` options as given.
+    pub options: Vec<(String, String)>,
+    /// Rises with every change of this table.
+    pub version: u64,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its attnum.
+    pub id: ColumnId,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: SqlType,
+    /// NOT NULL.
+    pub not_null: bool,
+    /// DEFAULT.
+    pub default: Option<ColumnDefault>,
+    /// GENERATED … AS IDENTITY.
+    pub identity: Option<Identity>,
+    /// The value of rows older than the column, as the type's text form.
+    pub missing: Option<String>,
+    /// Dropped: keeps its place, is seen by nobody.
+    pub dropped: bool,
+}
+
+/// A default expression.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDefault {
+    /// SQL text, in the form pg_get_expr shows, that the binder parses again.
+    pub sql: String,
+    /// The sequence that it takes values from, if it is a serial column's.
+    pub sequence: Option<TableId>,
+}
+
+/// An identity column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// ALWAYS (an explicit value is refused) or BY DEFAULT.
+    pub always: bool,
+    /// Its sequence.
+    pub sequence: TableId,
+}
+
+/// A table constraint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// Its oid in pg_constraint.
+    pub id: u32,
+    /// Its name, unique in the table.
+    pub name: String,
+    /// What it demands.
+    pub kind: ConstraintKind,
+}
+
+/// What a constraint demands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConstraintKind {
+    /// PRIMARY KEY, enforced by an index of the same name.
+    PrimaryKey {
+        /// That index.
+        index: IndexId,
+    },
+    /// UNIQUE, enforced by an index of the same name.
+    Unique {
+        /// That index.
+        index: IndexId,
+    },
+    /// CHECK.
+    Check {
+        /// SQL text that the binder parses again.
+        sql: String,
+        /// Columns it reads.
+        columns: Vec<ColumnId>,
+    },
+}
+
+/// An index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its oid.
+    pub id: IndexId,
+    /// Its name, unique in the schema.
+    pub name: String,
+    /// How it works.
+    pub method: IndexMethod,
+    /// Key columns.
+    pub columns: Vec<KeyColumn>,
+    /// No two rows share a key.
+    pub unique: bool,
+    /// `WITH (…)` options as given.
+    pub options: Vec<(String, String)>,
+}
+
+/// A key column of an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyColumn {
+    /// The column.
+    pub column: ColumnId,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST.
+    pub nulls_first: bool,
+}
+
+/// How an index works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IndexMethod {
+    /// A key index: unique checks and point look-ups. Shown as btree.
+    BTree,
+    /// A graph per sealed segment.
+    Hnsw {
+        /// The operator class's distance.
+        metric: Metric,
+        /// Build parameters.
+        params: HnswParams,
+    },
+}
+
+/// A sequence. Its position advances through the log in steps of a cached range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequence {
+    /// Its oid.
+    pub id: TableId,
+    /// The schema's oid.
+    pub schema: u32,
+    /// Its name.
+    pub name: String,
+    /// The owning role's oid.
+    pub owner: u32,
+    /// smallint, integer or bigint.
+    pub ty: SqlType,
+    /// START WITH.
+    pub start: i64,
+    /// INCREMENT BY.
+    pub increment: i64,
+    /// MINVALUE.
+    pub min: i64,
+    /// MAXVALUE.
+    pub max: i64,
+    /// CYCLE.
+    pub cycle: bool,
+    /// The first value that nobody has been given; durable.
+    pub next: i64,
+    /// All values are used up.
+    pub exhausted: bool,
+    /// OWNED BY: dropped with it.
+    pub owned_by: Option<(TableId, ColumnId)>,
+}
+
+/// A change. Whole objects are put, so that applying one needs no look at what was there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)] // verb and object say it
+pub enum CatalogEdit {
+    PutDatabase(Arc<Database>),
+    DropDatabase(DatabaseId),
+    PutRole(Arc<Role>),
+    DropRole(u32),
+    PutSchema(DatabaseId, Arc<Schema>),
+    DropSchema(DatabaseId, u32),
+    PutTable(DatabaseId, Arc<Table>),
+    DropTable(DatabaseId, TableId),
+    PutSequence(DatabaseId, Arc<Sequence>),
+    DropSequence(DatabaseId, TableId),
+    PutExtension(DatabaseId, String, u32),
+    DropExtension(DatabaseId, String),
+    PutComment(DatabaseId, (u32, u32, u32), Option<String>),
+    /// Counters only rise.
+    RaiseCounters {
+        next_oid: u32,
+        next_shard: u64,
+    },
+}
