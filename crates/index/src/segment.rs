@@ -1,0 +1,94 @@
+//! How one segment is searched: exactly, over its graph, or over its graph with a filter; whichever is cheapest
+//! and never comes back short.
+
+use crate::rowset::positions;
+use crate::{HnswGraph, Metric, Neighbor, RowSet, TopK, VectorColumn};
+use std::fmt;
+
+/// How an answer was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// Every allowed row was compared.
+    Exact,
+    /// The graph was walked.
+    Graph,
+    /// The graph was walked, and only allowed rows were kept.
+    FilteredGraph,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Strategy::Exact => "exact",
+            Strategy::Graph => "graph",
+            Strategy::FilteredGraph => "filtered graph",
+        })
+    }
+}
+
+/// The nearest rows of one segment and what finding them took.
+#[derive(Clone, Debug)]
+pub struct SearchOutcome {
+    /// Ascending by score, then by row; scores are exact.
+    pub neighbors: Vec<Neighbor>,
+    /// Vectors compared with the query.
+    pub visited: u64,
+    /// How they were found.
+    pub strategy: Strategy,
+}
+
+/// Finds the `k` nearest of the rows that are allowed (`None`: all) and not NULL. Returns as many as there are
+/// when there are fewer than `k`. Without a graph of this metric, or when `force_exact`, the answer is exact.
+#[allow(clippy::too_many_arguments)] // each is one part of the question; a struct would only rename them
+pub fn search_segment(
+    vectors: &VectorColumn,
+    graph: Option<&HnswGraph>,
+    metric: Metric,
+    query: &[f32],
+    k: usize,
+    ef: usize,
+    allowed: Option<&RowSet>,
+    force_exact: bool,
+) -> SearchOutcome {
+    match graph.filter(|graph| !force_exact && graph.metric() == metric && graph.rows() == vectors.rows()) {
+        Some(graph) => graph.search(vectors, query, k, ef, allowed),
+        None => exact_outcome(vectors, metric, query, k, allowed),
+    }
+}
+
+/// Compares the query with every allowed row: the `k` nearest, ascending by score, then by row.
+pub fn exact_search(
+    vectors: &VectorColumn,
+    metric: Metric,
+    query: &[f32],
+    k: usize,
+    allowed: Option<&RowSet>,
+) -> Vec<Neighbor> {
+    exact_outcome(vectors, metric, query, k, allowed).neighbors
+}
+
+/// [`exact_search`], with the number of rows compared.
+pub(crate) fn exact_outcome(
+    vectors: &VectorColumn,
+    metric: Metric,
+    query: &[f32],
+    k: usize,
+    allowed: Option<&RowSet>,
+) -> SearchOutcome {
+    let mut top = TopK::new(k);
+    let mut visited = 0;
+    if query.len() == usize::from(vectors.dim()) && k > 0 {
+        let present = vectors.presence_words().iter().copied();
+        let mut compare = |row: u32| {
+            visited += 1;
+            top.push(metric.score(query, vectors.raw(row)), row);
+        };
+        match allowed {
+            None => positions(present).for_each(&mut compare),
+            Some(allowed) => {
+                positions(present.zip(allowed.words()).map(|(a, b)| a & b)).for_each(&mut compare);
+            }
+        }
+    }
+    SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::Exact }
+}
