@@ -56,7 +56,8 @@ impl VectorColumn {
     where
         I: ExactSizeIterator<Item = Option<&'a [f32]>> + Clone,
     {
-        let count = u32::try_from(rows.len()).map_err(|_| Error::internal("too many rows for one segment"))?;
+        let count =
+            u32::try_from(rows.len()).map_err(|_| Error::internal("too many rows for one segment"))?;
         let layout = Layout::new(count, dim);
         let mut words = vec![0u64; layout.rows.div_ceil(64)];
         let mut present = 0u32;
@@ -108,9 +109,10 @@ impl VectorColumn {
             }
         }
         let counted: u32 = self.presence_words().iter().map(|word| word.count_ones()).sum();
-        let beyond = self.presence_words().last().is_some_and(|word| {
-            !self.layout.rows.is_multiple_of(64) && word >> (self.layout.rows % 64) != 0
-        });
+        let beyond = self
+            .presence_words()
+            .last()
+            .is_some_and(|word| !self.layout.rows.is_multiple_of(64) && word >> (self.layout.rows % 64) != 0);
         if counted != self.present || beyond {
             return Err(Error::corrupt("vector column: presence bitmap"));
         }
@@ -321,7 +323,9 @@ mod tests {
     #[test]
     fn a_wrong_dimension_and_a_newer_version_are_refused() {
         let rows = [Some([1.0f32, 2.0])];
-        assert!(VectorColumn::write(&mut Vec::new(), 3, rows.iter().map(|r| r.as_ref().map(|r| &r[..]))).is_err());
+        assert!(
+            VectorColumn::write(&mut Vec::new(), 3, rows.iter().map(|r| r.as_ref().map(|r| &r[..]))).is_err()
+        );
         let mut bytes = encode(1, &[Some(vec![1.0])]);
         bytes[8] = 2;
         let crc = crc32c::crc32c(&bytes[..60]);

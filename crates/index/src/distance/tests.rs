@@ -77,7 +77,11 @@ fn integer_kernels_are_exact() {
             // SAFETY: `available` lists only what this CPU has; the lengths are equal.
             unsafe {
                 let name = kernels.name;
-                assert_eq!((kernels.dot_u8_i8)(codes, query), portable::dot_u8_i8(codes, query), "{name} {len}");
+                assert_eq!(
+                    (kernels.dot_u8_i8)(codes, query),
+                    portable::dot_u8_i8(codes, query),
+                    "{name} {len}"
+                );
                 assert_eq!((kernels.l1_u8)(codes, other), portable::l1_u8(codes, other), "{name} {len}");
             }
         }

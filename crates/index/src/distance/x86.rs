@@ -26,8 +26,7 @@ const AVX512: Kernels = Kernels {
     l1_u8: avx512::l1_u8,
 };
 
-const AVX512_VNNI: Kernels =
-    Kernels { name: "avx512vnni", dot_u8_i8: avx512::dot_u8_i8_vnni, ..AVX512 };
+const AVX512_VNNI: Kernels = Kernels { name: "avx512vnni", dot_u8_i8: avx512::dot_u8_i8_vnni, ..AVX512 };
 
 /// What this CPU can run, the best last.
 pub(super) fn available() -> Vec<&'static Kernels> {
@@ -107,7 +106,8 @@ mod avx2 {
         let [mut ab, mut aa, mut bb] = [_mm256_setzero_ps(); 3];
         for at in (0..whole).step_by(LANES) {
             // SAFETY: at + LANES <= whole <= both lengths; the loads need no alignment.
-            let (x, y) = unsafe { (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at))) };
+            let (x, y) =
+                unsafe { (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at))) };
             ab = _mm256_fmadd_ps(x, y, ab);
             aa = _mm256_fmadd_ps(x, x, aa);
             bb = _mm256_fmadd_ps(y, y, bb);
