@@ -131,7 +131,9 @@ mod tests {
 
     #[test]
     fn oids_lead_back_to_their_types() {
-        for ty in [SqlType::Int4, SqlType::Jsonb, SqlType::Vector(None), SqlType::Array(Box::new(SqlType::Text))] {
+        for ty in
+            [SqlType::Int4, SqlType::Jsonb, SqlType::Vector(None), SqlType::Array(Box::new(SqlType::Text))]
+        {
             assert_eq!(type_of_oid(type_oid(&ty)), Some(ty));
         }
         assert_eq!(type_of_oid(0), None);

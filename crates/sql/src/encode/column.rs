@@ -28,7 +28,11 @@ pub(crate) struct ColumnEncoder<'a> {
 
 impl<'a> ColumnEncoder<'a> {
     /// Fails if the array is not what carries the type.
-    pub(crate) fn new(_ty: &SqlType, array: &'a dyn Array, _style: &'a OutputStyle) -> Result<ColumnEncoder<'a>> {
+    pub(crate) fn new(
+        _ty: &SqlType,
+        array: &'a dyn Array,
+        _style: &'a OutputStyle,
+    ) -> Result<ColumnEncoder<'a>> {
         Ok(ColumnEncoder { array })
     }
 
