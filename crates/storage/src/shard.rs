@@ -1,5 +1,6 @@
 //! The door to one shard: apply, snapshot, background work.
 
+use crate::column_cache::ColumnCache;
 use crate::{Job, JobControl, Objects, Publish, PublishOutcome, ShardWrite, Snapshot, TableLayout};
 use quiver_base::{MemoryBudget, Result, RowId, ShardId, Timestamp, TxnId};
 use std::sync::Arc;
@@ -13,6 +14,15 @@ pub struct StorageEnv {
     pub memory: Arc<MemoryBudget>,
     /// Tunables.
     pub options: StorageOptions,
+    pub(crate) columns: ColumnCache,
+}
+
+impl StorageEnv {
+    /// Joins them, and makes the cache of decoded columns.
+    pub fn new(objects: Arc<Objects>, memory: Arc<MemoryBudget>, options: StorageOptions) -> Arc<StorageEnv> {
+        let columns = ColumnCache::new(options.column_cache_bytes, memory.clone());
+        Arc::new(StorageEnv { objects, memory, options, columns })
+    }
 }
 
 /// Tunables with defaults for production; tests make them small.

@@ -1,0 +1,147 @@
+//! A file layer that forgets, at a simulated power cut, everything that was not synced.
+
+use super::{LocalFs, RealFs};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Entry {
+    Dir,
+    /// A file, by the number it got when it was made; renames keep it.
+    File(u64),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files_made: u64,
+    /// What the folder shows.
+    current: BTreeMap<PathBuf, Entry>,
+    /// What survives: the entries of each folder as of its last sync …
+    durable_entries: HashMap<PathBuf, BTreeMap<OsString, Entry>>,
+    /// … and the content of each file as of its last sync.
+    durable_content: HashMap<u64, Vec<u8>>,
+    fail: Option<io::ErrorKind>,
+}
+
+/// Works in a folder that exists and is durable; see [`LossyFs::power_cut`].
+#[derive(Debug)]
+pub struct LossyFs {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+impl LossyFs {
+    /// A layer under `root`, which must be empty.
+    pub fn new(root: &Path) -> LossyFs {
+        LossyFs { root: root.to_owned(), state: Mutex::default() }
+    }
+
+    /// Makes every change fail from now on, or work again.
+    pub fn fail(&self, kind: Option<io::ErrorKind>) {
+        self.state.lock().fail = kind;
+    }
+
+    /// Puts the folder into the state that a disk would show after a power cut now: folders without what was not synced
+    /// in them, files without content that was not synced.
+    pub fn power_cut(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
+        }
+        let mut current = BTreeMap::new();
+        rebuild(&state, &self.root, &mut current)?;
+        state.current = current;
+        Ok(())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.state.lock();
+        match state.fail {
+            Some(kind) => Err(kind.into()),
+            None => change(&mut state),
+        }
+    }
+}
+
+fn rebuild(state: &State, dir: &Path, current: &mut BTreeMap<PathBuf, Entry>) -> io::Result<()> {
+    for (name, entry) in state.durable_entries.get(dir).into_iter().flatten() {
+        let path = dir.join(name);
+        current.insert(path.clone(), *entry);
+        match entry {
+            Entry::Dir => {
+                fs::create_dir(&path)?;
+                rebuild(state, &path, current)?;
+            }
+            Entry::File(id) => {
+                fs::write(&path, state.durable_content.get(id).map_or(&[][..], Vec::as_slice))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl LocalFs for LossyFs {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| {
+            RealFs.create_dir(path)?;
+            state.current.insert(path.to_owned(), Entry::Dir);
+            Ok(())
+        })
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.change(|state| {
+            let file = RealFs.create(path)?;
+            state.files_made += 1;
+            state.current.insert(path.to_owned(), Entry::File(state.files_made));
+            Ok(file)
+        })
+    }
+
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.change(|_| RealFs.write(file, bytes))
+    }
+
+    fn sync_file(&self, path: &Path, _file: &File) -> io::Result<()> {
+        self.change(|state| {
+            if let Some(Entry::File(id)) = state.current.get(path) {
+                state.durable_content.insert(*id, fs::read(path)?);
+            }
+            Ok(())
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(|state| {
+            RealFs.rename(from, to)?;
+            if let Some(entry) = state.current.remove(from) {
+                state.current.insert(to.to_owned(), entry);
+            }
+            Ok(())
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| {
+            RealFs.remove(path)?;
+            state.current.remove(path);
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.change(|state| {
+            let inside = |child: &&PathBuf| child.parent() == Some(path);
+            let name = |child: &PathBuf| child.file_name().map(OsString::from).unwrap_or_default();
+            let entries =
+                state.current.keys().filter(inside).map(|child| (name(child), state.current[child])).collect();
+            state.durable_entries.insert(path.to_owned(), entries);
+            Ok(())
+        })
+    }
+}

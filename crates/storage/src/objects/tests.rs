@@ -1,0 +1,3 @@
+#![allow(clippy::unwrap_used)] // tests
+use super::testing::LossyFs;
+use super::*;
