@@ -129,7 +129,8 @@ impl RemoteStore {
             }
         };
         std::thread::scope(|scope| {
-            let helpers: Vec<_> = (1..PARTS_IN_FLIGHT.min(next.lock().len())).map(|_| scope.spawn(fetch)).collect();
+            let helpers: Vec<_> =
+                (1..PARTS_IN_FLIGHT.min(next.lock().len())).map(|_| scope.spawn(fetch)).collect();
             let own = fetch();
             helpers.into_iter().fold(own, |all, helper| {
                 all.and(helper.join().unwrap_or_else(|_| Err(Error::internal("a download thread panicked"))))
@@ -188,8 +189,10 @@ impl RemoteStore {
                 let upload = upload.clone();
                 async move {
                     let mut upload = upload.lock().await;
-                    let sends: Vec<_> =
-                        contents.into_iter().map(|content| upload.put_part(PutPayload::from_bytes(content))).collect();
+                    let sends: Vec<_> = contents
+                        .into_iter()
+                        .map(|content| upload.put_part(PutPayload::from_bytes(content)))
+                        .collect();
                     futures::future::try_join_all(sends).await
                 }
             })?;
@@ -308,12 +311,17 @@ impl RemoteStore {
 fn explain(doing: &str, path: &str, error: object_store::Error) -> Error {
     use object_store::Error as E;
     let (state, why) = match &error {
-        E::NotFound { .. } if doing == "reading" || doing == "deleting" => return missing(path).with_source(error),
-        E::NotFound { .. } => (SqlState::UNDEFINED_FILE, "the bucket does not exist".to_owned()),
-        E::PermissionDenied { .. } => (SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: {error}")),
-        E::Unauthenticated { .. } => {
-            (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, format!("the credentials are not accepted: {error}"))
+        E::NotFound { .. } if doing == "reading" || doing == "deleting" => {
+            return missing(path).with_source(error);
         }
+        E::NotFound { .. } => (SqlState::UNDEFINED_FILE, "the bucket does not exist".to_owned()),
+        E::PermissionDenied { .. } => {
+            (SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: {error}"))
+        }
+        E::Unauthenticated { .. } => (
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            format!("the credentials are not accepted: {error}"),
+        ),
         E::NotImplemented { .. } | E::NotSupported { .. } | E::InvalidPath { .. } => {
             (SqlState::FEATURE_NOT_SUPPORTED, error.to_string())
         }

@@ -138,8 +138,12 @@ impl LocalFs for LossyFs {
         self.change(|state| {
             let inside = |child: &&PathBuf| child.parent() == Some(path);
             let name = |child: &PathBuf| child.file_name().map(OsString::from).unwrap_or_default();
-            let entries =
-                state.current.keys().filter(inside).map(|child| (name(child), state.current[child])).collect();
+            let entries = state
+                .current
+                .keys()
+                .filter(inside)
+                .map(|child| (name(child), state.current[child]))
+                .collect();
             state.durable_entries.insert(path.to_owned(), entries);
             Ok(())
         })

@@ -1,7 +1,9 @@
 //! An opened segment. Its objects are opened, and checked, when they are first wanted.
 
 use crate::objects::ObjectRef;
-use crate::{ColumnStats, DeletesRef, JobControl, KeyDef, SegmentMeta, StorageEnv, TableLayout, VectorIndexDef};
+use crate::{
+    ColumnStats, DeletesRef, JobControl, KeyDef, SegmentMeta, StorageEnv, TableLayout, VectorIndexDef,
+};
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, Error, IndexId, Result, RowId, ShardId, Timestamp};
@@ -62,12 +64,22 @@ impl Segment {
     }
 
     /// Rows at a range of positions, typed and named by `layout`.
-    pub fn read(&self, _layout: &TableLayout, _columns: &[ColumnId], _rows: Range<u32>) -> Result<RecordBatch> {
+    pub fn read(
+        &self,
+        _layout: &TableLayout,
+        _columns: &[ColumnId],
+        _rows: Range<u32>,
+    ) -> Result<RecordBatch> {
         Err(Error::unsupported("reading a segment"))
     }
 
     /// Rows at any positions, in their order.
-    pub fn take(&self, _layout: &TableLayout, _columns: &[ColumnId], _positions: &[u32]) -> Result<RecordBatch> {
+    pub fn take(
+        &self,
+        _layout: &TableLayout,
+        _columns: &[ColumnId],
+        _positions: &[u32],
+    ) -> Result<RecordBatch> {
         Err(Error::unsupported("reading a segment"))
     }
 
@@ -98,17 +110,32 @@ impl Segment {
 
     /// Rows, dead ones included, that have one of the wanted keys, compared by value. `wanted` are encodings by
     /// [`crate::encode_key`]. A segment that has no file for the key makes an index in memory, once.
-    pub fn find_keys(&self, _layout: &TableLayout, _key: &KeyDef, _wanted: &[&[u8]]) -> Result<Vec<KeyMatch>> {
+    pub fn find_keys(
+        &self,
+        _layout: &TableLayout,
+        _key: &KeyDef,
+        _wanted: &[&[u8]],
+    ) -> Result<Vec<KeyMatch>> {
         Err(Error::unsupported("reading a segment"))
     }
 
     /// Builds the graph of an index and makes it durable; not in the meta until a publish puts it there.
-    pub fn build_graph(&self, _shard: ShardId, _index: &VectorIndexDef, _control: &JobControl) -> Result<ObjectRef> {
+    pub fn build_graph(
+        &self,
+        _shard: ShardId,
+        _index: &VectorIndexDef,
+        _control: &JobControl,
+    ) -> Result<ObjectRef> {
         Err(Error::unsupported("building a graph"))
     }
 
     /// Makes a bitmap of dead positions durable; not in the meta until a publish puts it there.
-    pub fn write_deletes(&self, _shard: ShardId, _as_of: Timestamp, _dead: &RoaringBitmap) -> Result<DeletesRef> {
+    pub fn write_deletes(
+        &self,
+        _shard: ShardId,
+        _as_of: Timestamp,
+        _dead: &RoaringBitmap,
+    ) -> Result<DeletesRef> {
         Err(Error::unsupported("writing deletes"))
     }
 

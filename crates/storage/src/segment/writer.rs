@@ -22,7 +22,12 @@ impl SegmentWriter {
 
     /// Adds rows. Columns are found by [`quiver_base::FIELD_ID_KEY`]: those that the layout lacks are left out, those that the
     /// batch lacks get the layout's missing value. Row ids must ascend over all calls.
-    pub fn append(&mut self, _batch: &RecordBatch, _row_ids: &[RowId], _commit_ts: &[Timestamp]) -> Result<()> {
+    pub fn append(
+        &mut self,
+        _batch: &RecordBatch,
+        _row_ids: &[RowId],
+        _commit_ts: &[Timestamp],
+    ) -> Result<()> {
         Err(Error::unsupported("writing a segment"))
     }
 
