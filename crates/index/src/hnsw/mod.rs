@@ -1,9 +1,19 @@
 //! A navigable small-world graph over one segment's vectors: built once, written as flat arrays, searched as
 //! the file lies.
 
-use crate::segment::exact_outcome;
+mod build;
+mod codes;
+mod format;
+mod grow;
+mod repair;
+mod search;
+mod walk;
+
+use codes::Quantizer;
+use format::{GraphFile, Section};
+
 use crate::{Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
-use quiver_base::{Error, MemoryBudget, Result};
+use quiver_base::{MemoryBudget, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::sync::Arc;
@@ -63,53 +73,58 @@ pub struct BuildStats {
 /// A graph file, opened.
 #[derive(Debug, Clone)]
 pub struct HnswGraph {
-    metric: Metric,
-    params: HnswParams,
-    rows: u32,
-    nodes: u32,
+    file: GraphFile,
+    quantizer: Quantizer,
 }
 
 impl HnswGraph {
     /// Builds the graph of a column and writes its file.
     pub fn build(
-        _vectors: &VectorColumn,
-        _metric: Metric,
-        _params: HnswParams,
-        _control: &BuildControl,
-        _out: &mut dyn Write,
+        vectors: &VectorColumn,
+        metric: Metric,
+        params: HnswParams,
+        control: &BuildControl,
+        out: &mut dyn Write,
     ) -> Result<BuildStats> {
-        Err(Error::unsupported("building an hnsw graph"))
+        build::build(vectors, metric, params, control, out)
     }
 
     /// Opens a graph file. Reads the header only; see [`verify`](Self::verify).
-    pub fn open(_bytes: Mapped) -> Result<HnswGraph> {
-        Err(Error::unsupported("opening an hnsw graph"))
+    pub fn open(bytes: Mapped) -> Result<HnswGraph> {
+        let file = GraphFile::open(bytes)?;
+        let quantizer = Quantizer::from_numbers(file.header.metric, file.floats(Section::Quantizer));
+        Ok(HnswGraph { file, quantizer })
     }
 
     /// Reads everything, compares it with its checksums and checks every link: once, when the file is new on
-    /// this machine.
+    /// this machine. A search of a file that would not pass finds wrong rows, but touches no foreign memory.
     pub fn verify(&self) -> Result<()> {
-        Ok(())
+        self.file.verify()
     }
 
     /// The metric it was built for.
     pub fn metric(&self) -> Metric {
-        self.metric
+        self.file.header.metric
     }
 
     /// What it was built with.
     pub fn params(&self) -> HnswParams {
-        self.params
+        self.file.header.params
     }
 
     /// Rows of the segment it was built over, NULLs included.
     pub fn rows(&self) -> u32 {
-        self.rows
+        self.file.header.rows
     }
 
     /// Distinct vectors linked.
     pub fn nodes(&self) -> u32 {
-        self.nodes
+        self.file.header.nodes
+    }
+
+    /// Bytes of the file.
+    pub fn file_bytes(&self) -> usize {
+        self.file.header.file_bytes()
     }
 
     /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment).
@@ -118,9 +133,9 @@ impl HnswGraph {
         vectors: &VectorColumn,
         query: &[f32],
         k: usize,
-        _ef: usize,
+        ef: usize,
         allowed: Option<&RowSet>,
     ) -> SearchOutcome {
-        exact_outcome(vectors, self.metric, query, k, allowed)
+        search::search(self, &search::Question { vectors, query, k, ef, allowed })
     }
 }

@@ -1,0 +1,237 @@
+//! One-byte codes of vectors and how a query or a node is compared with them. Knows no graph.
+//!
+//! A code stands for `low[d] + step[d] * code`. A query is rounded to i8 after its dimensions are multiplied
+//! by the steps, so that one integer inner product gives `query · vector` for every metric but L1, which needs
+//! one step for all dimensions.
+
+use crate::distance::{self, prefetch};
+use crate::{Metric, VectorColumn};
+
+/// Rows looked at to find the range of each dimension.
+const SAMPLE_ROWS: usize = 10_000;
+/// Beyond this share of the sample at either end, values may be clipped.
+const TAIL_SHARE: f64 = 0.005;
+
+/// The range of every dimension.
+#[derive(Clone, Debug)]
+pub(super) struct Quantizer {
+    metric: Metric,
+    low: Vec<f32>,
+    step: Vec<f32>,
+}
+
+/// What a query becomes: an i8 for each dimension, and how to turn an integer inner product into a score.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Form {
+    offset: f32,
+    factor: f32,
+}
+
+impl Quantizer {
+    /// Learns the ranges from the nodes' vectors.
+    pub(super) fn train(metric: Metric, vectors: &VectorColumn, rows: &[u32]) -> Quantizer {
+        let dim = usize::from(vectors.dim());
+        let stride = rows.len().div_ceil(SAMPLE_ROWS).max(1);
+        let mut sample: Vec<Vec<f32>> = vec![Vec::with_capacity(rows.len() / stride + 1); dim];
+        let (mut least, mut most) = (vec![f32::INFINITY; dim], vec![f32::NEG_INFINITY; dim]);
+        let mut vector = Vec::new();
+        for (at, row) in rows.iter().enumerate() {
+            prepare(metric, vectors.raw(*row), &mut vector);
+            for (d, value) in vector.iter().enumerate() {
+                least[d] = least[d].min(*value);
+                most[d] = most[d].max(*value);
+            }
+            if at % stride == 0 {
+                sample.iter_mut().zip(&vector).for_each(|(values, value)| values.push(*value));
+            }
+        }
+        let mut step = Vec::with_capacity(dim);
+        for (d, values) in sample.iter_mut().enumerate() {
+            let (low, high) = range(values, least[d], most[d]);
+            least[d] = low;
+            step.push((high - low) / 255.0);
+        }
+        if metric == Metric::L1 {
+            let widest = step.iter().copied().fold(0.0, f32::max);
+            step.fill(widest);
+        }
+        Quantizer { metric, low: least, step }
+    }
+
+    /// Reads back what [`numbers`](Self::numbers) wrote.
+    pub(super) fn from_numbers(metric: Metric, numbers: &[f32]) -> Quantizer {
+        let (low, step) = numbers.split_at(numbers.len() / 2);
+        Quantizer { metric, low: low.to_vec(), step: step.to_vec() }
+    }
+
+    /// What the file holds.
+    pub(super) fn numbers(&self) -> Vec<f32> {
+        [&self.low[..], &self.step[..]].concat()
+    }
+
+    /// Encodes a prepared vector.
+    pub(super) fn encode(&self, vector: &[f32], codes: &mut [u8]) {
+        for (d, code) in codes.iter_mut().take(self.low.len()).enumerate() {
+            let scaled = if self.step[d] > 0.0 { (vector[d] - self.low[d]) / self.step[d] } else { 0.0 };
+            *code = (scaled + 0.5) as u8; // saturates
+        }
+    }
+
+    /// The square of the norm of what a code stands for: the part of L2 that no query changes.
+    pub(super) fn term(&self, codes: &[u8]) -> f32 {
+        let values = self.low.iter().zip(&self.step).zip(codes);
+        values.map(|((low, step), code)| (low + step * f32::from(*code)).powi(2)).sum()
+    }
+
+    /// Rounds a prepared query. `out` is as long as a code with its padding.
+    pub(super) fn form(&self, query: &[f32], out: &mut [i8]) -> Form {
+        let scaled = |d: usize| query[d] * self.step[d];
+        let dims = 0..self.low.len();
+        let largest = dims.clone().map(|d| scaled(d).abs()).fold(0.0, f32::max);
+        let unit = largest / 127.0;
+        let inverse = if unit > 0.0 && unit.is_finite() { 1.0 / unit } else { 0.0 };
+        for d in dims {
+            out[d] = (scaled(d) * inverse).round_ties_even() as i8;
+        }
+        let constant = distance::dot(query, &self.low);
+        match self.metric {
+            Metric::L2 => Form { offset: distance::dot(query, query) - 2.0 * constant, factor: 2.0 * unit },
+            Metric::Cosine => Form { offset: 1.0 - constant, factor: unit },
+            _ => Form { offset: -constant, factor: unit },
+        }
+    }
+
+    /// The one step of L1.
+    pub(super) fn l1_step(&self) -> f32 {
+        self.step.first().copied().unwrap_or(0.0)
+    }
+}
+
+/// The range to encode: everything, but at most three times what holds all but the tails, so that one stray
+/// vector does not take the resolution of all others.
+fn range(values: &mut [f32], least: f32, most: f32) -> (f32, f32) {
+    if values.is_empty() {
+        return (0.0, 0.0);
+    }
+    let tail = ((values.len() - 1) as f64 * TAIL_SHARE) as usize;
+    let last = values.len() - 1;
+    let low = *values.select_nth_unstable_by(tail, f32::total_cmp).1;
+    let high = *values.select_nth_unstable_by(last - tail, f32::total_cmp).1;
+    let spread = high - low;
+    if spread > 0.0 { (least.max(low - spread), most.min(high + spread)) } else { (least, most) }
+}
+
+/// Brings a vector into the form that is encoded: cosine looks at directions only.
+pub(super) fn prepare(metric: Metric, vector: &[f32], out: &mut Vec<f32>) {
+    out.clear();
+    if metric == Metric::Cosine {
+        let norm = distance::norm(vector);
+        out.extend(vector.iter().map(|x| x / norm));
+    } else {
+        out.extend_from_slice(vector);
+    }
+}
+
+/// Compares one fixed thing with points by their number.
+pub(super) trait Scorer {
+    /// Less is nearer. The point exists.
+    fn score(&self, point: u32) -> f32;
+    /// Asks for the memory that `score` will read.
+    fn prefetch(&self, point: u32);
+}
+
+/// Codes of one kind, all nodes'.
+#[derive(Clone, Copy)]
+pub(super) struct Codes<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) stride: usize,
+    /// What L2 adds for each node; empty for other metrics.
+    pub(super) terms: &'a [f32],
+}
+
+impl Codes<'_> {
+    #[inline(always)]
+    pub(super) fn get(&self, node: u32) -> &[u8] {
+        let start = node as usize * self.stride;
+        self.bytes.get(start..start + self.stride).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn term(&self, node: u32) -> f32 {
+        self.terms.get(node as usize).copied().unwrap_or(0.0)
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch(&self, node: u32) {
+        prefetch(self.get(node));
+        if let Some(term) = self.terms.get(node as usize..node as usize + 1) {
+            prefetch(crate::mapped::as_bytes(term));
+        }
+    }
+
+    /// The score of a node for a rounded query.
+    #[inline(always)]
+    pub(super) fn score(&self, node: u32, query: &[i8], form: Form) -> f32 {
+        let product = distance::dot_u8_i8(self.get(node), query) as f32;
+        form.offset + self.term(node) - form.factor * product
+    }
+}
+
+/// A query against codes, for every metric but L1.
+pub(super) struct ProductScorer<'a> {
+    pub(super) codes: Codes<'a>,
+    pub(super) query: &'a [i8],
+    pub(super) form: Form,
+}
+
+impl Scorer for ProductScorer<'_> {
+    #[inline(always)]
+    fn score(&self, node: u32) -> f32 {
+        self.codes.score(node, self.query, self.form)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: u32) {
+        self.codes.prefetch(node);
+    }
+}
+
+/// A query against codes, for L1.
+pub(super) struct L1Scorer<'a> {
+    pub(super) codes: Codes<'a>,
+    pub(super) query: &'a [u8],
+    pub(super) step: f32,
+}
+
+impl Scorer for L1Scorer<'_> {
+    #[inline(always)]
+    fn score(&self, node: u32) -> f32 {
+        distance::l1_u8(self.codes.get(node), self.query) as f32 * self.step
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: u32) {
+        self.codes.prefetch(node);
+    }
+}
+
+/// A query against the vectors themselves.
+pub(super) struct FullScorer<'a, R> {
+    pub(super) vectors: &'a VectorColumn,
+    pub(super) metric: Metric,
+    pub(super) query: &'a [f32],
+    /// From node to row.
+    pub(super) row: R,
+}
+
+impl<R: Fn(u32) -> u32> Scorer for FullScorer<'_, R> {
+    #[inline(always)]
+    fn score(&self, node: u32) -> f32 {
+        self.metric.score(self.query, self.vectors.raw((self.row)(node)))
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: u32) {
+        prefetch(crate::mapped::as_bytes(self.vectors.raw((self.row)(node))));
+    }
+}

@@ -1,0 +1,279 @@
+//! One search of an opened graph: which way is cheapest, the walk over codes, and the comparison of what it
+//! found with the vectors themselves.
+
+use super::HnswGraph;
+use super::codes::{Codes, FullScorer, L1Scorer, ProductScorer, Scorer, prepare};
+use super::format::{CodeKind, GraphFile, Section};
+use super::walk::{Candidate, FrozenLinks, Scratch, beam, filtered_beam, greedy};
+use crate::distance::{self, prefetch};
+use crate::mapped::as_bytes;
+use crate::segment::exact_outcome;
+use crate::{Metric, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
+
+/// Beyond this many candidates a heap is cheaper than a sorted array.
+const SORTED_BEAM_MAX: usize = 1024;
+
+/// What to look for.
+pub(super) struct Question<'a> {
+    pub(super) vectors: &'a VectorColumn,
+    pub(super) query: &'a [f32],
+    pub(super) k: usize,
+    pub(super) ef: usize,
+    pub(super) allowed: Option<&'a RowSet>,
+}
+
+pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcome {
+    let header = &graph.file.header;
+    let vectors = question.vectors;
+    let exact = || exact_outcome(vectors, header.metric, question.query, question.k, question.allowed);
+    let matches = vectors.rows() == header.rows && vectors.dim() == header.dim;
+    let norm = distance::dot(question.query, question.query);
+    // Scores of such a query are all NaN or infinite: only the rows' order is left to answer by.
+    let walkable = norm.is_finite() && (header.metric != Metric::Cosine || norm > 0.0);
+    if !matches || !walkable || question.query.len() != usize::from(header.dim) || question.k == 0 {
+        return exact();
+    }
+    let everything = question.allowed.is_none_or(|allowed| allowed.len() == header.rows);
+    let survivors = question.allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
+    let plan = Plan::new(graph, question, survivors);
+    if plan.exact {
+        return exact();
+    }
+    let question = Question { allowed: question.allowed.filter(|_| !everything), ef: plan.ef, ..*question };
+    let mut scratch = Scratch::take();
+    let outcome = with_scorer(graph, &question, &mut scratch, plan.compared_max);
+    scratch.give_back();
+    let wanted = question.k.min(survivors as usize);
+    match outcome {
+        Some(outcome) if outcome.neighbors.len() >= wanted => outcome,
+        // The walk gave up, or found too few: perhaps some of the survivors are NULL, perhaps not.
+        short => {
+            let mut outcome = exact();
+            outcome.visited += short.map_or(plan.compared_max, |short| short.visited);
+            outcome
+        }
+    }
+}
+
+/// The cheaper way, by the number of vectors each is expected to compare.
+struct Plan {
+    exact: bool,
+    ef: usize,
+    /// Where a filtered walk has cost more than the exact answer will.
+    compared_max: u64,
+}
+
+impl Plan {
+    fn new(graph: &HnswGraph, question: &Question<'_>, survivors: u32) -> Plan {
+        let header = &graph.file.header;
+        let ef = question.ef.max(question.k).min(header.nodes as usize).max(1);
+        // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
+        let dim = f64::from(header.dim);
+        let row_ns = 4.0 + 0.25 * dim;
+        let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.06 * dim } else { 0.5 * dim };
+        let share = f64::from(survivors) / f64::from(header.rows.max(1));
+        // A walk meets about m new nodes for each candidate, and needs more candidates when few are allowed.
+        let walked = ef as f64 / share.max(1e-9) * f64::from(header.params.m) * 0.8 + 100.0;
+        let exact_ns = f64::from(survivors) * row_ns;
+        Plan {
+            exact: exact_ns <= walked.min(f64::from(header.nodes)) * node_ns,
+            ef,
+            compared_max: (exact_ns / node_ns) as u64,
+        }
+    }
+}
+
+fn with_scorer(
+    graph: &HnswGraph,
+    question: &Question<'_>,
+    scratch: &mut Scratch,
+    compared_max: u64,
+) -> Option<SearchOutcome> {
+    let (file, metric) = (&graph.file, graph.file.header.metric);
+    if file.header.codes == CodeKind::Full {
+        let rows = NodeRows::of(file);
+        let row = |node: u32| rows.of_node(node).first().unwrap_or(node);
+        let scorer = FullScorer { vectors: question.vectors, metric, query: question.query, row };
+        return walk(graph, question, &scorer, scratch, compared_max);
+    }
+    let stride = file.header.code_stride();
+    let codes = Codes { bytes: file.section(Section::Codes), stride, terms: file.floats(Section::CodeTerms) };
+    let quantizer = &graph.quantizer;
+    let mut prepared = std::mem::take(&mut scratch.query_f32);
+    prepare(metric, question.query, &mut prepared);
+    let outcome = if metric == Metric::L1 {
+        let mut query = std::mem::take(&mut scratch.query_u8);
+        query.clear();
+        query.resize(stride, 0);
+        quantizer.encode(&prepared, &mut query);
+        let scorer = L1Scorer { codes, query: &query, step: quantizer.l1_step() };
+        let outcome = walk(graph, question, &scorer, scratch, compared_max);
+        scratch.query_u8 = query;
+        outcome
+    } else {
+        let mut query = std::mem::take(&mut scratch.query_i8);
+        query.clear();
+        query.resize(stride, 0);
+        let form = quantizer.form(&prepared, &mut query);
+        let outcome =
+            walk(graph, question, &ProductScorer { codes, query: &query, form }, scratch, compared_max);
+        scratch.query_i8 = query;
+        outcome
+    };
+    scratch.query_f32 = prepared;
+    outcome
+}
+
+/// Descends to the lowest level, walks there and compares what was found in full.
+fn walk(
+    graph: &HnswGraph,
+    question: &Question<'_>,
+    scorer: &impl Scorer,
+    scratch: &mut Scratch,
+    compared_max: u64,
+) -> Option<SearchOutcome> {
+    let file = &graph.file;
+    let header = &file.header;
+    let rows = NodeRows::of(file);
+    let mut visited = 0;
+    let start = descend(file, scorer, &mut visited)?;
+    let links =
+        FrozenLinks { links: file.numbers(Section::Links), degree: header.degree(), points: header.nodes };
+    let found_by_heap;
+    let (found, strategy): (&[Candidate], Strategy) = match question.allowed {
+        None if question.ef <= SORTED_BEAM_MAX => {
+            (beam(&links, scorer, start, question.ef, scratch), Strategy::Graph)
+        }
+        allowed => {
+            let keep = |node: u32| {
+                allowed.is_none_or(|allowed| rows.of_node(node).iter().any(|row| allowed.contains(row)))
+            };
+            let limit = if allowed.is_some() { compared_max } else { u64::MAX };
+            found_by_heap = filtered_beam(&links, scorer, start, question.ef, limit, keep, scratch)?;
+            let strategy = if allowed.is_some() { Strategy::FilteredGraph } else { Strategy::Graph };
+            (&found_by_heap, strategy)
+        }
+    };
+    let neighbors = compare_in_full(question, header.metric, found, &rows);
+    Some(SearchOutcome { neighbors, visited: visited + scratch.visited(), strategy })
+}
+
+/// From the top to the node where the walk at the lowest level starts. `None` in a damaged file.
+fn descend(file: &GraphFile, scorer: &impl Scorer, visited: &mut u64) -> Option<u32> {
+    let header = &file.header;
+    let (nodes, upper) = (file.numbers(Section::UpperNodes), file.numbers(Section::UpperLinks));
+    if header.level_counts.is_empty() {
+        return (header.nodes > 0).then_some(0);
+    }
+    let scorer = SlotScorer { scorer, nodes, points: header.nodes };
+    let mut slot = 0;
+    for level in (1..=header.level_counts.len()).rev() {
+        let links = FrozenLinks {
+            links: upper.get(header.level_range(level))?,
+            degree: header.upper_degree(),
+            points: header.level_counts[level - 1],
+        };
+        slot = greedy(&links, &scorer, slot, visited);
+    }
+    nodes.get(slot as usize).copied().filter(|node| *node < header.nodes)
+}
+
+struct SlotScorer<'a, S> {
+    scorer: &'a S,
+    nodes: &'a [u32],
+    points: u32,
+}
+
+impl<S: Scorer> Scorer for SlotScorer<'_, S> {
+    fn score(&self, slot: u32) -> f32 {
+        match self.nodes.get(slot as usize) {
+            Some(node) if *node < self.points => self.scorer.score(*node),
+            _ => f32::NAN,
+        }
+    }
+
+    fn prefetch(&self, slot: u32) {
+        if let Some(node) = self.nodes.get(slot as usize) {
+            self.scorer.prefetch(*node);
+        }
+    }
+}
+
+/// Scores the candidates' rows by the vectors themselves and keeps the best.
+fn compare_in_full(
+    question: &Question<'_>,
+    metric: Metric,
+    found: &[Candidate],
+    rows: &NodeRows<'_>,
+) -> Vec<crate::Neighbor> {
+    const AHEAD: usize = 2;
+    let vectors = question.vectors;
+    let mut top = TopK::new(question.k);
+    for (at, candidate) in found.iter().enumerate() {
+        if let Some(ahead) = found.get(at + AHEAD)
+            && let Some(row) = rows.of_node(ahead.point()).first()
+        {
+            prefetch(as_bytes(vectors.raw(row)));
+        }
+        // One comparison for all rows of a node: their vectors are the same.
+        let mut score = None;
+        for row in rows.of_node(candidate.point()).iter() {
+            if question.allowed.is_some_and(|allowed| !allowed.contains(row)) {
+                continue;
+            }
+            if let Some(vector) = vectors.get(row) {
+                top.push(*score.get_or_insert_with(|| metric.score(question.query, vector)), row);
+            }
+        }
+    }
+    top.into_neighbors()
+}
+
+/// Which rows a node stands for.
+#[derive(Clone, Copy)]
+struct NodeRows<'a> {
+    /// Empty when node and row are the same number.
+    starts: &'a [u32],
+    rows: &'a [u32],
+}
+
+impl<'a> NodeRows<'a> {
+    fn of(file: &'a GraphFile) -> NodeRows<'a> {
+        NodeRows { starts: file.numbers(Section::RowStarts), rows: file.numbers(Section::Rows) }
+    }
+
+    #[inline(always)]
+    fn of_node(&self, node: u32) -> RowsOfNode<'a> {
+        if self.starts.is_empty() {
+            return RowsOfNode::Same(node);
+        }
+        let bounds = self.starts.get(node as usize..node as usize + 2);
+        let rows = bounds.and_then(|b| self.rows.get(b[0] as usize..b[1] as usize));
+        RowsOfNode::Listed(rows.unwrap_or_default())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum RowsOfNode<'a> {
+    Same(u32),
+    Listed(&'a [u32]),
+}
+
+impl<'a> RowsOfNode<'a> {
+    #[inline(always)]
+    fn first(self) -> Option<u32> {
+        match self {
+            RowsOfNode::Same(row) => Some(row),
+            RowsOfNode::Listed(rows) => rows.first().copied(),
+        }
+    }
+
+    #[inline(always)]
+    fn iter(self) -> impl Iterator<Item = u32> + 'a {
+        let (same, listed) = match self {
+            RowsOfNode::Same(row) => (Some(row), [].as_slice()),
+            RowsOfNode::Listed(rows) => (None, rows),
+        };
+        same.into_iter().chain(listed.iter().copied())
+    }
+}
