@@ -85,6 +85,12 @@ impl Reservation {
         Ok(())
     }
 
+    /// Takes `bytes` more even past the limit; see [`MemoryBudget::reserve_unchecked`].
+    pub fn grow_unchecked(&mut self, bytes: usize) {
+        self.budget.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
     /// Gives back `bytes`, at most what is held.
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);

@@ -1,39 +1,117 @@
 //! Plans and runs: one per process.
 
-use crate::QueryContext;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
+use crate::memory::BudgetPool;
+use crate::{QueryContext, from_datafusion, functions};
+use arrow::array::ArrayRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::DFSchema;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
 use quiver_base::{MemoryBudget, Result};
 use std::sync::Arc;
 
+/// Rows of a batch.
+pub(crate) const BATCH_ROWS: usize = 8192;
+
 /// DataFusion with our rules, operators, functions and memory limit.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    /// Everything a statement's state has but its context. Cloning it shares rules and functions.
+    template: SessionState,
+}
 
 impl Engine {
     /// An engine whose queries draw from `memory`.
-    pub fn new(_memory: Arc<MemoryBudget>) -> Result<Arc<Engine>> {
-        unimplemented!()
+    pub fn new(memory: Arc<MemoryBudget>) -> Result<Arc<Engine>> {
+        let runtime = runtime(memory)?;
+        let mut template = SessionStateBuilder::new()
+            .with_config(config())
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .build();
+        for function in functions::scalar_functions() {
+            template.register_udf(function).map_err(from_datafusion)?;
+        }
+        let builtin: Vec<_> = template.aggregate_functions().values().cloned().collect();
+        for function in functions::aggregate_functions(&builtin) {
+            template.register_udaf(function).map_err(from_datafusion)?;
+        }
+        Ok(Arc::new(Engine { template }))
     }
 
     /// A session state for one statement: functions registered, rules installed, `context` attached.
-    pub fn state(&self, _context: Arc<QueryContext>) -> SessionState {
-        unimplemented!()
+    pub fn state(&self, context: Arc<QueryContext>) -> SessionState {
+        let mut state = self.template.clone();
+        state.config_mut().set_extension(context);
+        state.mark_start_execution();
+        state
+    }
+
+    /// A session state without data, to plan and evaluate what reads no table.
+    pub fn bare_state(&self) -> SessionState {
+        let mut state = self.template.clone();
+        state.mark_start_execution();
+        state
     }
 
     /// Optimises and plans.
-    pub async fn plan(&self, _state: &SessionState, _plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        unimplemented!()
+    pub async fn plan(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        state.create_physical_plan(plan).await.map_err(from_datafusion)
     }
 
     /// Runs a physical plan as one stream.
     pub fn run(
         &self,
-        _state: &SessionState,
-        _plan: Arc<dyn ExecutionPlan>,
+        state: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
     ) -> Result<SendableRecordBatchStream> {
-        unimplemented!()
+        execute_stream(plan, state.task_ctx()).map_err(from_datafusion)
     }
+
+    /// An expression ready to evaluate over batches of `schema`, with types coerced.
+    pub fn bind_expr(
+        &self,
+        state: &SessionState,
+        expr: Expr,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        state.create_physical_expr(expr, schema).map_err(from_datafusion)
+    }
+}
+
+/// Evaluates expressions over a batch: one array each, as long as the batch.
+pub fn evaluate(exprs: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    let evaluate_one = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(batch)?.into_array(batch.num_rows());
+    exprs.iter().map(|expr| evaluate_one(expr).map_err(from_datafusion)).collect()
+}
+
+fn runtime(memory: Arc<MemoryBudget>) -> Result<Arc<RuntimeEnv>> {
+    let no_disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(BudgetPool::new(memory)))
+        .with_disk_manager_builder(no_disk)
+        .build_arc()
+        .map_err(from_datafusion)
+}
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(true);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.enable_ident_normalization = true;
+    // PostgreSQL: NULLs are larger than everything else.
+    options.sql_parser.default_null_ordering = "nulls_max".to_owned();
+    options.sql_parser.collect_spans = true;
+    options.execution.collect_statistics = false;
+    config
 }

@@ -4,9 +4,16 @@
 mod context;
 mod engine;
 mod errors;
+mod filter;
+mod functions;
+mod keys;
+mod memory;
+mod scan;
 mod table;
+pub mod vector;
 
 pub use context::{QueryContext, SearchSettings};
-pub use engine::Engine;
-pub use errors::from_datafusion;
+pub use engine::{Engine, evaluate};
+pub use errors::{from_datafusion, to_datafusion};
+pub use functions::Distance;
 pub use table::{CollectionTable, ROW_COLUMN, SHARD_COLUMN};

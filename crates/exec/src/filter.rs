@@ -1,0 +1,213 @@
+//! A predicate of a plan as storage's `RowFilter`: evaluated by DataFusion's expressions, pruned by DataFusion's pruning.
+
+use crate::scan::ScanColumn;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column as ColumnName, ScalarValue, internal_err};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, lit};
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_optimizer::pruning::PruningPredicate;
+use quiver_base::{ColumnId, Result};
+use quiver_storage::{ColumnStats, RowFilter};
+use std::collections::HashSet;
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+/// A predicate of a plan over a table provider's columns.
+#[derive(Debug)]
+pub(crate) struct Predicate {
+    expr: Arc<dyn PhysicalExpr>,
+    schema: SchemaRef,
+    ids: Vec<Option<ColumnId>>,
+    /// Made once, unless it has to wait for a scalar subquery's value.
+    prepared: Option<Arc<ExprFilter>>,
+}
+
+impl Predicate {
+    pub(crate) fn new(
+        expr: Arc<dyn PhysicalExpr>,
+        schema: &SchemaRef,
+        columns: &[ScanColumn],
+    ) -> DfResult<Arc<Predicate>> {
+        let id = |column: &ScanColumn| match column {
+            ScanColumn::Stored(id) => Some(*id),
+            ScanColumn::Shard | ScanColumn::Row => None,
+        };
+        let ids: Vec<_> = columns.iter().map(id).collect();
+        let waits = expr.exists(|expr| Ok(expr.is::<ScalarSubqueryExpr>()))?;
+        let prepared = if waits { None } else { Some(ExprFilter::new(&expr, schema, &ids)?) };
+        Ok(Arc::new(Predicate { expr, schema: schema.clone(), ids, prepared }))
+    }
+
+    pub(crate) fn expr(&self) -> &Arc<dyn PhysicalExpr> {
+        &self.expr
+    }
+
+    /// What storage evaluates. Scalar subqueries must have run.
+    pub(crate) fn prepare(&self) -> Result<Arc<dyn RowFilter>> {
+        if let Some(prepared) = &self.prepared {
+            return Ok(prepared.clone());
+        }
+        let resolve = || ExprFilter::new(&with_subquery_values(self.expr.clone())?, &self.schema, &self.ids);
+        Ok(resolve().map_err(crate::from_datafusion)?)
+    }
+}
+
+impl fmt::Display for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.expr.fmt(f)
+    }
+}
+
+/// The expression with the results of uncorrelated scalar subqueries, which have run by now, as literals.
+pub(crate) fn with_subquery_values(expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
+    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let resolved = expr.transform(|expr| {
+        if !expr.is::<ScalarSubqueryExpr>() {
+            return Ok(Transformed::no(expr));
+        }
+        match expr.evaluate(&nothing)? {
+            ColumnarValue::Scalar(value) => Ok(Transformed::yes(lit(value))),
+            ColumnarValue::Array(_) => Ok(Transformed::no(expr)),
+        }
+    })?;
+    Ok(resolved.data)
+}
+
+/// A conjunction over a table's stored columns.
+#[derive(Debug)]
+struct ExprFilter {
+    columns: Vec<ColumnId>,
+    schema: SchemaRef,
+    /// Over `schema`.
+    predicate: Arc<dyn PhysicalExpr>,
+    pruning: Option<PruningPredicate>,
+    cache_key: Option<String>,
+}
+
+impl ExprFilter {
+    /// `predicate` is over a table whose column `i` is `ids[i]`, described by `schema`.
+    fn new(
+        predicate: &Arc<dyn PhysicalExpr>,
+        schema: &Schema,
+        ids: &[Option<ColumnId>],
+    ) -> DfResult<Arc<ExprFilter>> {
+        let mut used: Vec<usize> = collect_columns(predicate).iter().map(Column::index).collect();
+        used.sort_unstable();
+        let narrow: SchemaRef = Arc::new(schema.project(&used)?);
+        let Some(columns) = used.iter().map(|index| ids[*index]).collect::<Option<Vec<ColumnId>>>() else {
+            return internal_err!("a pushed filter names a row reference");
+        };
+        let predicate = renumber(predicate.clone(), &used)?;
+        let volatile = datafusion::physical_expr_common::physical_expr::is_volatile(&predicate);
+        let cache_key = if volatile { None } else { cache_key(&predicate, &columns) };
+        let pruning = PruningPredicate::try_new(predicate.clone(), narrow.clone())
+            .ok()
+            .filter(|pruning| !pruning.always_true());
+        Ok(Arc::new(ExprFilter {
+            columns,
+            schema: narrow,
+            predicate,
+            pruning,
+            cache_key,
+        }))
+    }
+}
+
+/// The predicate with column `used[i]` as column `i`.
+fn renumber(predicate: Arc<dyn PhysicalExpr>, used: &[usize]) -> DfResult<Arc<dyn PhysicalExpr>> {
+    let renumbered = predicate.transform(|expr| {
+        let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
+        let at = used.binary_search(&column.index()).unwrap_or_default();
+        Ok(Transformed::yes(Arc::new(Column::new(column.name(), at)) as Arc<dyn PhysicalExpr>))
+    })?;
+    Ok(renumbered.data)
+}
+
+/// The predicate's text after the ids of its columns: a renamed column must not share a key with its old name's successor.
+/// Literals are printed with their types by `Debug`.
+fn cache_key(predicate: &Arc<dyn PhysicalExpr>, columns: &[ColumnId]) -> Option<String> {
+    let mut key = String::new();
+    for column in columns {
+        write!(key, "{column} ").ok()?;
+    }
+    write!(key, "{predicate:?}").ok()?;
+    Some(key)
+}
+
+impl RowFilter for ExprFilter {
+    fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let rows = batch.num_rows();
+        let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch =
+            RecordBatch::try_new_with_options(self.schema.clone(), batch.columns().to_vec(), &options)?;
+        let evaluated = self.predicate.evaluate(&batch).and_then(|value| value.into_array(rows));
+        let evaluated = evaluated.map_err(crate::from_datafusion)?;
+        if evaluated.data_type().is_null() {
+            return Ok(BooleanArray::from(vec![false; rows]));
+        }
+        Ok(evaluated.as_boolean().clone())
+    }
+
+    fn may_match(&self, stats: &dyn ColumnStats) -> Vec<bool> {
+        let everything = || vec![true; stats.containers()];
+        let Some(pruning) = &self.pruning else { return everything() };
+        let stats = Statistics { stats, schema: &self.schema, columns: &self.columns };
+        pruning.prune(&stats).unwrap_or_else(|_| everything())
+    }
+
+    fn cache_key(&self) -> Option<&str> {
+        self.cache_key.as_deref()
+    }
+}
+
+/// Storage's statistics, by name instead of by id.
+struct Statistics<'a> {
+    stats: &'a dyn ColumnStats,
+    schema: &'a Schema,
+    columns: &'a [ColumnId],
+}
+
+impl Statistics<'_> {
+    fn id(&self, column: &ColumnName) -> Option<ColumnId> {
+        let index = self.schema.index_of(&column.name).ok()?;
+        self.columns.get(index).copied()
+    }
+}
+
+impl PruningStatistics for Statistics<'_> {
+    fn min_values(&self, column: &ColumnName) -> Option<ArrayRef> {
+        self.stats.min(self.id(column)?)
+    }
+
+    fn max_values(&self, column: &ColumnName) -> Option<ArrayRef> {
+        self.stats.max(self.id(column)?)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.stats.containers()
+    }
+
+    fn null_counts(&self, column: &ColumnName) -> Option<ArrayRef> {
+        self.stats.null_counts(self.id(column)?)
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        Some(self.stats.row_counts())
+    }
+
+    fn contained(&self, _column: &ColumnName, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}

@@ -1,0 +1,142 @@
+//! `+`, `-`, `*` of vectors, element by element.
+
+use super::{coerce_vector, columnar, rows_of, vector_of_any_dim, vectors};
+use crate::vector::{Vectors, check_same_dim};
+use arrow::array::{ArrayRef, FixedSizeListBuilder, Float32Builder, ListBuilder};
+use arrow::datatypes::DataType;
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use quiver_base::{Error, SqlState};
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Arithmetic {
+    name: &'static str,
+    operation: Operation,
+    signature: Signature,
+}
+
+pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
+    [
+        ("vector_add", Operation::Add),
+        ("vector_sub", Operation::Subtract),
+        ("vector_mul", Operation::Multiply),
+    ]
+    .map(|(name, operation)| {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(ScalarUDF::new_from_impl(Arithmetic { name, operation, signature }))
+    })
+    .to_vec()
+}
+
+impl Arithmetic {
+    fn of(&self, a: &[f32], b: &[f32]) -> quiver_base::Result<Vec<f32>> {
+        check_same_dim(a.len(), b.len())?;
+        let out: Vec<f32> = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| match self.operation {
+                Operation::Add => a + b,
+                Operation::Subtract => a - b,
+                Operation::Multiply => a * b,
+            })
+            .collect();
+        if out.iter().any(|value| value.is_infinite()) {
+            return Err(out_of_range("overflow"));
+        }
+        let underflow = |((a, b), out): ((&f32, &f32), &f32)| *out == 0.0 && *a != 0.0 && *b != 0.0;
+        if self.operation == Operation::Multiply && a.iter().zip(b).zip(&out).any(underflow) {
+            return Err(out_of_range("underflow"));
+        }
+        Ok(out)
+    }
+}
+
+fn out_of_range(how: &str) -> Error {
+    Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("value out of range: {how}"))
+}
+
+impl ScalarUDFImpl for Arithmetic {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let [_, _] = arg_types else {
+            return datafusion::common::plan_err!("{} takes two arguments", self.name);
+        };
+        arg_types.iter().map(|ty| coerce_vector(self.name, ty)).collect()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        let fixed = arg_types.iter().find(|ty| matches!(ty, DataType::FixedSizeList(..)));
+        Ok(fixed.cloned().unwrap_or_else(vector_of_any_dim))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let (constant, rows) = rows_of(&args.args, args.number_rows);
+        let (left, right) = (vectors(&args.args[0])?, vectors(&args.args[1])?);
+        let compute = |row| match (left.row(row), right.row(row)) {
+            (Some(a), Some(b)) => self.of(a, b).map(Some),
+            _ => Ok(None),
+        };
+        let array = collect(args.return_field.data_type(), rows, compute).map_err(crate::to_datafusion)?;
+        columnar(array, constant)
+    }
+}
+
+/// Builds a vector column of type `ty` from one optional vector a row.
+pub(super) fn collect(
+    ty: &DataType,
+    rows: usize,
+    compute: impl Fn(usize) -> quiver_base::Result<Option<Vec<f32>>>,
+) -> quiver_base::Result<ArrayRef> {
+    if let DataType::FixedSizeList(_, dim) = ty {
+        let dim = *dim as usize;
+        let values = Float32Builder::with_capacity(rows * dim);
+        let mut out = FixedSizeListBuilder::with_capacity(values, dim as i32, rows);
+        for row in 0..rows {
+            let vector = compute(row)?;
+            if let Some(vector) = &vector {
+                crate::vector::check_expected_dim(dim, vector.len())?;
+            }
+            out.values().append_slice(vector.as_deref().unwrap_or(&vec![0.0; dim]));
+            out.append(vector.is_some());
+        }
+        return Ok(Arc::new(out.finish()));
+    }
+    let mut out = ListBuilder::new(Float32Builder::new());
+    for row in 0..rows {
+        let vector = compute(row)?;
+        out.values().append_slice(vector.as_deref().unwrap_or_default());
+        out.append(vector.is_some());
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// The same for a function of one vector.
+pub(super) fn map(
+    ty: &DataType,
+    rows: usize,
+    input: &Vectors,
+    of: impl Fn(&[f32]) -> quiver_base::Result<Vec<f32>>,
+) -> quiver_base::Result<ArrayRef> {
+    collect(ty, rows, |row| input.row(row).map(&of).transpose())
+}

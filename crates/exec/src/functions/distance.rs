@@ -1,0 +1,125 @@
+//! Distance functions. The top-k rule recognises them by type.
+
+use super::{coerce_vector, columnar, rows_of, vectors};
+use crate::vector::{check_same_dim, parse};
+use arrow::array::Float64Builder;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use quiver_index::Metric;
+use std::sync::Arc;
+
+/// A distance of two vectors as double precision.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Distance {
+    name: &'static str,
+    aliases: Vec<String>,
+    metric: Metric,
+    negated: bool,
+    signature: Signature,
+}
+
+impl Distance {
+    fn new(name: &'static str, aliases: &[&str], metric: Metric, negated: bool) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(Distance {
+            name,
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            metric,
+            negated,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }))
+    }
+
+    /// What it measures.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// Whether a larger result means nearer: `inner_product` is minus the metric's distance.
+    pub fn is_negated(&self) -> bool {
+        self.negated
+    }
+
+    fn of(&self, a: &[f32], b: &[f32]) -> quiver_base::Result<f64> {
+        check_same_dim(a.len(), b.len())?;
+        let distance = self.metric.distance_between(a, b);
+        Ok(if self.negated { -distance } else { distance })
+    }
+}
+
+pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Distance::new("l2_distance", &[], Metric::L2, false),
+        Distance::new("inner_product", &[], Metric::InnerProduct, true),
+        Distance::new(
+            "negative_inner_product",
+            &["vector_negative_inner_product"],
+            Metric::InnerProduct,
+            false,
+        ),
+        Distance::new("cosine_distance", &[], Metric::Cosine, false),
+        Distance::new("l1_distance", &[], Metric::L1, false),
+    ]
+}
+
+impl ScalarUDFImpl for Distance {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let [_, _] = arg_types else {
+            return datafusion::common::plan_err!("{} takes two arguments", self.name);
+        };
+        arg_types.iter().map(|ty| coerce_vector(self.name, ty)).collect()
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Float64)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name, DataType::Float64, nullable)))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    /// Reads a query vector given as text once, not once a batch.
+    fn simplify(&self, mut args: Vec<Expr>, _info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        for arg in &mut args {
+            if let Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) = arg {
+                let vector = parse(text).map_err(crate::to_datafusion)?;
+                *arg = Expr::Literal(crate::vector::scalar(&vector), metadata.clone());
+            }
+        }
+        Ok(ExprSimplifyResult::Original(args))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let (constant, rows) = rows_of(&args.args, args.number_rows);
+        let (left, right) = (vectors(&args.args[0])?, vectors(&args.args[1])?);
+        let mut out = Float64Builder::with_capacity(rows);
+        for row in 0..rows {
+            match (left.row(row), right.row(row)) {
+                (Some(a), Some(b)) => out.append_value(self.of(a, b).map_err(crate::to_datafusion)?),
+                _ => out.append_null(),
+            }
+        }
+        columnar(Arc::new(out.finish()), constant)
+    }
+}

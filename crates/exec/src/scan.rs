@@ -1,0 +1,215 @@
+//! Scans a collection, or looks rows up by key. Reading is blocking work: it runs on blocking threads and hands batches over a
+//! bounded channel.
+
+mod read;
+
+use crate::filter::Predicate;
+use crate::keys::KeyLookup;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Statistics, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+};
+use quiver_base::ColumnId;
+use quiver_cluster::Table;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a column of a scan comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScanColumn {
+    /// A stored column.
+    Stored(ColumnId),
+    /// The row's shard.
+    Shard,
+    /// The row's id.
+    Row,
+}
+
+/// Reads a collection through the statement's snapshots.
+#[derive(Clone, Debug)]
+pub(crate) struct CollectionScanExec {
+    pub(crate) table: Arc<Table>,
+    /// All columns of the table provider.
+    pub(crate) table_schema: SchemaRef,
+    pub(crate) table_columns: Vec<ScanColumn>,
+    /// Output columns, by position in `table_schema`.
+    pub(crate) projection: Vec<usize>,
+    /// Over `table_schema`.
+    pub(crate) predicate: Option<Arc<Predicate>>,
+    pub(crate) lookup: Option<KeyLookup>,
+    limit: Option<usize>,
+    rows_estimate: Option<u64>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl CollectionScanExec {
+    pub(crate) fn new(
+        table: Arc<Table>,
+        table_schema: SchemaRef,
+        table_columns: Vec<ScanColumn>,
+        projection: Vec<usize>,
+        partitions: usize,
+    ) -> Result<CollectionScanExec> {
+        let schema = Arc::new(table_schema.project(&projection)?);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(partitions.max(1)),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        Ok(CollectionScanExec {
+            table,
+            table_schema,
+            table_columns,
+            projection,
+            predicate: None,
+            lookup: None,
+            limit: None,
+            rows_estimate: None,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    pub(crate) fn with_predicate(mut self, predicate: Option<Arc<dyn PhysicalExpr>>) -> Result<Self> {
+        self.predicate = match predicate {
+            Some(expr) => Some(Predicate::new(expr, &self.table_schema, &self.table_columns)?),
+            None => None,
+        };
+        Ok(self)
+    }
+
+    pub(crate) fn with_lookup(mut self, lookup: Option<KeyLookup>) -> Self {
+        self.lookup = lookup;
+        self
+    }
+
+    pub(crate) fn with_limit(mut self, limit: Option<usize>) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    pub(crate) fn with_rows_estimate(mut self, rows: Option<u64>) -> Self {
+        self.rows_estimate = rows;
+        self
+    }
+}
+
+impl DisplayAs for CollectionScanExec {
+    fn fmt_as(&self, _style: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schema = self.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "CollectionScan: {} columns=[{}]", self.table.name, columns.join(", "))?;
+        if let Some(lookup) = &self.lookup {
+            write!(f, ", key lookup={} ({} keys)", lookup.name, lookup.rows())?;
+        }
+        if let Some(predicate) = &self.predicate {
+            write!(f, ", filter={predicate}")?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for CollectionScanExec {
+    fn name(&self) -> &str {
+        "CollectionScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("CollectionScanExec has no children") }
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        match &self.predicate {
+            Some(predicate) => f(predicate.expr()),
+            None => Ok(TreeNodeRecursion::Continue),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        read::start(self, partition, &context, &self.metrics)
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    /// Never exact: a plan may outlive the snapshot that it was made under.
+    fn statistics_from_inputs(
+        &self,
+        _inputs: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        let rows = match (&self.lookup, self.rows_estimate) {
+            (Some(lookup), _) => Some(lookup.rows()),
+            (None, Some(rows)) => {
+                let rows = rows as usize / if args.partition().is_some() { self.partitions() } else { 1 };
+                Some(if self.predicate.is_some() { rows.div_ceil(5) } else { rows })
+            }
+            (None, None) => None,
+        };
+        if let Some(rows) = rows {
+            statistics.num_rows = Precision::Inexact(rows.min(self.limit.unwrap_or(usize::MAX)));
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        false
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        Some(Arc::new(self.clone().with_limit(limit)))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.limit
+    }
+}
+
+impl CollectionScanExec {
+    pub(crate) fn partitions(&self) -> usize {
+        self.properties.partitioning.partition_count()
+    }
+
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+}

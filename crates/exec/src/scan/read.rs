@@ -1,0 +1,208 @@
+//! The blocking half of a scan.
+
+use super::{CollectionScanExec, ScanColumn};
+use crate::engine::BATCH_ROWS;
+use crate::{QueryContext, from_datafusion, to_datafusion};
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use quiver_base::{ColumnId, Error, Result, RowId, ShardId};
+use quiver_storage::{RowFilter, ScanRequest, Snapshot, TableLayout};
+use std::sync::Arc;
+use tokio::sync::mpsc::Sender;
+
+/// Batches that wait for the reader of a scan.
+const BATCHES_QUEUED_MAX: usize = 2;
+
+pub(super) fn start(
+    scan: &CollectionScanExec,
+    partition: usize,
+    context: &TaskContext,
+    metrics: &ExecutionPlanMetricsSet,
+) -> datafusion::error::Result<SendableRecordBatchStream> {
+    let query = QueryContext::of(context)?;
+    let mut builder = RecordBatchReceiverStreamBuilder::new(scan.schema(), BATCHES_QUEUED_MAX);
+    let reader = Reader {
+        scan: scan.clone(),
+        partition,
+        query,
+        schema: scan.schema(),
+        out: builder.tx(),
+        left: scan.limit().unwrap_or(usize::MAX),
+        baseline: BaselineMetrics::new(metrics, partition),
+        parts: MetricBuilder::new(metrics).counter("parts_scanned", partition),
+    };
+    builder.spawn_blocking(move || reader.run().map_err(to_datafusion));
+    Ok(builder.build())
+}
+
+struct Reader {
+    scan: CollectionScanExec,
+    partition: usize,
+    query: Arc<QueryContext>,
+    schema: SchemaRef,
+    out: Sender<datafusion::error::Result<RecordBatch>>,
+    /// Rows that the limit still allows.
+    left: usize,
+    baseline: BaselineMetrics,
+    parts: Count,
+}
+
+/// Whether anybody still wants rows.
+#[derive(PartialEq)]
+enum Flow {
+    GoOn,
+    Stop,
+}
+
+impl Reader {
+    fn run(mut self) -> Result<()> {
+        let elapsed = self.baseline.elapsed_compute().clone();
+        let timer = elapsed.timer();
+        let view = &self.query.view;
+        let (snapshots, layout) = (view.snapshots(&self.scan.table)?, view.layout(&self.scan.table));
+        let filter = match &self.scan.predicate {
+            Some(predicate) => Some(predicate.prepare()?),
+            None => None,
+        };
+        let shards: Vec<(ShardId, Arc<Snapshot>)> =
+            self.scan.table.shards.iter().copied().zip(snapshots).collect();
+        if self.scan.lookup.is_some() {
+            self.look_up(&shards, &layout, filter)?;
+        } else if filter.is_none() && self.stored_columns().is_empty() && self.row_columns_unused() {
+            self.count(&shards)?;
+        } else {
+            self.scan_parts(&shards, &layout, filter)?;
+        }
+        timer.done();
+        Ok(())
+    }
+
+    /// Rows without columns: what COUNT(*) asks for. No data is read.
+    fn count(&mut self, shards: &[(ShardId, Arc<Snapshot>)]) -> Result<()> {
+        if self.partition != 0 {
+            return Ok(());
+        }
+        for (_, snapshot) in shards {
+            let mut rows = snapshot.row_count() as usize;
+            while rows > 0 {
+                let batch_rows = rows.min(BATCH_ROWS);
+                rows -= batch_rows;
+                if self.send(vec![], batch_rows)? == Flow::Stop {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_parts(
+        &mut self,
+        shards: &[(ShardId, Arc<Snapshot>)],
+        layout: &TableLayout,
+        filter: Option<Arc<dyn RowFilter>>,
+    ) -> Result<()> {
+        let batch_rows = BATCH_ROWS.min(self.left.max(1));
+        let request = ScanRequest { columns: self.stored_columns(), filter, batch_rows };
+        let mut turn = 0;
+        for (shard, snapshot) in shards {
+            for part in snapshot.scan_parts(layout, &request)? {
+                turn += 1;
+                if (turn - 1) % self.scan.partitions() != self.partition {
+                    continue;
+                }
+                self.query.check_cancel()?;
+                self.parts.add(1);
+                for rows in snapshot.scan_part(layout, &request, &part)? {
+                    let columns = self.columns(&rows.batch, *shard, &rows.row_ids);
+                    if self.send(columns, rows.batch.num_rows())? == Flow::Stop {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_up(
+        &mut self,
+        shards: &[(ShardId, Arc<Snapshot>)],
+        layout: &TableLayout,
+        filter: Option<Arc<dyn RowFilter>>,
+    ) -> Result<()> {
+        let lookup = self.scan.lookup.clone().filter(|_| self.partition == 0);
+        let Some(lookup) = lookup else { return Ok(()) };
+        let values = lookup.arrays().map_err(from_datafusion)?;
+        let key = layout.keys.iter().find(|key| key.id == lookup.index);
+        let key = key.ok_or_else(|| Error::internal(format!("no key index {}", lookup.name)))?;
+        let wanted = self.stored_columns();
+        for (shard, snapshot) in shards {
+            let found: Vec<_> = snapshot.lookup(layout, key, &values)?.into_iter().flatten().collect();
+            if found.is_empty() {
+                continue;
+            }
+            let (row_ids, locators): (Vec<RowId>, Vec<_>) = found.into_iter().unzip();
+            let batch = snapshot.fetch(layout, &locators, &wanted)?;
+            let columns = self.columns(&batch, *shard, &row_ids);
+            let options = RecordBatchOptions::new().with_row_count(Some(row_ids.len()));
+            let mut batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
+            if let Some(filter) = &filter {
+                let inputs = snapshot.fetch(layout, &locators, filter.columns())?;
+                batch = filter_record_batch(&batch, &filter.evaluate(&inputs)?)?;
+            }
+            if self.send(batch.columns().to_vec(), batch.num_rows())? == Flow::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends at most what the limit still allows.
+    fn send(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<Flow> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let mut batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
+        if batch.num_rows() > self.left {
+            batch = batch.slice(0, self.left);
+        }
+        self.left -= batch.num_rows();
+        self.baseline.record_output(batch.num_rows());
+        if batch.num_rows() > 0 && self.out.blocking_send(Ok(batch)).is_err() {
+            return Ok(Flow::Stop);
+        }
+        Ok(if self.left == 0 { Flow::Stop } else { Flow::GoOn })
+    }
+
+    fn outputs(&self) -> impl Iterator<Item = ScanColumn> {
+        self.scan.projection.iter().map(|index| self.scan.table_columns[*index])
+    }
+
+    /// What storage is asked for, in output order.
+    fn stored_columns(&self) -> Vec<ColumnId> {
+        let stored = |column| match column {
+            ScanColumn::Stored(id) => Some(id),
+            ScanColumn::Shard | ScanColumn::Row => None,
+        };
+        self.outputs().filter_map(stored).collect()
+    }
+
+    fn row_columns_unused(&self) -> bool {
+        self.outputs().all(|column| matches!(column, ScanColumn::Stored(_)))
+    }
+
+    /// Output columns from what storage gave and where the rows are.
+    fn columns(&self, stored: &RecordBatch, shard: ShardId, row_ids: &[RowId]) -> Vec<ArrayRef> {
+        let mut stored = stored.columns().iter();
+        self.outputs()
+            .map(|column| match column {
+                ScanColumn::Stored(_) => stored.next().expect("a column for each asked for").clone(),
+                ScanColumn::Shard => Arc::new(Int64Array::from(vec![shard.0 as i64; row_ids.len()])) as ArrayRef,
+                ScanColumn::Row => Arc::new(row_ids.iter().map(|row| row.0 as i64).collect::<Int64Array>()),
+            })
+            .collect()
+    }
+}
