@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use quiver_base::{ColumnId, Result};
 use quiver_storage::{ColumnStats, RowFilter};
 use std::collections::HashSet;
@@ -88,7 +88,7 @@ struct ExprFilter {
     schema: SchemaRef,
     /// Over `schema`.
     predicate: Arc<dyn PhysicalExpr>,
-    pruning: Option<PruningPredicate>,
+    pruning: Option<Arc<PruningPredicate>>,
     cache_key: Option<String>,
 }
 
@@ -108,9 +108,8 @@ impl ExprFilter {
         let predicate = renumber(predicate.clone(), &used)?;
         let volatile = datafusion::physical_expr_common::physical_expr::is_volatile(&predicate);
         let cache_key = if volatile { None } else { cache_key(&predicate, &columns) };
-        let pruning = PruningPredicate::try_new(predicate.clone(), narrow.clone())
-            .ok()
-            .filter(|pruning| !pruning.always_true());
+        let pruning =
+            PruningPredicateBuilder::new().with_file_schema(narrow.clone()).build(predicate.clone());
         Ok(Arc::new(ExprFilter {
             columns,
             schema: narrow,

@@ -71,9 +71,9 @@ impl AggregateUDFImpl for VectorOr {
         }
         let fields: Vec<FieldRef> =
             arg_types.iter().map(|ty| Arc::new(Field::new("arg", ty.clone(), true))).collect();
-        let coerced = datafusion::logical_expr::type_coercion::functions::fields_with_aggregate_udf(
+        let coerced = datafusion::logical_expr::type_coercion::functions::fields_with_udf(
             &fields,
-            &self.other,
+            self.other.as_ref(),
         )?;
         Ok(coerced.iter().map(|field| field.data_type().clone()).collect())
     }

@@ -11,7 +11,7 @@ pub use format::{format, write};
 pub use parse::{parse, parse_dim};
 pub use rows::Vectors;
 
-use arrow::array::{Array, FixedSizeListArray, Float32Array};
+use arrow::array::{FixedSizeListArray, Float32Array};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use quiver_base::{Error, Result, SqlState, SqlType};
