@@ -61,9 +61,7 @@ fn translate(error: &DataFusionError) -> Error {
         DataFusionError::ArrowError(inner, _) => arrow(inner),
         DataFusionError::SchemaError(inner, _) => schema(inner),
         DataFusionError::SQL(inner, _) => Error::new(SqlState::SYNTAX_ERROR, inner.to_string()),
-        DataFusionError::NotImplemented(text) => {
-            Error::new(SqlState::FEATURE_NOT_SUPPORTED, text_of(text))
-        }
+        DataFusionError::NotImplemented(text) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, text_of(text)),
         DataFusionError::Plan(text) => plan(&text_of(text)),
         DataFusionError::Execution(text) => execution(&text_of(text)),
         DataFusionError::ResourcesExhausted(text) => {
@@ -71,9 +69,7 @@ fn translate(error: &DataFusionError) -> Error {
         }
         DataFusionError::ExecutionJoin(cause) => Error::internal(format!("a query task failed: {cause}")),
         DataFusionError::IoError(cause) => Error::new(SqlState::IO_ERROR, cause.to_string()),
-        DataFusionError::Configuration(text) => {
-            Error::new(SqlState::INVALID_PARAMETER_VALUE, text_of(text))
-        }
+        DataFusionError::Configuration(text) => Error::new(SqlState::INVALID_PARAMETER_VALUE, text_of(text)),
         other => Error::internal(text_of(&other.to_string())),
     }
 }
@@ -97,10 +93,9 @@ fn schema(error: &SchemaError) -> Error {
             format!("column reference \"{}\" is ambiguous", field.name),
         ),
         SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => Error::new(
-            SqlState::DUPLICATE_COLUMN,
-            format!("column \"{name}\" specified more than once"),
-        ),
+        | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))
+        }
     }
 }
 

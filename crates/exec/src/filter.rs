@@ -110,13 +110,7 @@ impl ExprFilter {
         let cache_key = if volatile { None } else { cache_key(&predicate, &columns) };
         let pruning =
             PruningPredicateBuilder::new().with_file_schema(narrow.clone()).build(predicate.clone());
-        Ok(Arc::new(ExprFilter {
-            columns,
-            schema: narrow,
-            predicate,
-            pruning,
-            cache_key,
-        }))
+        Ok(Arc::new(ExprFilter { columns, schema: narrow, predicate, pruning, cache_key }))
     }
 }
 

@@ -6,14 +6,12 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::logical_expr::function::{
-    AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs,
-};
+use datafusion::logical_expr::function::{AccumulatorArgs, AggregateFunctionSimplification, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF,
     SetMonotonicity, Signature, Volatility,
 };
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use quiver_base::{Error, SqlState};
 use std::sync::Arc;
 
@@ -129,7 +127,11 @@ impl AggregateUDFImpl for VectorOr {
     }
 
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
-        if is_vector(data_type) { ScalarValue::try_from(data_type) } else { self.other.default_value(data_type) }
+        if is_vector(data_type) {
+            ScalarValue::try_from(data_type)
+        } else {
+            self.other.default_value(data_type)
+        }
     }
 
     fn documentation(&self) -> Option<&Documentation> {

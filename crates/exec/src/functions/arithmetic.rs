@@ -26,16 +26,12 @@ struct Arithmetic {
 }
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    [
-        ("vector_add", Operation::Add),
-        ("vector_sub", Operation::Subtract),
-        ("vector_mul", Operation::Multiply),
-    ]
-    .map(|(name, operation)| {
-        let signature = Signature::user_defined(Volatility::Immutable);
-        Arc::new(ScalarUDF::new_from_impl(Arithmetic { name, operation, signature }))
-    })
-    .to_vec()
+    [("vector_add", Operation::Add), ("vector_sub", Operation::Subtract), ("vector_mul", Operation::Multiply)]
+        .map(|(name, operation)| {
+            let signature = Signature::user_defined(Volatility::Immutable);
+            Arc::new(ScalarUDF::new_from_impl(Arithmetic { name, operation, signature }))
+        })
+        .to_vec()
 }
 
 impl Arithmetic {

@@ -54,9 +54,7 @@ impl Shape {
             Kind::Dims => Arc::new(
                 (0..rows).map(|row| input.row(row).map(|vector| vector.len() as i32)).collect::<Int32Array>(),
             ),
-            Kind::Norm => {
-                Arc::new((0..rows).map(|row| input.row(row).map(norm)).collect::<Float64Array>())
-            }
+            Kind::Norm => Arc::new((0..rows).map(|row| input.row(row).map(norm)).collect::<Float64Array>()),
             Kind::Normalize => arithmetic::map(ty, rows, &input, |vector| Ok(normalize(vector)))?,
             Kind::Subvector => {
                 let (start, count) = (integers(&args.args[1], rows)?, integers(&args.args[2], rows)?);

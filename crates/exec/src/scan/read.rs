@@ -200,7 +200,9 @@ impl Reader {
         self.outputs()
             .map(|column| match column {
                 ScanColumn::Stored(_) => stored.next().expect("a column for each asked for").clone(),
-                ScanColumn::Shard => Arc::new(Int64Array::from(vec![shard.0 as i64; row_ids.len()])) as ArrayRef,
+                ScanColumn::Shard => {
+                    Arc::new(Int64Array::from(vec![shard.0 as i64; row_ids.len()])) as ArrayRef
+                }
                 ScanColumn::Row => Arc::new(row_ids.iter().map(|row| row.0 as i64).collect::<Int64Array>()),
             })
             .collect()

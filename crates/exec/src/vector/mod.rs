@@ -70,10 +70,7 @@ fn check_element(value: f32) -> Result<()> {
 }
 
 fn too_many_dimensions() -> Error {
-    Error::new(
-        SqlState::PROGRAM_LIMIT_EXCEEDED,
-        format!("vector cannot have more than {DIM_MAX} dimensions"),
-    )
+    Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("vector cannot have more than {DIM_MAX} dimensions"))
 }
 
 #[cfg(test)]

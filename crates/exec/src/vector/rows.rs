@@ -77,7 +77,8 @@ impl Vectors {
                 list.is_valid(row).then(|| &values.values()[start..end])
             }
             Kind::List(list, values) => {
-                let (start, end) = (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
+                let (start, end) =
+                    (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
                 list.is_valid(row).then(|| &values.values()[start..end])
             }
             Kind::Parsed(rows) => rows[row].as_deref(),

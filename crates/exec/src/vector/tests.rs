@@ -27,7 +27,9 @@ fn refuses_what_pgvector_refuses() {
     syntax("", Some("Vector contents must start with \"[\"."));
     syntax("1,2", Some("Vector contents must start with \"[\"."));
     syntax("[1,2] x", Some("Junk after closing right brace."));
-    for text in ["[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[a]", "[1,2", "[1,,2]", "[.]", "[-]", "[hello,1]"] {
+    for text in
+        ["[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[a]", "[1,2", "[1,,2]", "[.]", "[-]", "[hello,1]"]
+    {
         syntax(text, None);
     }
     check("[]", "22000", "vector must have at least 1 dimension", None);
