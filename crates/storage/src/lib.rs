@@ -3,16 +3,27 @@
 
 mod chunk;
 mod column_cache;
+mod columns;
 mod filter;
+mod frame;
 mod key;
+mod key_cache;
+mod keys;
 mod layout;
+mod memtable;
 pub mod objects;
 mod publish;
+mod rows;
+mod search;
 mod segment;
 mod shard;
 mod snapshot;
+#[cfg(test)]
+mod testing;
+mod version;
+mod visibility;
 
-pub use chunk::{RowBatch, ShardWrite};
+pub use rows::{RowBatch, ShardWrite};
 pub use filter::{ColumnStats, RowFilter};
 pub use key::{encode_key, key_hash};
 pub use layout::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
@@ -20,6 +31,5 @@ pub use objects::{ObjectRef, Objects};
 pub use publish::{Job, JobControl, JobKind, Publish, PublishOutcome};
 pub use segment::{DeletesRef, KeyMatch, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter};
 pub use shard::{Shard, ShardStats, StorageEnv, StorageOptions};
-pub use snapshot::{
-    Hit, Locator, ScanBatch, ScanPart, ScanRequest, SearchResult, SearchStats, Snapshot, VectorQuery,
-};
+pub use search::{Hit, SearchResult, SearchStats, VectorQuery};
+pub use snapshot::{Locator, ScanBatch, ScanPart, ScanRequest, Snapshot};

@@ -2,6 +2,8 @@
 
 use crate::column_cache::ColumnCache;
 use crate::{Job, JobControl, Objects, Publish, PublishOutcome, ShardWrite, Snapshot, TableLayout};
+use crate::version::Version;
+use parking_lot::RwLock;
 use quiver_base::{MemoryBudget, Result, RowId, ShardId, Timestamp, TxnId};
 use std::sync::Arc;
 
@@ -82,12 +84,16 @@ pub struct ShardStats {
 
 /// One shard's replicated state and the machinery around it.
 #[derive(Debug)]
-pub struct Shard {}
+pub struct Shard {
+    id: ShardId,
+    env: Arc<StorageEnv>,
+    version: RwLock<Arc<Version>>,
+}
 
 impl Shard {
     /// An empty shard.
-    pub fn new(_id: ShardId, _env: Arc<StorageEnv>) -> Arc<Shard> {
-        unimplemented!()
+    pub fn new(id: ShardId, env: Arc<StorageEnv>) -> Arc<Shard> {
+        Arc::new(Shard { id, env, version: RwLock::default() })
     }
 
     /// A shard from [`Shard::encode_state`]'s bytes. Opens no object: damage there shows, by name, on first use or by [`Shard::verify`].
@@ -103,24 +109,24 @@ impl Shard {
 
     /// Its id.
     pub fn id(&self) -> ShardId {
-        unimplemented!()
+        self.id
     }
 
     // Called from apply: memory only, cannot fail.
 
     /// Makes a write visible at `ts`, which is above all before it. Also what `txn` has staged, if given.
-    pub fn commit(&self, _ts: Timestamp, _write: ShardWrite, _staged: Option<TxnId>) {
-        unimplemented!()
+    pub fn commit(&self, ts: Timestamp, write: ShardWrite, staged: Option<TxnId>) {
+        self.change(|version, env| version.commit(ts, &write, staged, &env.memory));
     }
 
     /// Keeps a part of a large transaction, invisible to others until its commit.
-    pub fn stage(&self, _txn: TxnId, _write: ShardWrite) {
-        unimplemented!()
+    pub fn stage(&self, txn: TxnId, write: ShardWrite) {
+        self.change(|version, env| version.stage(txn, &write, &env.memory));
     }
 
     /// Drops what a transaction staged.
-    pub fn abort(&self, _txn: TxnId) {
-        unimplemented!()
+    pub fn abort(&self, txn: TxnId) {
+        self.change(|version, _| drop(version.staged.remove(&txn)));
     }
 
     /// Swaps what a job made into the manifest, or does nothing if it no longer fits.
@@ -131,23 +137,34 @@ impl Shard {
     // Reads.
 
     /// An immutable view at `read_ts`, with what `own` has staged.
-    pub fn snapshot(&self, _read_ts: Timestamp, _own: Option<TxnId>) -> Arc<Snapshot> {
-        unimplemented!()
+    pub fn snapshot(&self, read_ts: Timestamp, own: Option<TxnId>) -> Arc<Snapshot> {
+        Snapshot::new(&self.version(), read_ts, own)
     }
 
     /// The largest row id ever seen, staged ones included.
     pub fn max_row_id(&self) -> RowId {
-        unimplemented!()
+        self.version().max_row_id
     }
 
     /// Whether each row version is neither deleted nor unknown in the newest state. What lock holders ask after waiting.
-    pub fn are_live(&self, _rows: &[RowId]) -> Vec<bool> {
-        unimplemented!()
+    pub fn are_live(&self, rows: &[RowId]) -> Vec<bool> {
+        let version = self.version();
+        rows.iter().map(|row| version.is_live(*row)).collect()
     }
 
     /// Numbers for views and scheduling.
     pub fn stats(&self) -> ShardStats {
-        unimplemented!()
+        let version = self.version();
+        let staged = version.staged.values().flat_map(|staged| &staged.chunks);
+        ShardStats {
+            live_rows: Snapshot::new(&version, Timestamp::MAX, None).row_count(),
+            memtable_rows: version.memtable.rows() as u64,
+            memtable_bytes: version.memtable.bytes() as u64,
+            staged_bytes: staged.map(|chunk| chunk.bytes() as u64).sum(),
+            segments: 0,
+            object_bytes: 0,
+            tombstones: version.tombstones.len() as u64,
+        }
     }
 
     // Background work, on the leader only; blocking.
@@ -201,5 +218,13 @@ impl Shard {
     /// Reads and checks every live object against its checksum; an error names the damaged one.
     pub fn verify(&self) -> Result<()> {
         unimplemented!()
+    }
+
+    fn version(&self) -> Arc<Version> {
+        self.version.read().clone()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Version, &StorageEnv) -> T) -> T {
+        change(Arc::make_mut(&mut *self.version.write()), &self.env)
     }
 }

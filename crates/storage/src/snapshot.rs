@@ -1,12 +1,21 @@
 //! An immutable view of one shard: scan, look up by key, search by vector, fetch winners.
 
-use crate::{KeyDef, RowBatch, RowFilter, TableLayout};
-use arrow::array::ArrayRef;
+pub(crate) mod part;
+mod point;
+mod scan;
+
+pub(crate) use scan::evaluate;
+
+use crate::chunk::{Born, Chunk};
+use crate::version::Version;
+use crate::visibility::Alive;
+use crate::{RowBatch, RowFilter};
 use arrow::record_batch::RecordBatch;
-use quiver_base::{ColumnId, Result, RowId, Timestamp};
-use quiver_index::Metric;
+use imbl::OrdMap;
+use part::Part;
+use quiver_base::{ColumnId, Error, Result, RowId, Timestamp, TxnId};
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where a row of one snapshot is. Means nothing to another snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,133 +57,107 @@ pub struct ScanBatch {
     pub row_ids: Vec<RowId>,
 }
 
-/// A nearest-neighbour search.
-#[derive(Clone, Debug)]
-pub struct VectorQuery {
-    /// The vector column.
-    pub column: ColumnId,
-    /// The distance.
-    pub metric: Metric,
-    /// The query vector.
-    pub query: Vec<f32>,
-    /// How many rows.
-    pub k: usize,
-    /// hnsw.ef_search.
-    pub ef: usize,
-    /// Ignore indexes.
-    pub exact: bool,
-    /// Rows to choose from.
-    pub filter: Option<Arc<dyn RowFilter>>,
-}
-
-/// A row that a search found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Hit {
-    /// As SQL shows it. NULL vectors come last, with `None`, and only if fewer than k rows have one.
-    pub distance: Option<f64>,
-    /// The row.
-    pub row_id: RowId,
-    /// Where to fetch it.
-    pub locator: Locator,
-}
-
-/// What a search did, for EXPLAIN ANALYZE.
-#[derive(Clone, Debug, Default)]
-pub struct SearchStats {
-    /// Segments looked into.
-    pub segments: u64,
-    /// Segments skipped by statistics.
-    pub segments_pruned: u64,
-    /// Memtable rows compared.
-    pub memtable_rows: u64,
-    /// Vectors compared in segments.
-    pub rows_visited: u64,
-    /// Rows that passed the filter, where it was counted.
-    pub rows_passed: u64,
-    /// One of "exact", "graph", "filtered graph" per segment, joined by commas, counted: "graph: 3, exact: 1".
-    pub strategy: String,
-    /// Decoded-column and bitmap cache hits.
-    pub cache_hits: u64,
-    /// And misses.
-    pub cache_misses: u64,
-}
-
-/// Hits in ascending order of distance, NULLs last.
-#[derive(Clone, Debug, Default)]
-pub struct SearchResult {
-    /// At most k; fewer only if fewer rows qualify.
-    pub hits: Vec<Hit>,
-    /// What it took.
-    pub stats: SearchStats,
-}
-
 /// An immutable view of one shard. Cheap to clone by `Arc`; holds what it reads alive.
 #[derive(Debug)]
-pub struct Snapshot {}
+pub struct Snapshot {
+    read_ts: Timestamp,
+    parts: Vec<Part>,
+    tombstones: OrdMap<RowId, Timestamp>,
+    /// Rows that the reading transaction has ended itself.
+    hidden: [Arc<HashSet<RowId>>; 2],
+    /// What is visible of each part, once asked for.
+    alive: Vec<OnceLock<Alive>>,
+}
 
 impl Snapshot {
-    /// A view of a shard that holds nothing: of a table that its own transaction made.
-    pub fn empty(_read_ts: Timestamp) -> Arc<Snapshot> {
-        unimplemented!()
+    pub(crate) fn new(version: &Version, read_ts: Timestamp, own: Option<TxnId>) -> Arc<Snapshot> {
+        let chunks = version.memtable.chunks().iter();
+        let committed = chunks.filter(|entry| entry.chunk.born().at(0) <= read_ts);
+        let mut parts: Vec<Part> =
+            committed.map(|entry| Part::memory(entry.chunk.clone(), entry.deletes.clone())).collect();
+        let mut ended = HashSet::new();
+        if let Some(staged) = own.and_then(|txn| version.staged.get(&txn)) {
+            parts.extend(staged.chunks.iter().map(|chunk| Part::memory(chunk.clone(), Default::default())));
+            ended.extend(staged.deletes.iter().copied());
+        }
+        let hidden = [Arc::new(ended), Arc::default()];
+        Arc::new(Snapshot::of(read_ts, parts, version.tombstones.clone(), hidden))
     }
 
-    /// The same view with a transaction's own uncommitted rows added and its own deletes hidden.
-    pub fn with_overlay(&self, _inserts: &[Arc<RowBatch>], _deletes: Arc<HashSet<RowId>>) -> Arc<Snapshot> {
-        unimplemented!()
+    fn of(
+        read_ts: Timestamp,
+        parts: Vec<Part>,
+        tombstones: OrdMap<RowId, Timestamp>,
+        hidden: [Arc<HashSet<RowId>>; 2],
+    ) -> Snapshot {
+        let alive = parts.iter().map(|_| OnceLock::new()).collect();
+        Snapshot { read_ts, parts, tombstones, hidden, alive }
+    }
+
+    /// A view of a shard that holds nothing: of a table that its own transaction made.
+    pub fn empty(read_ts: Timestamp) -> Arc<Snapshot> {
+        Arc::new(Snapshot::of(read_ts, Vec::new(), OrdMap::new(), Default::default()))
+    }
+
+    /// The same view with a transaction's own uncommitted rows added and its own deletes hidden. Laid over a view
+    /// that has been laid over before, it replaces what was hidden then.
+    pub fn with_overlay(&self, inserts: &[Arc<RowBatch>], deletes: Arc<HashSet<RowId>>) -> Arc<Snapshot> {
+        let own = inserts.iter().filter(|rows| !rows.row_ids.is_empty()).map(|rows| {
+            let chunk = Chunk::uncounted(rows.clone(), Born::All(Timestamp::ZERO));
+            Part::memory(Arc::new(chunk), Default::default())
+        });
+        let parts = self.parts.iter().cloned().chain(own).collect();
+        let hidden = [self.hidden[0].clone(), deletes];
+        Arc::new(Snapshot::of(self.read_ts, parts, self.tombstones.clone(), hidden))
     }
 
     /// The read timestamp.
     pub fn read_ts(&self) -> Timestamp {
-        unimplemented!()
+        self.read_ts
     }
 
-    /// Visible rows. Exact, from counts; no data is read.
+    /// Visible rows. Exact, from counts; no row data is read.
     pub fn row_count(&self) -> u64 {
-        unimplemented!()
+        let rows = |part| self.alive(part).map_or(0, |alive| u64::from(alive.len()));
+        (0..self.parts.len()).map(rows).sum()
     }
 
-    /// Pieces that can be scanned independently; what the filter's statistics rule out is left out.
-    pub fn scan_parts(&self, _layout: &TableLayout, _request: &ScanRequest) -> Result<Vec<ScanPart>> {
-        unimplemented!()
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
-    /// Scans one piece. Blocking. May return an empty list.
-    pub fn scan_part(
-        &self,
-        _layout: &TableLayout,
-        _request: &ScanRequest,
-        _part: &ScanPart,
-    ) -> Result<Vec<ScanBatch>> {
-        unimplemented!()
+    /// The visible rows of a part.
+    pub(crate) fn alive(&self, part: usize) -> Result<&Alive> {
+        if let Some(alive) = self.alive[part].get() {
+            return Ok(alive);
+        }
+        let container = &self.parts[part];
+        let mut alive = container.alive(self.read_ts)?;
+        let mut own = self.hidden.iter().flat_map(|set| set.iter()).filter_map(|row| container.position(*row));
+        if let Some(first) = own.next() {
+            let mut set = alive.to_set();
+            for row in std::iter::once(first).chain(own) {
+                set.remove(row);
+            }
+            alive = Alive::Some(Arc::new(set));
+        }
+        Ok(self.alive[part].get_or_init(|| alive))
     }
 
-    /// The visible row with each key, if any. `values`: one array per key column, any number of rows. NULLs match nothing.
-    pub fn lookup(
-        &self,
-        _layout: &TableLayout,
-        _key: &KeyDef,
-        _values: &[ArrayRef],
-    ) -> Result<Vec<Option<(RowId, Locator)>>> {
-        unimplemented!()
+    /// Whether one row is visible, without looking at its neighbours.
+    pub(crate) fn is_visible(&self, row: RowId, at: Locator) -> Result<bool> {
+        if self.hidden.iter().any(|set| set.contains(&row)) {
+            return Ok(false);
+        }
+        if self.tombstones.get(&row).is_some_and(|ts| *ts <= self.read_ts) {
+            return Ok(false);
+        }
+        self.part(at.part)?.is_born(at.row, self.read_ts)
     }
 
-    /// Where rows are, if visible.
-    pub fn find(&self, _rows: &[RowId]) -> Result<Vec<Option<Locator>>> {
-        unimplemented!()
-    }
-
-    /// Columns of rows, in the order of `rows`.
-    pub fn fetch(
-        &self,
-        _layout: &TableLayout,
-        _rows: &[Locator],
-        _columns: &[ColumnId],
-    ) -> Result<RecordBatch> {
-        unimplemented!()
-    }
-
-    /// The k nearest rows. Blocking.
-    pub fn search(&self, _layout: &TableLayout, _query: &VectorQuery) -> Result<SearchResult> {
-        unimplemented!()
+    pub(crate) fn part(&self, part: u32) -> Result<&Part> {
+        self.parts
+            .get(part as usize)
+            .ok_or_else(|| Error::internal(format!("part {part} is not of this snapshot")))
     }
 }

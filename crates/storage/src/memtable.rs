@@ -1,0 +1,107 @@
+//! Committed rows that no segment holds yet: a short list of chunks in commit order. Neighbours of similar size are
+//! merged as rows arrive, so that a million one-row commits stay a short list and each row is copied a few times only.
+
+use crate::chunk::Chunk;
+use crate::visibility::Deletes;
+use quiver_base::{MemoryBudget, RowId, Timestamp};
+use std::sync::Arc;
+
+const CHUNK_ROWS_MAX: usize = 32_768;
+const CHUNK_BYTES_MAX: usize = 4 << 20;
+
+/// A chunk and the deletes of its rows.
+#[derive(Clone, Debug)]
+pub(crate) struct MemChunk {
+    /// The rows.
+    pub(crate) chunk: Arc<Chunk>,
+    /// Their deletes.
+    pub(crate) deletes: Deletes,
+}
+
+/// Chunks in commit order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memtable {
+    chunks: Vec<MemChunk>,
+}
+
+impl Memtable {
+    /// The chunks, oldest first.
+    pub(crate) fn chunks(&self) -> &[MemChunk] {
+        &self.chunks
+    }
+
+    /// Rows, dead ones included.
+    pub(crate) fn rows(&self) -> usize {
+        self.chunks.iter().map(|entry| entry.chunk.len()).sum()
+    }
+
+    /// Bytes of the rows.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.iter().map(|entry| entry.chunk.bytes()).sum()
+    }
+
+    /// Adds rows newer than all before them.
+    pub(crate) fn append(&mut self, chunk: Chunk, memory: &Arc<MemoryBudget>) {
+        if chunk.len() == 0 {
+            return;
+        }
+        self.chunks.push(MemChunk { chunk: Arc::new(chunk), deletes: Deletes::default() });
+        while let [.., older, newer] = self.chunks.as_slice() {
+            let Some(merged) = merge(older, newer, memory) else { break };
+            self.chunks.truncate(self.chunks.len() - 2);
+            self.chunks.push(merged);
+        }
+    }
+
+    /// Where a row is: the chunk's place in the list and the position in it.
+    pub(crate) fn position(&self, row: RowId) -> Option<(usize, u32)> {
+        let found = |(at, entry): (usize, &MemChunk)| Some((at, entry.chunk.position(row)?));
+        self.chunks.iter().enumerate().rev().find_map(found)
+    }
+
+    /// Records a delete; false if the row is not here.
+    pub(crate) fn delete(&mut self, row: RowId, ts: Timestamp) -> bool {
+        let Some((chunk, position)) = self.position(row) else { return false };
+        self.chunks[chunk].deletes.push(position, ts);
+        true
+    }
+
+    /// The list without rows committed at or before `to`, and what was taken out, with its deletes.
+    pub(crate) fn cut(&mut self, to: Timestamp, memory: &Arc<MemoryBudget>) -> Vec<MemChunk> {
+        let mut taken = Vec::new();
+        let mut kept = Vec::new();
+        for entry in std::mem::take(&mut self.chunks) {
+            let old = entry.chunk.born().visible(entry.chunk.len(), to);
+            if old > 0 && old < entry.chunk.len() {
+                kept.push(tail(&entry, old, memory));
+            } else if old == 0 {
+                kept.push(entry);
+                continue;
+            }
+            taken.push(entry);
+        }
+        self.chunks = kept;
+        taken
+    }
+}
+
+fn merge(older: &MemChunk, newer: &MemChunk, memory: &Arc<MemoryBudget>) -> Option<MemChunk> {
+    let (a, b) = (&older.chunk, &newer.chunk);
+    let small = a.len() + b.len() <= CHUNK_ROWS_MAX && a.bytes() + b.bytes() <= CHUNK_BYTES_MAX;
+    if a.len() > b.len() || !small || !a.has_columns_of(b) {
+        return None;
+    }
+    // A merge that fails leaves two chunks, which are as good.
+    let chunk = Chunk::concat(&[(a, 0..a.len()), (b, 0..b.len())], memory).ok()?;
+    let shift = a.len() as u32;
+    let moved = newer.deletes.iter().map(|(row, ts)| (row + shift, ts));
+    let deletes = Deletes::from_unordered(older.deletes.iter().chain(moved).collect());
+    Some(MemChunk { chunk: Arc::new(chunk), deletes })
+}
+
+fn tail(entry: &MemChunk, from: usize, memory: &Arc<MemoryBudget>) -> MemChunk {
+    let chunk = Chunk::tail(&entry.chunk, from, memory);
+    let moved = entry.deletes.iter().filter(|(row, _)| *row as usize >= from);
+    let deletes = Deletes::from_unordered(moved.map(|(row, ts)| (row - from as u32, ts)).collect());
+    MemChunk { chunk: Arc::new(chunk), deletes }
+}

@@ -1,0 +1,235 @@
+//! The k nearest rows of a snapshot: each part finds its own k, then they are merged. Rows whose vector is NULL come
+//! after all others, as PostgreSQL sorts them.
+
+mod memory;
+
+use crate::snapshot::part::{Part, PartData};
+use crate::snapshot::{Locator, Snapshot};
+use crate::visibility::Alive;
+use crate::{RowFilter, TableLayout};
+use arrow::array::Array;
+use arrow::datatypes::DataType;
+use quiver_base::{ColumnId, Error, Result, RowId, SqlState};
+use quiver_index::{Metric, RowSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A nearest-neighbour search.
+#[derive(Clone, Debug)]
+pub struct VectorQuery {
+    /// The vector column.
+    pub column: ColumnId,
+    /// The distance.
+    pub metric: Metric,
+    /// The query vector.
+    pub query: Vec<f32>,
+    /// How many rows.
+    pub k: usize,
+    /// hnsw.ef_search.
+    pub ef: usize,
+    /// Ignore indexes.
+    pub exact: bool,
+    /// Rows to choose from.
+    pub filter: Option<Arc<dyn RowFilter>>,
+}
+
+/// A row that a search found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// As SQL shows it. NULL vectors come last, with `None`, and only if fewer than k rows have one.
+    pub distance: Option<f64>,
+    /// The row.
+    pub row_id: RowId,
+    /// Where to fetch it.
+    pub locator: Locator,
+}
+
+/// What a search did, for EXPLAIN ANALYZE.
+#[derive(Clone, Debug, Default)]
+pub struct SearchStats {
+    /// Segments looked into.
+    pub segments: u64,
+    /// Segments skipped by statistics.
+    pub segments_pruned: u64,
+    /// Memtable rows compared.
+    pub memtable_rows: u64,
+    /// Vectors compared in segments.
+    pub rows_visited: u64,
+    /// Rows that passed the filter, where it was counted.
+    pub rows_passed: u64,
+    /// One of "exact", "graph", "filtered graph" per segment, joined by commas, counted: "graph: 3, exact: 1".
+    pub strategy: String,
+    /// Decoded-column and bitmap cache hits.
+    pub cache_hits: u64,
+    /// And misses.
+    pub cache_misses: u64,
+}
+
+/// Hits in ascending order of distance, NULLs last.
+#[derive(Clone, Debug, Default)]
+pub struct SearchResult {
+    /// At most k; fewer only if fewer rows qualify.
+    pub hits: Vec<Hit>,
+    /// What it took.
+    pub stats: SearchStats,
+}
+
+/// A search under way.
+pub(crate) struct Search<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) layout: &'a TableLayout,
+    pub(crate) query: &'a VectorQuery,
+    pub(crate) stats: SearchStats,
+    pub(crate) strategies: BTreeMap<String, u64>,
+    hits: Vec<Hit>,
+    /// Rows that qualify, by part, for a second look at NULLs.
+    qualified: Vec<Alive>,
+}
+
+impl Snapshot {
+    /// The k nearest rows. Blocking.
+    pub fn search(&self, layout: &TableLayout, query: &VectorQuery) -> Result<SearchResult> {
+        check_dimensions(layout, query)?;
+        let mut search = Search {
+            snapshot: self,
+            layout,
+            query,
+            stats: SearchStats::default(),
+            strategies: BTreeMap::new(),
+            hits: Vec::new(),
+            qualified: Vec::with_capacity(self.parts().len()),
+        };
+        if query.k > 0 {
+            (0..self.parts().len()).try_for_each(|part| search.part(part))?;
+            search.add_nulls()?;
+        }
+        Ok(search.finish())
+    }
+}
+
+impl Search<'_> {
+    fn part(&mut self, part: usize) -> Result<()> {
+        let container = &self.snapshot.parts()[part];
+        let allowed = self.allowed(part, container)?;
+        if allowed.len() > 0 {
+            let hits = match &container.data {
+                PartData::Rows(chunk) => self.in_memory(part as u32, chunk, &allowed)?,
+            };
+            self.hits.extend(hits);
+            self.shorten();
+        }
+        self.qualified.push(allowed);
+        Ok(())
+    }
+
+    /// Rows of a part that are visible and pass the filter.
+    fn allowed(&mut self, part: usize, container: &Part) -> Result<Alive> {
+        let alive = self.snapshot.alive(part)?;
+        let Some(filter) = self.query.filter.as_deref() else { return Ok(alive.clone()) };
+        if alive.len() == 0 {
+            return Ok(alive.clone());
+        }
+        let mut passes = container.passing(self.layout, filter, &mut self.stats)?;
+        if let Some(alive) = alive.as_filter() {
+            Arc::make_mut(&mut passes).and(alive);
+        }
+        self.stats.rows_passed += u64::from(passes.len());
+        Ok(Alive::Some(passes))
+    }
+
+    /// Keeps the best k.
+    fn shorten(&mut self) {
+        if self.hits.len() > self.query.k {
+            self.hits.sort_unstable_by(compare_hits);
+            self.hits.truncate(self.query.k);
+        }
+    }
+
+    /// Fills up with rows whose vector is NULL.
+    fn add_nulls(&mut self) -> Result<()> {
+        self.hits.sort_unstable_by(compare_hits);
+        let missing = self.query.k - self.hits.len();
+        if missing == 0 {
+            return Ok(());
+        }
+        let mut nulls: Vec<(RowId, Locator)> = Vec::new();
+        for (part, allowed) in self.qualified.iter().enumerate().filter(|(_, allowed)| allowed.len() > 0) {
+            let container = &self.snapshot.parts()[part];
+            let mut rows = container.null_rows(self.layout, self.query.column, allowed)?;
+            rows.truncate(missing);
+            let located = rows.iter().map(|row| Locator { part: part as u32, row: *row });
+            nulls.extend(container.row_ids(&rows).into_iter().zip(located));
+        }
+        nulls.sort_unstable_by_key(|(row, _)| *row);
+        nulls.truncate(missing);
+        let hits = nulls.into_iter().map(|(row_id, locator)| Hit { distance: None, row_id, locator });
+        self.hits.extend(hits);
+        Ok(())
+    }
+
+    fn finish(mut self) -> SearchResult {
+        let counted = self.strategies.iter().map(|(name, count)| format!("{name}: {count}"));
+        self.stats.strategy = counted.collect::<Vec<_>>().join(", ");
+        SearchResult { hits: self.hits, stats: self.stats }
+    }
+}
+
+/// Ascending distance, NaN after all numbers; equal distances by row id, so that the answer does not depend on where
+/// rows are stored.
+fn compare_hits(a: &Hit, b: &Hit) -> Ordering {
+    let distance = |hit: &Hit| hit.distance.unwrap_or(f64::NAN);
+    let (x, y) = (distance(a), distance(b));
+    let order = x.partial_cmp(&y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()));
+    order.then_with(|| a.row_id.cmp(&b.row_id))
+}
+
+fn check_dimensions(layout: &TableLayout, query: &VectorQuery) -> Result<()> {
+    let def = crate::columns::definition(layout, query.column)?;
+    match def.field.data_type() {
+        DataType::FixedSizeList(_, dim) if *dim as usize != query.query.len() => {
+            Err(different_dimensions(*dim as usize, query.query.len()))
+        }
+        DataType::FixedSizeList(..) | DataType::List(_) => Ok(()),
+        other => Err(Error::internal(format!("a vector search over a column of type {other}"))),
+    }
+}
+
+/// pgvector's error.
+fn different_dimensions(stored: usize, asked: usize) -> Error {
+    Error::new(SqlState::DATA_EXCEPTION, format!("different vector dimensions {stored} and {asked}"))
+}
+
+impl Part {
+    /// Rows that pass a filter, dead ones included.
+    fn passing(
+        &self,
+        layout: &TableLayout,
+        filter: &dyn RowFilter,
+        _stats: &mut SearchStats,
+    ) -> Result<Arc<RowSet>> {
+        match &self.data {
+            PartData::Rows(_) => {
+                let mask = crate::snapshot::evaluate(self, layout, filter, 0..self.rows())?;
+                let passes = |row: u32| mask.is_valid(row as usize) && mask.value(row as usize);
+                Ok(Arc::new(RowSet::from_fn(self.rows(), passes)))
+            }
+        }
+    }
+
+    /// Rows out of `allowed` whose vector is NULL, ascending by row id.
+    fn null_rows(&self, layout: &TableLayout, column: ColumnId, allowed: &Alive) -> Result<Vec<u32>> {
+        let PartData::Rows(_) = &self.data;
+        let vectors = self.column(layout, column, 0..self.rows())?;
+        if vectors.null_count() == 0 {
+            return Ok(Vec::new());
+        }
+        let null = |row: &u32| vectors.is_null(*row as usize) && allowed.contains(*row);
+        let mut rows: Vec<u32> = (0..self.rows()).filter(null).collect();
+        let ids = self.row_ids(&rows);
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_unstable_by_key(|at| ids[*at]);
+        rows = order.into_iter().map(|at| rows[at]).collect();
+        Ok(rows)
+    }
+}

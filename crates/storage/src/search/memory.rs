@@ -1,0 +1,93 @@
+//! Exact search over rows that no segment holds, with the kernels that segments are searched with.
+
+use super::{Hit, Search, compare_hits, different_dimensions};
+use crate::chunk::Chunk;
+use crate::snapshot::Locator;
+use crate::visibility::Alive;
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array};
+use arrow::datatypes::{DataType, Float32Type};
+use quiver_base::{Error, Result, RowId};
+use quiver_index::TopK;
+
+impl Search<'_> {
+    /// The k nearest rows of a chunk.
+    pub(super) fn in_memory(&mut self, part: u32, chunk: &Chunk, allowed: &Alive) -> Result<Vec<Hit>> {
+        let column = chunk.column(self.layout, self.query.column, 0..chunk.len())?;
+        let (hits, compared) = self.exact(part, &column, chunk.row_ids(), allowed)?;
+        self.stats.memtable_rows += compared;
+        Ok(hits)
+    }
+
+    /// The k nearest rows of an array of vectors, and how many were compared.
+    pub(super) fn exact(
+        &self,
+        part: u32,
+        column: &ArrayRef,
+        row_ids: &[RowId],
+        allowed: &Alive,
+    ) -> Result<(Vec<Hit>, u64)> {
+        let (metric, query) = (self.query.metric, self.query.query.as_slice());
+        let vectors = Vectors::new(column)?;
+        let mut top = TopK::new(self.query.k);
+        let mut compared = 0;
+        for row in (0..column.len()).filter(|row| allowed.contains(*row as u32)) {
+            let Some(vector) = vectors.get(row) else { continue };
+            if vector.len() != query.len() {
+                return Err(different_dimensions(vector.len(), query.len()));
+            }
+            top.push(metric.score(query, vector), (row_ids[row], row as u32));
+            compared += 1;
+        }
+        let hit = |(_, (row_id, row)): (f32, (RowId, u32))| Hit {
+            distance: vectors.get(row as usize).map(|vector| metric.distance_between(query, vector)),
+            row_id,
+            locator: Locator { part, row },
+        };
+        let mut hits: Vec<Hit> = top.into_sorted().into_iter().map(hit).collect();
+        hits.sort_unstable_by(compare_hits);
+        Ok((hits, compared))
+    }
+}
+
+/// A vector column: rows of one dimension, or of any.
+struct Vectors<'a> {
+    column: &'a dyn Array,
+    values: &'a [f32],
+    offsets: Offsets<'a>,
+}
+
+enum Offsets<'a> {
+    Fixed(usize),
+    Variable(&'a [i32]),
+}
+
+impl<'a> Vectors<'a> {
+    fn new(column: &'a ArrayRef) -> Result<Vectors<'a>> {
+        let (values, offsets) = match column.data_type() {
+            DataType::FixedSizeList(_, dim) => {
+                (column.as_fixed_size_list().values(), Offsets::Fixed(*dim as usize))
+            }
+            DataType::List(_) => {
+                let list = column.as_list::<i32>();
+                (list.values(), Offsets::Variable(list.value_offsets()))
+            }
+            other => return Err(Error::internal(format!("{other} is not a vector"))),
+        };
+        let values: &Float32Array = values
+            .as_primitive_opt::<Float32Type>()
+            .ok_or_else(|| Error::internal("a vector of something else than real"))?;
+        Ok(Vectors { column: column.as_ref(), values: values.values(), offsets })
+    }
+
+    fn get(&self, row: usize) -> Option<&'a [f32]> {
+        if self.column.is_null(row) {
+            return None;
+        }
+        match self.offsets {
+            Offsets::Fixed(dim) => self.values.get(row * dim..(row + 1) * dim),
+            Offsets::Variable(offsets) => {
+                self.values.get(*offsets.get(row)? as usize..*offsets.get(row + 1)? as usize)
+            }
+        }
+    }
+}
