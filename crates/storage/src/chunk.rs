@@ -152,9 +152,9 @@ impl Chunk {
         hashes: &[Option<u64>],
         mut found: impl FnMut(usize, u32),
     ) -> Result<()> {
-        let index = self.keys.get(key, || {
-            key.columns.iter().map(|id| self.column(layout, *id, 0..self.len())).collect()
-        })?;
+        let index = self
+            .keys
+            .get(key, || key.columns.iter().map(|id| self.column(layout, *id, 0..self.len())).collect())?;
         for (at, hash) in hashes.iter().enumerate() {
             if let Some(hash) = hash {
                 index.positions(*hash).for_each(|row| found(at, row));

@@ -23,13 +23,13 @@ mod testing;
 mod version;
 mod visibility;
 
-pub use rows::{RowBatch, ShardWrite};
 pub use filter::{ColumnStats, RowFilter};
 pub use key::{encode_key, key_hash};
 pub use layout::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
 pub use objects::{ObjectRef, Objects};
 pub use publish::{Job, JobControl, JobKind, Publish, PublishOutcome};
+pub use rows::{RowBatch, ShardWrite};
+pub use search::{Hit, SearchResult, SearchStats, VectorQuery};
 pub use segment::{DeletesRef, KeyMatch, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter};
 pub use shard::{Shard, ShardStats, StorageEnv, StorageOptions};
-pub use search::{Hit, SearchResult, SearchStats, VectorQuery};
 pub use snapshot::{Locator, ScanBatch, ScanPart, ScanRequest, Snapshot};

@@ -1,8 +1,8 @@
 //! The door to one shard: apply, snapshot, background work.
 
 use crate::column_cache::ColumnCache;
-use crate::{Job, JobControl, Objects, Publish, PublishOutcome, ShardWrite, Snapshot, TableLayout};
 use crate::version::Version;
+use crate::{Job, JobControl, Objects, Publish, PublishOutcome, ShardWrite, Snapshot, TableLayout};
 use parking_lot::RwLock;
 use quiver_base::{MemoryBudget, Result, RowId, ShardId, Timestamp, TxnId};
 use std::sync::Arc;
@@ -228,3 +228,6 @@ impl Shard {
         change(Arc::make_mut(&mut *self.version.write()), &self.env)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,7 +133,8 @@ impl Snapshot {
         }
         let container = &self.parts[part];
         let mut alive = container.alive(self.read_ts)?;
-        let mut own = self.hidden.iter().flat_map(|set| set.iter()).filter_map(|row| container.position(*row));
+        let mut own =
+            self.hidden.iter().flat_map(|set| set.iter()).filter_map(|row| container.position(*row));
         if let Some(first) = own.next() {
             let mut set = alive.to_set();
             for row in std::iter::once(first).chain(own) {

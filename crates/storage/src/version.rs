@@ -46,7 +46,8 @@ impl Version {
     ) {
         self.newest_ts = self.newest_ts.max(ts);
         let staged = staged.and_then(|txn| self.staged.remove(&txn)).unwrap_or_default();
-        let rows = staged.chunks.iter().map(|chunk| chunk.rows().clone()).chain(write.inserts.iter().cloned());
+        let rows =
+            staged.chunks.iter().map(|chunk| chunk.rows().clone()).chain(write.inserts.iter().cloned());
         for rows in rows.collect::<Vec<Arc<RowBatch>>>() {
             self.note_ids(&rows);
             self.memtable.append(Chunk::new(rows, Born::All(ts), memory), memory);

@@ -1,8 +1,8 @@
 //! One container of a snapshot's rows, read the same way whatever it is.
 
-use crate::{KeyDef, TableLayout};
 use crate::chunk::Chunk;
 use crate::visibility::{Alive, Deletes};
+use crate::{KeyDef, TableLayout};
 use arrow::array::ArrayRef;
 use quiver_base::{ColumnId, Result, RowId, Timestamp};
 use std::ops::Range;

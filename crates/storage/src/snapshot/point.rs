@@ -74,12 +74,7 @@ impl Snapshot {
     }
 
     /// Columns of rows, in the order of `rows`.
-    pub fn fetch(
-        &self,
-        layout: &TableLayout,
-        rows: &[Locator],
-        columns: &[ColumnId],
-    ) -> Result<RecordBatch> {
+    pub fn fetch(&self, layout: &TableLayout, rows: &[Locator], columns: &[ColumnId]) -> Result<RecordBatch> {
         let schema = schema_of(layout, columns)?;
         let mut parts: Vec<u32> = rows.iter().map(|row| row.part).collect();
         parts.sort_unstable();
@@ -92,10 +87,13 @@ impl Snapshot {
             wanted[source].push(row.row);
         }
         let fetch = |id: &ColumnId| -> Result<ArrayRef> {
-            let arrays = parts.iter().zip(&wanted).map(|(part, rows)| self.part(*part)?.take(layout, *id, rows));
+            let arrays =
+                parts.iter().zip(&wanted).map(|(part, rows)| self.part(*part)?.take(layout, *id, rows));
             let arrays = arrays.collect::<Result<Vec<_>>>()?;
             match arrays.as_slice() {
-                [] => Ok(arrow::array::new_empty_array(crate::columns::definition(layout, *id)?.field.data_type())),
+                [] => Ok(arrow::array::new_empty_array(
+                    crate::columns::definition(layout, *id)?.field.data_type(),
+                )),
                 [only] => Ok(only.clone()),
                 many => {
                     let many: Vec<&dyn Array> = many.iter().map(|array| array.as_ref()).collect();

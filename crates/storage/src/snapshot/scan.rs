@@ -5,7 +5,7 @@ use super::{ScanBatch, ScanPart, ScanRequest, Snapshot};
 use crate::columns::{batch_of, schema_of};
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
-use arrow::array::BooleanArray;
+use arrow::array::{Array, BooleanArray};
 use quiver_base::{Error, Result};
 use std::ops::Range;
 
@@ -52,7 +52,8 @@ fn read_rows(
     request: &ScanRequest,
     rows: &[u32],
 ) -> Result<ScanBatch> {
-    let columns = request.columns.iter().map(|id| container.take(layout, *id, rows)).collect::<Result<_>>()?;
+    let columns =
+        request.columns.iter().map(|id| container.take(layout, *id, rows)).collect::<Result<_>>()?;
     let batch = batch_of(schema_of(layout, &request.columns)?, columns, rows.len())?;
     Ok(ScanBatch { batch, row_ids: container.row_ids(rows) })
 }
@@ -96,7 +97,6 @@ pub(crate) fn evaluate(
     filter: &dyn RowFilter,
     range: Range<u32>,
 ) -> Result<BooleanArray> {
-    use arrow::array::Array;
     let rows = range.len();
     let column = |id: &quiver_base::ColumnId| container.column(layout, *id, range.clone());
     let columns = filter.columns().iter().map(column).collect::<Result<_>>()?;
