@@ -1,6 +1,7 @@
 //! Plans and runs: one per process.
 
 use crate::memory::BudgetPool;
+use crate::topk::VectorTopK;
 use crate::{QueryContext, from_datafusion, functions};
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
@@ -11,6 +12,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use quiver_base::{MemoryBudget, Result};
@@ -30,10 +32,14 @@ impl Engine {
     /// An engine whose queries draw from `memory`.
     pub fn new(memory: Arc<MemoryBudget>) -> Result<Arc<Engine>> {
         let runtime = runtime(memory)?;
+        // First the query's own order is written down as a requirement; then sorts may go.
+        let mut rules = PhysicalOptimizer::new().rules;
+        rules.insert(1, Arc::new(VectorTopK));
         let mut template = SessionStateBuilder::new()
             .with_config(config())
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_physical_optimizer_rules(rules)
             .build();
         for function in functions::scalar_functions() {
             template.register_udf(function).map_err(from_datafusion)?;

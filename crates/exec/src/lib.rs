@@ -9,7 +9,9 @@ mod functions;
 mod keys;
 mod memory;
 mod scan;
+mod search;
 mod table;
+mod topk;
 pub mod vector;
 
 pub use context::{QueryContext, SearchSettings};

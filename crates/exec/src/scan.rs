@@ -3,16 +3,25 @@
 
 mod read;
 
+use crate::SearchSettings;
 use crate::filter::Predicate;
 use crate::keys::KeyLookup;
+use crate::topk::substitute;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::{collect_columns, conjunction};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::{
@@ -48,6 +57,8 @@ pub(crate) struct CollectionScanExec {
     pub(crate) lookup: Option<KeyLookup>,
     limit: Option<usize>,
     rows_estimate: Option<u64>,
+    /// Search settings at planning time, which EXPLAIN shows.
+    pub(crate) settings: Option<SearchSettings>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -77,6 +88,7 @@ impl CollectionScanExec {
             lookup: None,
             limit: None,
             rows_estimate: None,
+            settings: None,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
@@ -97,6 +109,11 @@ impl CollectionScanExec {
 
     pub(crate) fn with_limit(mut self, limit: Option<usize>) -> Self {
         self.limit = limit;
+        self
+    }
+
+    pub(crate) fn with_settings(mut self, settings: Option<SearchSettings>) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -191,8 +208,24 @@ impl ExecutionPlan for CollectionScanExec {
         Ok(Arc::new(statistics))
     }
 
-    fn supports_limit_pushdown(&self) -> bool {
-        false
+    /// Takes filters that were not known when the table was asked, such as those on a scalar subquery's value.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        pushed: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let filters: Vec<_> =
+            pushed.parent_filters.iter().map(|pushed| self.over_table(pushed.filter.clone())).collect();
+        let takes = phase == FilterPushdownPhase::Pre && self.limit.is_none() && !filters.is_empty();
+        if !takes || filters.iter().any(|filter| filter.is_none()) {
+            return Ok(FilterPushdownPropagation::if_all(pushed));
+        }
+        let own = self.predicate.iter().map(|predicate| predicate.expr().clone());
+        let all = conjunction(own.chain(filters.into_iter().flatten()));
+        let scan: Arc<dyn ExecutionPlan> = Arc::new(self.clone().with_predicate(Some(all))?);
+        let taken = vec![PushedDown::Yes; pushed.parent_filters.len()];
+        Ok(FilterPushdownPropagation::with_parent_pushdown_result(taken).with_updated_node(scan))
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
@@ -207,6 +240,20 @@ impl ExecutionPlan for CollectionScanExec {
 impl CollectionScanExec {
     pub(crate) fn partitions(&self) -> usize {
         self.properties.partitioning.partition_count()
+    }
+
+    /// A filter over the output as one over the table; `None` if storage cannot evaluate it.
+    fn over_table(&self, filter: Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
+        let column = |index: &usize| {
+            let name = self.table_schema.field(*index).name();
+            (Arc::new(Column::new(name, *index)) as Arc<dyn PhysicalExpr>, name.clone())
+        };
+        let columns: Vec<_> = self.projection.iter().map(column).collect();
+        let stored = |column: &Column| {
+            matches!(self.table_columns[self.projection[column.index()]], ScanColumn::Stored(_))
+        };
+        let fits = !is_volatile(&filter) && collect_columns(&filter).iter().all(stored);
+        if fits { substitute(filter, &columns).ok() } else { None }
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {

@@ -109,7 +109,8 @@ impl TableProvider for CollectionTable {
             }
             None => None,
         };
-        let rows_estimate = match state.config().get_extension::<QueryContext>() {
+        let context = state.config().get_extension::<QueryContext>();
+        let rows_estimate = match &context {
             Some(context) => {
                 let snapshots = context.view.snapshots(&self.table).map_err(to_datafusion)?;
                 Some(snapshots.iter().map(|snapshot| snapshot.row_count()).sum())
@@ -128,7 +129,8 @@ impl TableProvider for CollectionTable {
             scan.with_predicate(predicate)?
                 .with_lookup(lookup)
                 .with_limit(limit)
-                .with_rows_estimate(rows_estimate),
+                .with_rows_estimate(rows_estimate)
+                .with_settings(context.map(|context| context.search)),
         ))
     }
 }

@@ -47,6 +47,8 @@ impl Distance {
     fn of(&self, a: &[f32], b: &[f32]) -> quiver_base::Result<f64> {
         check_same_dim(a.len(), b.len())?;
         let distance = self.metric.distance_between(a, b);
+        // One NaN: sorting would tell a negative one from a positive one.
+        let distance = if distance.is_nan() { f64::NAN } else { distance };
         Ok(if self.negated { -distance } else { distance })
     }
 }

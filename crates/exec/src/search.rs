@@ -1,0 +1,282 @@
+//! One nearest-neighbour search over all shards of a collection, and the winners' columns. Blocking: callers run it on
+//! blocking threads.
+
+use crate::filter::Predicate;
+use crate::scan::ScanColumn;
+use crate::vector::check_same_dim;
+use crate::{QueryContext, SearchSettings};
+use arrow::array::{ArrayRef, Int64Array, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use quiver_base::{ColumnId, Result, ShardId};
+use quiver_cluster::{IndexMethod, Table};
+use quiver_index::Metric;
+use quiver_storage::{Hit, RowFilter, ScanRequest, SearchStats, Snapshot, TableLayout, VectorQuery};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// Rows asked for beyond k when equals of the k-th are wanted too; doubled until one is farther.
+const TIES_GUESS: usize = 16;
+
+/// Which rows a search chooses from and how it measures them.
+#[derive(Clone, Debug)]
+pub(crate) struct VectorSource {
+    pub(crate) table: Arc<Table>,
+    /// All columns of the table provider.
+    pub(crate) table_schema: SchemaRef,
+    pub(crate) table_columns: Vec<ScanColumn>,
+    /// The vector column, by position in `table_schema`.
+    pub(crate) column: usize,
+    pub(crate) metric: Metric,
+    pub(crate) dim: usize,
+}
+
+/// A hit and its shard's position in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShardHit {
+    pub(crate) shard: usize,
+    pub(crate) hit: Hit,
+}
+
+/// A statement's snapshots of one table.
+#[derive(Debug)]
+pub(crate) struct TableView {
+    pub(crate) shards: Vec<(ShardId, Arc<Snapshot>)>,
+    pub(crate) layout: Arc<TableLayout>,
+}
+
+impl TableView {
+    pub(crate) fn new(context: &QueryContext, table: &Table) -> Result<TableView> {
+        let snapshots = context.view.snapshots(table)?;
+        let shards = table.shards.iter().copied().zip(snapshots).collect();
+        Ok(TableView { shards, layout: context.view.layout(table) })
+    }
+
+    pub(crate) fn row_count(&self) -> u64 {
+        self.shards.iter().map(|(_, snapshot)| snapshot.row_count()).sum()
+    }
+}
+
+/// How many neighbours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) k: usize,
+    /// Also all rows as far as the k-th.
+    pub(crate) ties: bool,
+}
+
+impl VectorSource {
+    fn column_id(&self) -> Option<ColumnId> {
+        match self.table_columns[self.column] {
+            ScanColumn::Stored(id) => Some(id),
+            ScanColumn::Shard | ScanColumn::Row => None,
+        }
+    }
+
+    /// The vector index that a search would use, if there is one.
+    pub(crate) fn index_name(&self) -> Option<&str> {
+        let column = self.column_id()?;
+        let usable = self.table.indexes.iter().find(|index| {
+            let same_column = index.columns.iter().any(|key| key.column == column);
+            same_column && matches!(&index.method, IndexMethod::Hnsw { metric, .. } if *metric == self.metric)
+        });
+        usable.map(|index| index.name.as_str())
+    }
+
+    /// The nearest rows of all shards, nearest first, NULL and NaN distances last.
+    pub(crate) fn nearest(
+        &self,
+        view: &TableView,
+        settings: SearchSettings,
+        query: &[f32],
+        wanted: Wanted,
+        filter: Option<Arc<dyn RowFilter>>,
+    ) -> Result<(Vec<ShardHit>, SearchStats)> {
+        let rows = view.row_count() as usize;
+        if rows == 0 {
+            return Ok((vec![], SearchStats::default()));
+        }
+        check_same_dim(self.dim, query.len())?;
+        let mut query = VectorQuery {
+            column: self.column_id().unwrap_or_default(),
+            metric: self.metric,
+            query: query.to_vec(),
+            k: wanted.k.min(rows),
+            ef: settings.ef_search.max(wanted.k.min(rows)),
+            exact: !settings.use_index,
+            filter,
+        };
+        if !wanted.ties {
+            return search_shards(view, &query);
+        }
+        query.k = wanted.k.saturating_add(TIES_GUESS).min(rows);
+        loop {
+            query.ef = settings.ef_search.max(query.k);
+            let (hits, stats) = search_shards(view, &query)?;
+            let complete = hits.len() < query.k || query.k == rows;
+            let boundary = hits.get(wanted.k - 1);
+            let passed_it = boundary
+                .zip(hits.last())
+                .is_some_and(|(kth, last)| compare_distances(kth.hit.distance, last.hit.distance).is_lt());
+            if complete || passed_it {
+                return Ok((hits, stats));
+            }
+            query.k = query.k.saturating_mul(2).min(rows);
+        }
+    }
+
+    /// Some `limit` rows that pass: what a search with a NULL query vector finds, all distances being NULL.
+    pub(crate) fn any_rows(
+        &self,
+        view: &TableView,
+        projection: &[usize],
+        limit: usize,
+        filter: Option<Arc<dyn RowFilter>>,
+    ) -> Result<RecordBatch> {
+        let schema = Arc::new(self.table_schema.project(projection)?);
+        let request = ScanRequest {
+            columns: self.stored(projection),
+            filter,
+            batch_rows: crate::engine::BATCH_ROWS.min(limit.max(1)),
+        };
+        let (mut batches, mut left) = (vec![], limit);
+        'all: for (shard, snapshot) in &view.shards {
+            for part in snapshot.scan_parts(&view.layout, &request)? {
+                for rows in snapshot.scan_part(&view.layout, &request, &part)? {
+                    let taken = rows.batch.num_rows().min(left);
+                    let ids = rows.row_ids[..taken].iter().map(|row| (*shard, row.0));
+                    batches.push(self.assemble(&schema, projection, &rows.batch.slice(0, taken), ids)?);
+                    left -= taken;
+                    if left == 0 {
+                        break 'all;
+                    }
+                }
+            }
+        }
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// Columns of hits, in the hits' order.
+    pub(crate) fn fetch(
+        &self,
+        view: &TableView,
+        hits: &[ShardHit],
+        projection: &[usize],
+    ) -> Result<RecordBatch> {
+        let schema = Arc::new(self.table_schema.project(projection)?);
+        let stored = self.stored(projection);
+        let (mut batches, mut places, mut fetched) = (vec![], vec![0; hits.len()], 0);
+        for (at, (_, snapshot)) in view.shards.iter().enumerate() {
+            let mut locators = vec![];
+            for (place, hit) in hits.iter().enumerate().filter(|(_, hit)| hit.shard == at) {
+                places[place] = fetched + locators.len() as u32;
+                locators.push(hit.hit.locator);
+            }
+            if !locators.is_empty() && !stored.is_empty() {
+                batches.push(snapshot.fetch(&view.layout, &locators, &stored)?);
+            }
+            fetched += locators.len() as u32;
+        }
+        let rows = match batches.as_slice() {
+            [] => RecordBatch::new_empty(Arc::new(Schema::empty())),
+            [one] => one.clone(),
+            [first, ..] => {
+                take_record_batch(&concat_batches(&first.schema(), &batches)?, &UInt32Array::from(places))?
+            }
+        };
+        let ids = hits.iter().map(|hit| (view.shards[hit.shard].0, hit.hit.row_id.0));
+        self.assemble(&schema, projection, &rows, ids)
+    }
+
+    fn stored(&self, projection: &[usize]) -> Vec<ColumnId> {
+        let stored = |index: &usize| match self.table_columns[*index] {
+            ScanColumn::Stored(id) => Some(id),
+            ScanColumn::Shard | ScanColumn::Row => None,
+        };
+        projection.iter().filter_map(stored).collect()
+    }
+
+    /// Puts stored columns and row references into the order of `projection`.
+    fn assemble(
+        &self,
+        schema: &SchemaRef,
+        projection: &[usize],
+        stored: &RecordBatch,
+        rows: impl Iterator<Item = (ShardId, u64)> + Clone,
+    ) -> Result<RecordBatch> {
+        let mut stored = stored.columns().iter();
+        let mut columns = Vec::with_capacity(projection.len());
+        for index in projection {
+            columns.push(match self.table_columns[*index] {
+                ScanColumn::Stored(_) => stored.next().expect("a column for each asked for").clone(),
+                ScanColumn::Shard => {
+                    Arc::new(rows.clone().map(|(shard, _)| shard.0 as i64).collect::<Int64Array>())
+                        as ArrayRef
+                }
+                ScanColumn::Row => Arc::new(rows.clone().map(|(_, row)| row as i64).collect::<Int64Array>()),
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.count()));
+        Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+    }
+}
+
+/// The filter of a search as storage wants it.
+pub(crate) fn prepare(predicate: Option<&Arc<Predicate>>) -> Result<Option<Arc<dyn RowFilter>>> {
+    predicate.map(|predicate| predicate.prepare()).transpose()
+}
+
+fn search_shards(view: &TableView, query: &VectorQuery) -> Result<(Vec<ShardHit>, SearchStats)> {
+    if let [(_, snapshot)] = view.shards.as_slice() {
+        let found = snapshot.search(&view.layout, query)?;
+        return Ok((found.hits.into_iter().map(|hit| ShardHit { shard: 0, hit }).collect(), found.stats));
+    }
+    let found = std::thread::scope(|scope| {
+        let searches: Vec<_> = view
+            .shards
+            .iter()
+            .map(|(_, snapshot)| scope.spawn(|| snapshot.search(&view.layout, query)))
+            .collect();
+        let join = |search: std::thread::ScopedJoinHandle<'_, _>| match search.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        searches.into_iter().map(join).collect::<Result<Vec<_>>>()
+    })?;
+    let (mut hits, mut stats) = (vec![], SearchStats::default());
+    for (shard, result) in found.into_iter().enumerate() {
+        hits.extend(result.hits.into_iter().map(|hit| ShardHit { shard, hit }));
+        add(&mut stats, &result.stats);
+    }
+    hits.sort_by(|a, b| compare_distances(a.hit.distance, b.hit.distance));
+    hits.truncate(query.k);
+    Ok((hits, stats))
+}
+
+/// Ascending; NaN after numbers and NULL after all, as in PostgreSQL.
+fn compare_distances(a: Option<f64>, b: Option<f64>) -> Ordering {
+    let rank = |distance: Option<f64>| match distance {
+        Some(distance) if distance.is_nan() => 1,
+        Some(_) => 0,
+        None => 2,
+    };
+    rank(a).cmp(&rank(b)).then_with(|| a.partial_cmp(&b).unwrap_or(Ordering::Equal))
+}
+
+/// Adds up what searches did.
+pub(crate) fn add(total: &mut SearchStats, one: &SearchStats) {
+    total.segments += one.segments;
+    total.segments_pruned += one.segments_pruned;
+    total.memtable_rows += one.memtable_rows;
+    total.rows_visited += one.rows_visited;
+    total.rows_passed += one.rows_passed;
+    total.cache_hits += one.cache_hits;
+    total.cache_misses += one.cache_misses;
+    if !one.strategy.is_empty() {
+        if !total.strategy.is_empty() {
+            total.strategy.push_str("; ");
+        }
+        total.strategy.push_str(&one.strategy);
+    }
+}

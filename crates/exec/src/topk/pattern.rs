@@ -1,0 +1,178 @@
+//! Recognises what may lie between a sort and a scan, and sort keys that order rows as a distance does.
+
+use super::Output;
+use crate::functions::Distance;
+use crate::scan::CollectionScanExec;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal, NegativeExpr};
+use datafusion::physical_expr::utils::{collect_columns, split_conjunction};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use quiver_index::Metric;
+use std::sync::Arc;
+
+/// A scan under projections and filters, with everything in terms of the table's columns.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) scan: CollectionScanExec,
+    /// What comes out at the top.
+    pub(super) outputs: Vec<Output>,
+    /// What a row must pass, the scan's own predicate included.
+    pub(super) filters: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Pipeline {
+    /// `None` if there is anything else than a scan, filters and projections.
+    pub(super) fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Pipeline>> {
+        if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
+            return Ok(Self::of_scan(scan));
+        }
+        if let Some(partitions) = plan.downcast_ref::<CoalescePartitionsExec>() {
+            return if partitions.fetch().is_none() { Self::below(partitions.input()) } else { Ok(None) };
+        }
+        if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+            let Some(mut below) = Self::below(projection.input())? else { return Ok(None) };
+            let outputs = projection.expr().iter();
+            below.outputs = outputs
+                .map(|output| Ok((below.over_table(output.expr.clone())?, output.alias.clone())))
+                .collect::<Result<_>>()?;
+            return Ok(Some(below));
+        }
+        let Some(filter) = plan.downcast_ref::<FilterExec>() else { return Ok(None) };
+        if is_volatile(filter.predicate()) || filter.fetch().is_some() {
+            return Ok(None);
+        }
+        let Some(mut below) = Self::below(filter.input())? else { return Ok(None) };
+        let predicate = below.over_table(filter.predicate().clone())?;
+        below.filters.extend(split_conjunction(&predicate).into_iter().cloned());
+        if let Some(kept) = filter.projection() {
+            below.outputs = kept.iter().map(|index| below.outputs[*index].clone()).collect();
+        }
+        Ok(Some(below))
+    }
+
+    fn of_scan(scan: &CollectionScanExec) -> Option<Pipeline> {
+        // Rows found by key are few: sorting them is exact and quicker than any search.
+        if scan.lookup.is_some() || scan.limit().is_some() {
+            return None;
+        }
+        let outputs = scan.projection.iter().map(|index| {
+            let name = scan.table_schema.field(*index).name();
+            (Arc::new(Column::new(name, *index)) as Arc<dyn PhysicalExpr>, name.clone())
+        });
+        let filters = scan.predicate.iter().flat_map(|predicate| split_conjunction(predicate.expr()));
+        Some(Pipeline {
+            scan: scan.clone(),
+            outputs: outputs.collect(),
+            filters: filters.into_iter().cloned().collect(),
+        })
+    }
+
+    /// An expression over the top's columns as one over the table's.
+    pub(super) fn over_table(&self, expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+        substitute(expr, &self.outputs)
+    }
+}
+
+/// The expression with column `i` replaced by `outputs[i]`.
+pub(crate) fn substitute(expr: Arc<dyn PhysicalExpr>, outputs: &[Output]) -> Result<Arc<dyn PhysicalExpr>> {
+    let substituted = expr.transform_down(|expr| match expr.downcast_ref::<Column>() {
+        // What is put in has columns of its own, which mean something else: do not go into it.
+        Some(column) => {
+            Ok(Transformed::new(outputs[column.index()].0.clone(), true, TreeNodeRecursion::Jump))
+        }
+        None => Ok(Transformed::no(expr)),
+    })?;
+    Ok(substituted.data)
+}
+
+/// A sort key that puts nearest rows first.
+#[derive(Debug)]
+pub(super) struct NearestOrder {
+    /// The vector column's position in the table.
+    pub(super) column: usize,
+    pub(super) metric: Metric,
+    /// What it is compared with; reads no column.
+    pub(super) query: Arc<dyn PhysicalExpr>,
+}
+
+impl NearestOrder {
+    /// Sees through what keeps or turns round an order: `1 - (a <=> b)`, `-d`, `d * 2`, casts between floats.
+    pub(super) fn of(key: &Arc<dyn PhysicalExpr>, descending: bool) -> Option<NearestOrder> {
+        if let Some(call) = key.downcast_ref::<ScalarFunctionExpr>() {
+            let distance = call.fun().inner().downcast_ref::<Distance>()?;
+            return if distance.is_negated() == descending { Self::of_call(distance, call) } else { None };
+        }
+        if let Some(negative) = key.downcast_ref::<NegativeExpr>() {
+            return Self::of(negative.arg(), !descending);
+        }
+        if let Some(cast) = key.downcast_ref::<CastExpr>() {
+            let keeps_order = matches!(cast.cast_type(), DataType::Float64 | DataType::Float32);
+            return if keeps_order { Self::of(cast.expr(), descending) } else { None };
+        }
+        let binary = key.downcast_ref::<BinaryExpr>()?;
+        let (left, right) = (binary.left(), binary.right());
+        match (binary.op(), number(left), number(right)) {
+            (Operator::Plus | Operator::Minus, None, Some(_)) => Self::of(left, descending),
+            (Operator::Plus, Some(_), None) => Self::of(right, descending),
+            (Operator::Minus, Some(_), None) => Self::of(right, !descending),
+            (Operator::Multiply | Operator::Divide, None, Some(factor)) if factor != 0.0 => {
+                Self::of(left, descending ^ (factor < 0.0))
+            }
+            (Operator::Multiply, Some(factor), None) if factor != 0.0 => {
+                Self::of(right, descending ^ (factor < 0.0))
+            }
+            // 1 / (1 + d): falls as d rises, where the divisor stays positive.
+            (Operator::Divide, Some(numerator), None) if numerator > 0.0 && is_positive(right) => {
+                Self::of(right, !descending)
+            }
+            _ => None,
+        }
+    }
+
+    fn of_call(distance: &Distance, call: &ScalarFunctionExpr) -> Option<NearestOrder> {
+        let [left, right] = call.args() else { return None };
+        let (column, query) = match (left.downcast_ref::<Column>(), right.downcast_ref::<Column>()) {
+            (Some(column), None) => (column, right),
+            (None, Some(column)) => (column, left),
+            _ => return None,
+        };
+        let constant = collect_columns(query).is_empty() && !is_volatile(query);
+        constant.then(|| NearestOrder {
+            column: column.index(),
+            metric: distance.metric(),
+            query: query.clone(),
+        })
+    }
+}
+
+/// A constant that is a finite number.
+fn number(expr: &Arc<dyn PhysicalExpr>) -> Option<f64> {
+    let value = expr.downcast_ref::<Literal>()?.value().cast_to(&DataType::Float64).ok()?;
+    match value {
+        ScalarValue::Float64(Some(number)) if number.is_finite() => Some(number),
+        _ => None,
+    }
+}
+
+/// `c + d` with c positive and d a distance that is never negative.
+fn is_positive(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let Some(sum) = expr.downcast_ref::<BinaryExpr>() else { return false };
+    let is_distance = |expr: &Arc<dyn PhysicalExpr>| {
+        let distance = expr.downcast_ref::<ScalarFunctionExpr>();
+        let distance = distance.and_then(|call| call.fun().inner().downcast_ref::<Distance>());
+        distance.is_some_and(|distance| distance.metric() != Metric::InnerProduct)
+    };
+    let positive = |expr| number(expr).is_some_and(|number| number > 0.0);
+    *sum.op() == Operator::Plus
+        && (positive(sum.left()) && is_distance(sum.right())
+            || positive(sum.right()) && is_distance(sum.left()))
+}
