@@ -5,9 +5,11 @@ mod chunk;
 mod column_cache;
 mod columns;
 mod filter;
+mod format;
 mod frame;
 mod key;
 mod key_cache;
+mod key_index;
 mod keys;
 mod layout;
 mod memtable;
@@ -24,12 +26,14 @@ mod version;
 mod visibility;
 
 pub use filter::{ColumnStats, RowFilter};
-pub use key::{encode_key, key_hash};
+pub use key::{KeyEncoder, encode_key, key_hash};
 pub use layout::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
 pub use objects::{ObjectRef, Objects};
 pub use publish::{Job, JobControl, JobKind, Publish, PublishOutcome};
 pub use rows::{RowBatch, ShardWrite};
 pub use search::{Hit, SearchResult, SearchStats, VectorQuery};
-pub use segment::{DeletesRef, KeyMatch, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter};
+pub use segment::{
+    DeletesRef, KeyMatch, Opened, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter,
+};
 pub use shard::{Shard, ShardStats, StorageEnv, StorageOptions};
 pub use snapshot::{Locator, ScanBatch, ScanPart, ScanRequest, Snapshot};

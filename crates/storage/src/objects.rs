@@ -28,6 +28,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// An object as a manifest names it. What is read under this name is checked against it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -158,13 +159,13 @@ impl Objects {
         Ok(ObjectWriter::new(self.clone(), path, temp))
     }
 
-    /// A file without a name, where objects are built. Gone when closed.
-    pub fn scratch_file(&self) -> Result<File> {
+    /// A file where objects are built; removed when dropped.
+    pub fn scratch_file(&self) -> Result<NamedTempFile> {
         let dir = match &self.store {
             Store::Local(store) => store.temp_dir(),
             Store::Remote(store) => store.temp_dir(),
         };
-        tempfile::tempfile_in(&dir).map_err(|e| Error::io(format!("making a file in {}", dir.display()), e))
+        NamedTempFile::new_in(&dir).map_err(|e| Error::io(format!("making a file in {}", dir.display()), e))
     }
 
     /// Reads an object whole, unchecked.

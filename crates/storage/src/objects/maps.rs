@@ -1,5 +1,6 @@
 //! Which objects are mapped, which are in the cache folder, and which may leave it. Knows names and sizes; touches no file.
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use quiver_index::Mapped;
 use std::collections::{HashMap, HashSet};
@@ -13,6 +14,11 @@ pub struct ObjectMap {
 }
 
 impl ObjectMap {
+    /// Bytes that keep it alive.
+    pub fn bytes(self: &Arc<Self>) -> Bytes {
+        Bytes::from_owner(Owner(self.clone()))
+    }
+
     /// The bytes, to hand on. Keep the `ObjectMap` as long as these are used.
     pub fn mapped(&self) -> Mapped {
         self.mapped.clone()
@@ -27,9 +33,11 @@ impl Deref for ObjectMap {
     }
 }
 
-impl AsRef<[u8]> for ObjectMap {
+struct Owner(Arc<ObjectMap>);
+
+impl AsRef<[u8]> for Owner {
     fn as_ref(&self) -> &[u8] {
-        &self.mapped
+        &self.0
     }
 }
 

@@ -1,3 +1,1 @@
 #![allow(clippy::unwrap_used)] // tests
-use super::testing::LossyFs;
-use super::*;

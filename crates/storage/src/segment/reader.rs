@@ -1,46 +1,111 @@
 //! An opened segment. Its objects are opened, and checked, when they are first wanted.
 
-use crate::objects::ObjectRef;
-use crate::{
-    ColumnStats, DeletesRef, JobControl, KeyDef, SegmentMeta, StorageEnv, TableLayout, VectorIndexDef,
-};
-use arrow::array::ArrayRef;
-use arrow::record_batch::RecordBatch;
-use quiver_base::{ColumnId, Error, IndexId, Result, RowId, ShardId, Timestamp};
+use super::blocks::Blocks;
+use super::data_file::DataFile;
+use super::lazy::Lazy;
+use super::statistics::SegmentStatistics;
+use super::{SegmentMeta, constant, stored};
+use crate::key_index::KeyIndex;
+use crate::objects::ObjectMap;
+use crate::{StorageEnv, TableLayout};
+use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use quiver_base::{ColumnId, Error, IndexId, Result, RowId, Timestamp};
 use quiver_index::{HnswGraph, VectorColumn};
 use roaring::RoaringBitmap;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A row that has a wanted key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyMatch {
-    /// Which of the wanted keys.
-    pub wanted: usize,
-    /// The row's position.
-    pub position: u32,
-}
-
-/// A segment, open for reading.
-#[derive(Debug)]
+/// A segment, open for reading. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Segment {
-    env: Arc<StorageEnv>,
-    meta: Arc<SegmentMeta>,
+    pub(super) env: Arc<StorageEnv>,
+    pub(super) meta: Arc<SegmentMeta>,
+    pub(super) parts: Arc<Parts>,
+    pub(super) deletes: Arc<Lazy<(), Arc<RoaringBitmap>>>,
 }
 
-/// Statistics of each row group.
+/// What has been opened, shared by the versions of a segment that differ in deletes and graphs only.
 #[derive(Debug)]
-pub struct SegmentStatistics {}
+pub(super) struct Parts {
+    /// What the cache of decoded columns knows the segment by.
+    number: u64,
+    pub(super) data: Lazy<(), Arc<DataFile>>,
+    pub(super) vectors: Lazy<ColumnId, Arc<Opened<VectorColumn>>>,
+    /// By object path.
+    pub(super) graphs: Lazy<String, Arc<Opened<HnswGraph>>>,
+    pub(super) keys: Lazy<(IndexId, Vec<ColumnId>), Arc<KeyIndex>>,
+}
+
+/// A part and the mapping that it reads.
+#[derive(Debug)]
+pub struct Opened<T> {
+    part: T,
+    _map: Arc<ObjectMap>,
+}
+
+impl<T> Opened<T> {
+    pub(super) fn new(part: T, map: Arc<ObjectMap>) -> Opened<T> {
+        Opened { part, _map: map }
+    }
+}
+
+impl<T> Deref for Opened<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.part
+    }
+}
+
+/// Which rows to read.
+#[derive(Clone)]
+enum Rows<'a> {
+    Range(Range<u32>),
+    Positions(&'a [u32]),
+}
+
+impl Rows<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Rows::Range(range) => range.len(),
+            Rows::Positions(positions) => positions.len(),
+        }
+    }
+
+    fn iter(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match self {
+            Rows::Range(range) => Box::new(range.clone()),
+            Rows::Positions(positions) => Box::new(positions.iter().copied()),
+        }
+    }
+}
 
 impl Segment {
     /// Opens no object.
     pub fn new(env: &Arc<StorageEnv>, meta: Arc<SegmentMeta>) -> Segment {
-        Segment { env: env.clone(), meta }
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let parts = Arc::new(Parts {
+            number: OPENED.fetch_add(1, Ordering::Relaxed),
+            data: Lazy::default(),
+            vectors: Lazy::default(),
+            graphs: Lazy::default(),
+            keys: Lazy::default(),
+        });
+        Segment { env: env.clone(), meta, parts, deletes: Arc::default() }
     }
 
     /// The same segment as another version of the manifest has it; what is open is shared.
     pub fn with_meta(&self, meta: Arc<SegmentMeta>) -> Segment {
-        Segment { env: self.env.clone(), meta }
+        if meta.data != self.meta.data {
+            return Segment::new(&self.env, meta);
+        }
+        self.parts.graphs.retain(|path| meta.graphs.iter().any(|(_, object)| object.path == *path));
+        let deletes = if meta.deletes == self.meta.deletes { self.deletes.clone() } else { Arc::default() };
+        Segment { env: self.env.clone(), meta, parts: self.parts.clone(), deletes }
     }
 
     /// What the manifest says.
@@ -55,32 +120,77 @@ impl Segment {
 
     /// The rows of each row group, in order.
     pub fn row_groups(&self) -> Result<Vec<Range<u32>>> {
-        Err(Error::unsupported("reading a segment"))
+        Ok(self.data()?.row_groups())
     }
 
     /// Min, max and NULL counts of each row group, typed as `layout` has them.
-    pub fn statistics(&self, _layout: &TableLayout) -> Result<SegmentStatistics> {
-        Err(Error::unsupported("reading a segment"))
+    pub fn statistics(&self, layout: &TableLayout) -> Result<SegmentStatistics> {
+        Ok(SegmentStatistics::new(self.data()?, layout))
     }
 
     /// Rows at a range of positions, typed and named by `layout`.
-    pub fn read(
-        &self,
-        _layout: &TableLayout,
-        _columns: &[ColumnId],
-        _rows: Range<u32>,
-    ) -> Result<RecordBatch> {
-        Err(Error::unsupported("reading a segment"))
+    pub fn read(&self, layout: &TableLayout, columns: &[ColumnId], rows: Range<u32>) -> Result<RecordBatch> {
+        if rows.start > rows.end || rows.end > self.meta.rows {
+            return Err(Error::internal("rows beyond the end of a segment"));
+        }
+        self.batch(layout, columns, &Rows::Range(rows))
     }
 
     /// Rows at any positions, in their order.
-    pub fn take(
-        &self,
-        _layout: &TableLayout,
-        _columns: &[ColumnId],
-        _positions: &[u32],
-    ) -> Result<RecordBatch> {
-        Err(Error::unsupported("reading a segment"))
+    pub fn take(&self, layout: &TableLayout, columns: &[ColumnId], positions: &[u32]) -> Result<RecordBatch> {
+        if positions.iter().any(|position| *position >= self.meta.rows) {
+            return Err(Error::internal("rows beyond the end of a segment"));
+        }
+        self.batch(layout, columns, &Rows::Positions(positions))
+    }
+
+    fn batch(&self, layout: &TableLayout, columns: &[ColumnId], rows: &Rows<'_>) -> Result<RecordBatch> {
+        let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+        for id in columns {
+            let column = layout
+                .column(*id)
+                .ok_or_else(|| Error::internal(format!("the layout has no column {id}")))?;
+            fields.push(column.field.clone());
+            let data_type = column.field.data_type();
+            arrays.push(match (data_type, self.meta.columns.contains(id)) {
+                (_, false) => constant(column, rows.len())?,
+                (DataType::FixedSizeList(item, width), true) if self.meta.vector_file(*id).is_some() => {
+                    self.read_vectors(*id, item, *width, rows)?
+                }
+                (_, true) => stored::convert(&self.read_stored(*id, rows)?, data_type)?,
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+    }
+
+    fn read_stored(&self, id: ColumnId, rows: &Rows<'_>) -> Result<ArrayRef> {
+        let file = self.data()?;
+        let place =
+            file.column(id).ok_or_else(|| Error::internal(format!("the segment has no column {id}")))?;
+        self.read_place(&file, place, rows)
+    }
+
+    fn read_place(&self, file: &DataFile, column: usize, rows: &Rows<'_>) -> Result<ArrayRef> {
+        let blocks = Blocks { file, cache: &self.env.columns, segment: self.parts.number, column };
+        match rows {
+            Rows::Range(range) => blocks.read(range.clone()),
+            Rows::Positions(positions) => blocks.take(positions),
+        }
+    }
+
+    fn read_vectors(&self, id: ColumnId, item: &FieldRef, width: i32, rows: &Rows<'_>) -> Result<ArrayRef> {
+        let opened =
+            self.vectors(id)?.ok_or_else(|| Error::internal(format!("column {id} has no vectors")))?;
+        if i32::from(opened.dim()) != width {
+            return Err(Error::internal(format!("expected {width} dimensions, not {}", opened.dim())));
+        }
+        let mut values = Vec::with_capacity(rows.len() * width as usize);
+        rows.iter().for_each(|row| values.extend_from_slice(opened.raw(row)));
+        let nulls = NullBuffer::from_iter(rows.iter().map(|row| opened.is_present(row)));
+        let nulls = (nulls.null_count() > 0).then_some(nulls);
+        let values = Arc::new(Float32Array::from(values));
+        Ok(Arc::new(FixedSizeListArray::try_new(item.clone(), width, values, nulls)?))
     }
 
     /// Row ids at a range of positions.
@@ -89,76 +199,15 @@ impl Segment {
     }
 
     /// Commit timestamps at a range of positions, override applied.
-    pub fn commit_ts(&self, _rows: Range<u32>) -> Result<Vec<Timestamp>> {
-        Err(Error::unsupported("reading a segment"))
-    }
-
-    /// The flat file of a `vector(n)` column; `None` if the segment has no such column.
-    pub fn vectors(&self, _column: ColumnId) -> Result<Option<Arc<VectorColumn>>> {
-        Err(Error::unsupported("reading a segment"))
-    }
-
-    /// The graph of a vector index; `None` if it has not been built.
-    pub fn graph(&self, _index: IndexId) -> Result<Option<Arc<HnswGraph>>> {
-        Err(Error::unsupported("reading a segment"))
-    }
-
-    /// Positions of rows that the published bitmap says are dead.
-    pub fn deletes(&self) -> Result<Option<Arc<RoaringBitmap>>> {
-        Err(Error::unsupported("reading a segment"))
-    }
-
-    /// Rows, dead ones included, that have one of the wanted keys, compared by value. `wanted` are encodings by
-    /// [`crate::encode_key`]. A segment that has no file for the key makes an index in memory, once.
-    pub fn find_keys(
-        &self,
-        _layout: &TableLayout,
-        _key: &KeyDef,
-        _wanted: &[&[u8]],
-    ) -> Result<Vec<KeyMatch>> {
-        Err(Error::unsupported("reading a segment"))
-    }
-
-    /// Builds the graph of an index and makes it durable; not in the meta until a publish puts it there.
-    pub fn build_graph(
-        &self,
-        _shard: ShardId,
-        _index: &VectorIndexDef,
-        _control: &JobControl,
-    ) -> Result<ObjectRef> {
-        Err(Error::unsupported("building a graph"))
-    }
-
-    /// Makes a bitmap of dead positions durable; not in the meta until a publish puts it there.
-    pub fn write_deletes(
-        &self,
-        _shard: ShardId,
-        _as_of: Timestamp,
-        _dead: &RoaringBitmap,
-    ) -> Result<DeletesRef> {
-        Err(Error::unsupported("writing deletes"))
-    }
-
-    /// Reads and checks every object; an error names the damaged one.
-    pub fn verify(&self) -> Result<()> {
-        Err(Error::unsupported("verifying a segment"))
-    }
-}
-
-impl ColumnStats for SegmentStatistics {
-    fn containers(&self) -> usize {
-        0
-    }
-    fn min(&self, _column: ColumnId) -> Option<ArrayRef> {
-        None
-    }
-    fn max(&self, _column: ColumnId) -> Option<ArrayRef> {
-        None
-    }
-    fn null_counts(&self, _column: ColumnId) -> Option<ArrayRef> {
-        None
-    }
-    fn row_counts(&self) -> ArrayRef {
-        Arc::new(arrow::array::UInt64Array::from(Vec::<u64>::new()))
+    pub fn commit_ts(&self, rows: Range<u32>) -> Result<Vec<Timestamp>> {
+        if rows.start > rows.end || rows.end > self.meta.rows {
+            return Err(Error::internal("rows beyond the end of a segment"));
+        }
+        if self.meta.oldest_ts() == self.meta.newest_ts() {
+            return Ok(vec![self.meta.oldest_ts(); rows.len()]);
+        }
+        let file = self.data()?;
+        let stored = self.read_place(&file, file.commit_ts(), &Rows::Range(rows))?;
+        Ok(stored.as_primitive::<Int64Type>().values().iter().map(|ts| Timestamp(*ts as u64)).collect())
     }
 }

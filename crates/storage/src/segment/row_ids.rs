@@ -21,11 +21,8 @@ impl Eq for RowIds {}
 impl RowIds {
     /// From ids in ascending order; `None` if they are not, or too many.
     pub fn from_ascending(ids: impl IntoIterator<Item = RowId>) -> Option<RowIds> {
-        let mut set = RoaringTreemap::new();
-        for id in ids {
-            set.try_push(id.0).ok()?;
-        }
-        Self::from_set(set)
+        let mut builder = RowIdsBuilder::default();
+        ids.into_iter().all(|id| builder.push(id)).then(|| builder.finish()).flatten()
     }
 
     fn from_set(mut set: RoaringTreemap) -> Option<RowIds> {
@@ -102,6 +99,22 @@ impl RowIds {
             Form::Run { first, rows } => Box::new((*first..*first + u64::from(*rows)).map(RowId)),
             Form::Set(set) => Box::new(set.iter().map(RowId)),
         }
+    }
+}
+
+/// Collects ids in ascending order.
+#[derive(Debug, Default)]
+pub(super) struct RowIdsBuilder(RoaringTreemap);
+
+impl RowIdsBuilder {
+    /// Adds an id; false if it is not above all before it.
+    pub(super) fn push(&mut self, id: RowId) -> bool {
+        self.0.try_push(id.0).is_ok()
+    }
+
+    /// `None` if there are more than a segment can hold.
+    pub(super) fn finish(self) -> Option<RowIds> {
+        RowIds::from_set(self.0)
     }
 }
 

@@ -1,0 +1,181 @@
+//! Which rows of a segment may have a key: hashes and positions, sorted, searched as they lie. Knows no values; whoever asks
+//! compares those.
+//!
+//! ```text
+//! header 64 (fields: entries u64, rows u32) | entries × hash u64, ascending | entries × position u32
+//! ```
+//! Rows with a NULL among the key's values are not in it.
+
+use crate::format::{Format, HEADER_BYTES, read_u32, read_u64};
+use crate::objects::{ObjectMap, ObjectWriter};
+use bytes::Bytes;
+use quiver_base::{Error, MemoryBudget, Reservation, Result};
+use std::sync::Arc;
+
+const FORMAT: Format = Format { magic: *b"QVKEYIDX", version: 1, name: "key index" };
+const ENTRY_BYTES: usize = 12;
+
+/// Collects hashes while rows go by.
+#[derive(Debug)]
+pub(crate) struct KeyIndexBuilder {
+    entries: Vec<(u64, u32)>,
+    memory: Reservation,
+}
+
+impl KeyIndexBuilder {
+    pub(crate) fn new(memory: &Arc<MemoryBudget>) -> KeyIndexBuilder {
+        KeyIndexBuilder { entries: Vec::new(), memory: memory.empty() }
+    }
+
+    /// Makes room for more rows.
+    pub(crate) fn reserve(&mut self, rows: usize) -> Result<()> {
+        self.memory.try_grow("a key index", rows * size_of::<(u64, u32)>())
+    }
+
+    pub(crate) fn add(&mut self, hash: u64, position: u32) {
+        self.entries.push((hash, position));
+    }
+
+    fn body(&mut self) -> Vec<u8> {
+        self.entries.sort_unstable();
+        let mut body = Vec::with_capacity(self.entries.len() * ENTRY_BYTES);
+        self.entries.iter().for_each(|(hash, _)| body.extend(hash.to_le_bytes()));
+        self.entries.iter().for_each(|(_, position)| body.extend(position.to_le_bytes()));
+        body
+    }
+
+    /// Writes the file of a segment of `rows` rows.
+    pub(crate) fn write(mut self, rows: u32, out: &mut ObjectWriter) -> Result<()> {
+        let body = self.body();
+        let mut fields = (self.entries.len() as u64).to_le_bytes().to_vec();
+        fields.extend(rows.to_le_bytes());
+        out.append(&FORMAT.header(&fields, crc32c::crc32c(&body)))?;
+        out.append(&body)
+    }
+
+    /// An index that lives in memory only.
+    pub(crate) fn build(mut self) -> KeyIndex {
+        let body = Bytes::from(self.body());
+        let entries = self.entries.len();
+        self.entries = Vec::new();
+        self.memory.shrink(self.memory.bytes().saturating_sub(body.len()));
+        KeyIndex { body, entries, _memory: Some(self.memory) }
+    }
+}
+
+/// An opened index.
+#[derive(Debug)]
+pub(crate) struct KeyIndex {
+    body: Bytes,
+    entries: usize,
+    _memory: Option<Reservation>,
+}
+
+impl KeyIndex {
+    /// Opens the file of a segment of `rows` rows.
+    pub(crate) fn open(map: &Arc<ObjectMap>, rows: u32) -> Result<KeyIndex> {
+        let (fields, body) = FORMAT.open(map)?;
+        let (entries, stored_rows) = (read_u64(fields) as usize, read_u32(&fields[8..]));
+        if stored_rows != rows || entries.checked_mul(ENTRY_BYTES) != Some(body.len()) {
+            return Err(Error::corrupt("key index: wrong length"));
+        }
+        let index = KeyIndex { body: map.bytes().slice(HEADER_BYTES..), entries, _memory: None };
+        if (0..entries).any(|at| index.position(at) >= rows) {
+            return Err(Error::corrupt("key index: a position beyond the last row"));
+        }
+        Ok(index)
+    }
+
+    /// How many rows are in it.
+    pub(crate) fn len(&self) -> usize {
+        self.entries
+    }
+
+    fn hash(&self, at: usize) -> u64 {
+        read_u64(&self.body[at * 8..])
+    }
+
+    fn position(&self, at: usize) -> u32 {
+        read_u32(&self.body[self.entries * 8 + at * 4..])
+    }
+
+    /// Positions of the rows with this hash, ascending.
+    pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let start = self.first_at_least(hash);
+        (start..self.entries).take_while(move |at| self.hash(*at) == hash).map(|at| self.position(at))
+    }
+
+    /// Hashes are spread evenly, so the place is guessed, the guess widened until it is right, and then halved.
+    fn first_at_least(&self, hash: u64) -> usize {
+        let guess = ((u128::from(hash) * self.entries as u128) >> 64) as usize;
+        let (mut low, mut high, mut step) = (guess, guess, 8);
+        while low > 0 && self.hash(low - 1) >= hash {
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        step = 8;
+        while high < self.entries && self.hash(high) < hash {
+            high = self.entries.min(high + step);
+            step *= 2;
+        }
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.hash(middle) < hash { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+    use crate::objects::{Objects, RealFs};
+    use proptest::prelude::*;
+
+    fn index(hashes: &[u64]) -> KeyIndexBuilder {
+        let mut builder = KeyIndexBuilder::new(&MemoryBudget::unlimited());
+        builder.reserve(hashes.len()).unwrap();
+        hashes.iter().enumerate().for_each(|(row, hash)| builder.add(*hash, row as u32));
+        builder
+    }
+
+    fn scan(hashes: &[u64], wanted: u64) -> Vec<u32> {
+        (0..hashes.len()).filter(|row| hashes[*row] == wanted).map(|row| row as u32).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_scan_finds(
+            hashes in proptest::collection::vec(prop_oneof![any::<u64>(), 0u64..5, Just(u64::MAX)], 0..300),
+            absent in any::<u64>(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let objects = Objects::local(dir.path(), Arc::new(RealFs)).unwrap();
+            let mut out = objects.create("x.key").unwrap();
+            index(&hashes).write(hashes.len() as u32, &mut out).unwrap();
+            let object = out.finish().unwrap();
+            let opened = KeyIndex::open(&objects.map(&object).unwrap(), hashes.len() as u32).unwrap();
+            let built = index(&hashes).build();
+            prop_assert_eq!(opened.len(), hashes.len());
+            for wanted in hashes.iter().copied().chain([absent, 0, u64::MAX]) {
+                prop_assert_eq!(opened.candidates(wanted).collect::<Vec<_>>(), scan(&hashes, wanted));
+                prop_assert_eq!(built.candidates(wanted).collect::<Vec<_>>(), scan(&hashes, wanted));
+            }
+            prop_assert!(KeyIndex::open(&objects.map(&object).unwrap(), hashes.len() as u32 + 1).is_err());
+        }
+    }
+
+    #[test]
+    fn an_index_in_memory_is_charged_until_it_is_dropped() {
+        let memory = MemoryBudget::new(100_000);
+        let mut builder = KeyIndexBuilder::new(&memory);
+        builder.reserve(1000).unwrap();
+        (0..1000).for_each(|row| builder.add(u64::from(row), row));
+        let built = builder.build();
+        assert_eq!(memory.used_bytes(), 12_000);
+        drop(built);
+        assert_eq!(memory.used_bytes(), 0);
+        assert!(KeyIndexBuilder::new(&memory).reserve(10_000).is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! The parts of a segment beside its rows: vectors, graphs, key indexes, delete bitmaps; how they are opened and made.
+
+use super::data_file::DataFile;
+use super::reader::Opened;
+use super::{DeletesRef, Segment, deletes, unique_path};
+use crate::key::{KeyEncoder, key_hash};
+use crate::key_index::{KeyIndex, KeyIndexBuilder};
+use crate::objects::ObjectRef;
+use crate::{JobControl, KeyDef, TableLayout, VectorIndexDef};
+use quiver_base::{ColumnId, Error, IndexId, Result, ShardId, SqlState, Timestamp};
+use quiver_index::{BuildControl, HnswGraph, VectorColumn};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Rows whose keys are hashed at once.
+const KEY_BATCH_ROWS: u32 = 16 * 1024;
+
+/// A row that has a wanted key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyMatch {
+    /// Which of the wanted keys.
+    pub wanted: usize,
+    /// The row's position.
+    pub position: u32,
+}
+
+impl Segment {
+    pub(super) fn data(&self) -> Result<Arc<DataFile>> {
+        self.parts
+            .data
+            .get((), || Ok(Arc::new(DataFile::open(&self.env.objects.map(&self.meta.data)?, &self.meta)?)))
+    }
+
+    /// The flat file of a `vector(n)` column; `None` if the segment has no such column.
+    pub fn vectors(&self, column: ColumnId) -> Result<Option<Arc<Opened<VectorColumn>>>> {
+        let Some(object) = self.meta.vector_file(column) else { return Ok(None) };
+        let opened = self.parts.vectors.get(column, || {
+            let map = self.env.objects.map(object)?;
+            let part = VectorColumn::open(map.mapped()).map_err(|e| named(object, e))?;
+            self.check_rows(object, part.rows())?;
+            Ok(Arc::new(Opened::new(part, map)))
+        })?;
+        Ok(Some(opened))
+    }
+
+    /// The graph of a vector index; `None` if it has not been built.
+    pub fn graph(&self, index: IndexId) -> Result<Option<Arc<Opened<HnswGraph>>>> {
+        let Some(object) = self.meta.graph(index) else { return Ok(None) };
+        let opened = self.parts.graphs.get(object.path.clone(), || {
+            let map = self.env.objects.map(object)?;
+            let part = HnswGraph::open(map.mapped()).map_err(|e| named(object, e))?;
+            self.check_rows(object, part.rows())?;
+            Ok(Arc::new(Opened::new(part, map)))
+        })?;
+        Ok(Some(opened))
+    }
+
+    fn check_rows(&self, object: &ObjectRef, rows: u32) -> Result<()> {
+        if rows == self.meta.rows {
+            return Ok(());
+        }
+        Err(named(object, Error::corrupt(format!("it has {rows} rows, not {}", self.meta.rows))))
+    }
+
+    /// Positions of rows that the published bitmap says are dead.
+    pub fn deletes(&self) -> Result<Option<Arc<RoaringBitmap>>> {
+        let Some(deletes) = &self.meta.deletes else { return Ok(None) };
+        let dead =
+            self.deletes.get((), || Ok(Arc::new(deletes::read(&self.env.objects, &self.meta, deletes)?)))?;
+        Ok(Some(dead))
+    }
+
+    /// Rows, dead ones included, that have one of the wanted keys, compared by value. `wanted` are encodings by
+    /// [`crate::encode_key`]. A segment that has no file for the key makes an index in memory, once.
+    pub fn find_keys(&self, layout: &TableLayout, key: &KeyDef, wanted: &[&[u8]]) -> Result<Vec<KeyMatch>> {
+        let index = self.key_index(layout, key)?;
+        let mut found = Vec::new();
+        for (wanted, bytes) in wanted.iter().enumerate() {
+            found.extend(index.candidates(key_hash(bytes)).map(|position| KeyMatch { wanted, position }));
+        }
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let positions: Vec<u32> = found.iter().map(|candidate| candidate.position).collect();
+        let values = self.take(layout, &key.columns, &positions)?;
+        let encoder = KeyEncoder::new(values.columns())?;
+        let mut bytes = Vec::new();
+        let mut row = 0;
+        found.retain(|candidate| {
+            bytes.clear();
+            let same = encoder.encode(row, &mut bytes) && bytes == wanted[candidate.wanted];
+            row += 1;
+            same
+        });
+        Ok(found)
+    }
+
+    fn key_index(&self, layout: &TableLayout, key: &KeyDef) -> Result<Arc<KeyIndex>> {
+        self.parts.keys.get((key.id, key.columns.clone()), || {
+            let stored =
+                self.meta.keys.iter().find(|(id, columns, _)| *id == key.id && *columns == key.columns);
+            let Some((_, _, object)) = stored else {
+                return Ok(Arc::new(self.build_key_index(layout, key)?));
+            };
+            let index = KeyIndex::open(&self.env.objects.map(object)?, self.meta.rows);
+            Ok(Arc::new(index.map_err(|e| named(object, e))?))
+        })
+    }
+
+    fn build_key_index(&self, layout: &TableLayout, key: &KeyDef) -> Result<KeyIndex> {
+        let mut builder = KeyIndexBuilder::new(&self.env.memory);
+        let mut bytes = Vec::new();
+        for start in (0..self.meta.rows).step_by(KEY_BATCH_ROWS as usize) {
+            let end = self.meta.rows.min(start.saturating_add(KEY_BATCH_ROWS));
+            let values = self.read(layout, &key.columns, start..end)?;
+            let encoder = KeyEncoder::new(values.columns())?;
+            builder.reserve(values.num_rows())?;
+            for row in 0..values.num_rows() {
+                bytes.clear();
+                if encoder.encode(row, &mut bytes) {
+                    builder.add(key_hash(&bytes), start + row as u32);
+                }
+            }
+        }
+        Ok(builder.build())
+    }
+
+    /// Builds the graph of an index and makes it durable; not in the meta until a publish puts it there.
+    pub fn build_graph(
+        &self,
+        shard: ShardId,
+        index: &VectorIndexDef,
+        control: &JobControl,
+    ) -> Result<ObjectRef> {
+        let vectors = self
+            .vectors(index.column)?
+            .ok_or_else(|| Error::internal(format!("column {} has no vectors", index.column)))?;
+        control.total_rows.store(u64::from(self.meta.rows), Ordering::Relaxed);
+        let control = BuildControl {
+            cancel: control.cancel.clone(),
+            done_rows: control.done_rows.clone(),
+            threads: control.threads,
+            memory: self.env.memory.clone(),
+        };
+        let path = unique_path(shard, self.meta.id, &index.id.to_string(), "hnsw");
+        let mut object = self.env.objects.create(&path)?;
+        HnswGraph::build(&vectors, index.metric, index.params, &control, &mut object).map_err(|e| {
+            // A canceled or starved build says nothing of the object.
+            if e.state() == SqlState::QUERY_CANCELED { e } else { e.context(format!("object \"{path}\"")) }
+        })?;
+        object.finish()
+    }
+
+    /// Makes a bitmap of dead positions durable; not in the meta until a publish puts it there.
+    pub fn write_deletes(
+        &self,
+        shard: ShardId,
+        as_of: Timestamp,
+        dead: &RoaringBitmap,
+    ) -> Result<DeletesRef> {
+        let path = unique_path(shard, self.meta.id, &format!("deletes-{as_of}"), "bitmap");
+        deletes::write(&self.env.objects, &path, self.meta.rows, as_of, dead)
+    }
+
+    /// Reads and checks every object, where it is stored and by its own checksums; an error names the damaged one.
+    pub fn verify(&self) -> Result<()> {
+        for object in self.meta.objects() {
+            self.env.objects.verify(object)?;
+        }
+        self.data()?;
+        self.deletes()?;
+        for (column, object) in &self.meta.vectors {
+            let Some(vectors) = self.vectors(*column)? else { continue };
+            vectors.verify().map_err(|e| named(object, e))?;
+        }
+        for (index, object) in &self.meta.graphs {
+            let Some(graph) = self.graph(*index)? else { continue };
+            graph.verify().map_err(|e| named(object, e))?;
+        }
+        for (_, _, object) in &self.meta.keys {
+            KeyIndex::open(&self.env.objects.map(object)?, self.meta.rows).map_err(|e| named(object, e))?;
+        }
+        Ok(())
+    }
+}
+
+fn named(object: &ObjectRef, error: Error) -> Error {
+    error.context(format!("object \"{}\"", object.path))
+}

@@ -1,0 +1,123 @@
+//! A damaged object is named and never served.
+
+use super::*;
+use crate::objects::ObjectRef;
+use crate::{JobControl, VectorIndexDef};
+use arrow::array::{FixedSizeListArray, Float32Array, Int32Array};
+use arrow::datatypes::Float32Type;
+use quiver_base::{Result, SqlState};
+use quiver_index::{HnswParams, Metric};
+use roaring::RoaringBitmap;
+
+fn table(rows: i32) -> (TableLayout, RecordBatch) {
+    let mut layout = layout(vec![column(1, "a", &SqlType::Int4), column(2, "v", &SqlType::Vector(Some(2)))]);
+    layout.keys = vec![key(50, &[1])];
+    let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+        (0..rows).map(|row| Some(vec![Some(row as f32), Some(1.0)])),
+        2,
+    );
+    let batch = batch(&layout, vec![Arc::new(Int32Array::from_iter_values(0..rows)), Arc::new(vectors)]);
+    (layout, batch)
+}
+
+/// A segment with every kind of object.
+fn full_segment(fixture: &Fixture) -> (TableLayout, SegmentMeta) {
+    let (layout, batch) = table(250);
+    let mut meta = write(&fixture.env, &layout, &batch, 250);
+    let segment = open(&fixture.env, &meta);
+    let index = VectorIndexDef {
+        id: IndexId(60),
+        column: ColumnId(2),
+        metric: Metric::L2,
+        params: HnswParams { m: 8, ef_construction: 32 },
+    };
+    meta.graphs.push((index.id, segment.build_graph(SHARD, &index, &JobControl::default()).unwrap()));
+    let dead = RoaringBitmap::from_iter([3, 200]);
+    meta.deletes = Some(segment.write_deletes(SHARD, Timestamp(999), &dead).unwrap());
+    (layout, meta)
+}
+
+/// Reads everything that a query can.
+fn read_all(segment: &Segment, layout: &TableLayout) -> Result<()> {
+    segment.deletes()?;
+    segment.vectors(ColumnId(2))?;
+    segment.graph(IndexId(60))?;
+    segment.find_keys(layout, &layout.keys[0], &[&[1]])?;
+    segment.read(layout, &[ColumnId(1), ColumnId(2)], 0..segment.rows())?;
+    Ok(())
+}
+
+/// The process starts anew: nothing is mapped or known to be good.
+fn restarted(fixture: &Fixture) -> Arc<StorageEnv> {
+    let objects = Objects::local(fixture.dir.path(), Arc::new(RealFs)).unwrap();
+    StorageEnv::new(objects, MemoryBudget::unlimited(), StorageOptions::default())
+}
+
+#[test]
+fn whole_objects_are_read() {
+    let fixture = fixture();
+    let (layout, meta) = full_segment(&fixture);
+    let segment = open(&restarted(&fixture), &meta);
+    segment.verify().unwrap();
+    read_all(&segment, &layout).unwrap();
+    assert_eq!(segment.deletes().unwrap().unwrap().iter().collect::<Vec<_>>(), [3, 200]);
+    assert_eq!(segment.graph(IndexId(60)).unwrap().unwrap().rows(), 250);
+    assert_eq!(meta.live_rows(), 248);
+    assert_eq!(meta.objects().count(), 5);
+    let total: u64 = fixture.env.objects.list("").unwrap().iter().map(|object| object.bytes).sum();
+    assert_eq!(meta.object_bytes(), total);
+}
+
+#[test]
+fn a_flipped_bit_is_named_and_not_served() {
+    let fixture = fixture();
+    let (layout, meta) = full_segment(&fixture);
+    let objects: Vec<ObjectRef> = meta.objects().cloned().collect();
+    for object in objects {
+        let file = fixture.dir.path().join(&object.path);
+        let good = std::fs::read(&file).unwrap();
+        for at in (0..good.len()).step_by(good.len() / 40 + 1).chain([good.len() - 1]) {
+            let mut bad = good.clone();
+            bad[at] ^= 4;
+            std::fs::write(&file, bad).unwrap();
+            let segment = open(&restarted(&fixture), &meta);
+            for error in [read_all(&segment, &layout).unwrap_err(), segment.verify().unwrap_err()] {
+                assert_eq!(error.state(), SqlState::DATA_CORRUPTED, "{error}");
+                assert!(error.message().contains(&object.path), "{error}");
+            }
+        }
+        for cut in [0, 1, good.len() / 2, good.len() - 1] {
+            std::fs::write(&file, &good[..cut]).unwrap();
+            let error = read_all(&open(&restarted(&fixture), &meta), &layout).unwrap_err();
+            assert!(error.message().contains(&object.path), "{error}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        let error = read_all(&open(&restarted(&fixture), &meta), &layout).unwrap_err();
+        assert_eq!(error.state(), SqlState::UNDEFINED_FILE);
+        assert!(error.message().contains(&object.path), "{error}");
+        std::fs::write(&file, &good).unwrap();
+    }
+    open(&restarted(&fixture), &meta).verify().unwrap();
+}
+
+/// Checksums agree, the content is not what it must be: a mix-up, not a bad disk.
+#[test]
+fn objects_of_another_segment_are_refused() {
+    let fixture = fixture();
+    let (layout, meta) = full_segment(&fixture);
+    let (_, other) = table(100);
+    let other = write(&fixture.env, &layout, &other, 100);
+    let swapped = [
+        SegmentMeta { data: other.data.clone(), ..meta.clone() },
+        SegmentMeta { data: meta.vectors[0].1.clone(), ..meta.clone() },
+        SegmentMeta { vectors: other.vectors.clone(), ..meta.clone() },
+        SegmentMeta { vectors: vec![(ColumnId(2), meta.data.clone())], ..meta.clone() },
+        SegmentMeta { graphs: vec![(IndexId(60), meta.data.clone())], ..meta.clone() },
+        SegmentMeta { keys: other.keys.clone(), ..meta.clone() },
+    ];
+    for meta in swapped {
+        let error = read_all(&open(&fixture.env, &meta), &layout).unwrap_err();
+        assert_eq!(error.state(), SqlState::DATA_CORRUPTED, "{error}");
+        assert!(error.message().contains("object \"shards/7/3/"), "{error}");
+    }
+}
