@@ -2,6 +2,7 @@
 //! edit makes a new one that shares what did not change. Decides nothing: names are checked and oids given out before an
 //! edit is proposed, so applying one cannot fail.
 
+use crate::shared_serde::{arc, arc_map};
 use imbl::OrdMap;
 use quiver_base::{ColumnId, DatabaseId, GroupId, IndexId, ShardId, SqlType, TableId};
 use quiver_index::{HnswParams, Metric};
@@ -21,8 +22,10 @@ pub struct Catalog {
     /// The next shard id to give out.
     pub next_shard: u64,
     /// By oid.
+    #[serde(with = "arc_map")]
     pub databases: OrdMap<DatabaseId, Arc<Database>>,
     /// Roles of the cluster, by oid.
+    #[serde(with = "arc_map")]
     pub roles: OrdMap<u32, Arc<Role>>,
 }
 
@@ -38,10 +41,13 @@ pub struct Database {
     /// The Raft group that holds its shards.
     pub group: GroupId,
     /// By oid. Always has pg_catalog (11), public (2200) and information_schema.
+    #[serde(with = "arc_map")]
     pub schemas: OrdMap<u32, Arc<Schema>>,
     /// By oid.
+    #[serde(with = "arc_map")]
     pub tables: OrdMap<TableId, Arc<Table>>,
     /// By oid.
+    #[serde(with = "arc_map")]
     pub sequences: OrdMap<TableId, Arc<Sequence>>,
     /// Installed extensions: name and the schema's oid. `vector` is there from the start, as template databases have it.
     pub extensions: OrdMap<String, u32>,
@@ -251,15 +257,15 @@ pub struct Sequence {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)] // verb and object say it
 pub enum CatalogEdit {
-    PutDatabase(Arc<Database>),
+    PutDatabase(#[serde(with = "arc")] Arc<Database>),
     DropDatabase(DatabaseId),
-    PutRole(Arc<Role>),
+    PutRole(#[serde(with = "arc")] Arc<Role>),
     DropRole(u32),
-    PutSchema(DatabaseId, Arc<Schema>),
+    PutSchema(DatabaseId, #[serde(with = "arc")] Arc<Schema>),
     DropSchema(DatabaseId, u32),
-    PutTable(DatabaseId, Arc<Table>),
+    PutTable(DatabaseId, #[serde(with = "arc")] Arc<Table>),
     DropTable(DatabaseId, TableId),
-    PutSequence(DatabaseId, Arc<Sequence>),
+    PutSequence(DatabaseId, #[serde(with = "arc")] Arc<Sequence>),
     DropSequence(DatabaseId, TableId),
     PutExtension(DatabaseId, String, u32),
     DropExtension(DatabaseId, String),

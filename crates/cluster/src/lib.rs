@@ -4,6 +4,7 @@
 mod catalog;
 mod cluster;
 mod read;
+mod shared_serde;
 mod txn;
 
 pub use catalog::{
