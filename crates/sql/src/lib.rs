@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod calendar;
+mod catalog;
 mod decode;
 mod encode;
 mod oids;
