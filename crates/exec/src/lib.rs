@@ -7,7 +7,6 @@ mod errors;
 mod filter;
 mod functions;
 mod keys;
-mod lateral;
 mod memory;
 mod scan;
 mod search;

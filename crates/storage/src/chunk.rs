@@ -7,6 +7,7 @@ use crate::rows::RowBatch;
 use crate::{KeyDef, TableLayout};
 use arrow::array::{Array, ArrayRef, MutableArrayData, make_array};
 use arrow::compute::take;
+use arrow::datatypes::FieldRef;
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, MemoryBudget, Reservation, Result, RowId, Timestamp};
 use std::ops::Range;
@@ -103,11 +104,6 @@ impl Chunk {
         &self.born
     }
 
-    /// The least row id and one past the greatest.
-    pub(crate) fn ids(&self) -> &Range<u64> {
-        &self.ids
-    }
-
     /// Where a row id is.
     pub(crate) fn position(&self, id: RowId) -> Option<u32> {
         if !self.ids.contains(&id.0) {
@@ -126,9 +122,10 @@ impl Chunk {
         Some(self.rows.batch.column(*at))
     }
 
-    /// The ids of its columns.
-    pub(crate) fn column_ids(&self) -> impl Iterator<Item = ColumnId> + '_ {
-        self.columns.iter().map(|(id, _)| *id)
+    /// Its columns.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (ColumnId, &FieldRef)> + '_ {
+        let fields = self.rows.batch.schema_ref().fields();
+        self.columns.iter().map(|(id, at)| (*id, &fields[*at]))
     }
 
     /// A column of a range of rows, as the layout wants it.
@@ -144,23 +141,24 @@ impl Chunk {
         conform(definition(layout, id)?, stored, rows.len())
     }
 
-    /// Positions of rows whose key has this hash, per hash asked for. Hashes of different keys may be equal.
+    /// Rows whose key has one of the hashes: the hash's place in the list, and the row's position. Hashes of different
+    /// keys may be equal.
     pub(crate) fn candidates(
         &self,
         layout: &TableLayout,
         key: &KeyDef,
         hashes: &[Option<u64>],
-        mut found: impl FnMut(usize, u32),
-    ) -> Result<()> {
+    ) -> Result<Vec<(usize, u32)>> {
         let index = self
             .keys
             .get(key, || key.columns.iter().map(|id| self.column(layout, *id, 0..self.len())).collect())?;
+        let mut found = Vec::new();
         for (at, hash) in hashes.iter().enumerate() {
             if let Some(hash) = hash {
-                index.positions(*hash).for_each(|row| found(at, row));
+                found.extend(index.positions(*hash).map(|row| (at, row)));
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Whether two neighbours can be one.

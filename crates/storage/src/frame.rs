@@ -94,6 +94,11 @@ impl<'a> Reader<'a> {
         self.bytes(len)
     }
 
+    /// Everything that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Fails unless everything was read.
     pub(crate) fn end(self) -> Result<()> {
         if self.rest.is_empty() {

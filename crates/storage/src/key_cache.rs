@@ -1,7 +1,7 @@
 //! Hash indexes of a memtable chunk's keys, made when first asked for. Derived from the rows, so never replicated.
 
 use crate::KeyDef;
-use crate::keys::key_hashes;
+use crate::key::{KeyEncoder, key_hash};
 use arrow::array::ArrayRef;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -39,10 +39,14 @@ pub(crate) struct HashedKeys {
 
 impl HashedKeys {
     fn new(columns: &[ArrayRef]) -> Result<HashedKeys> {
-        let hashes = key_hashes(columns)?;
-        let mut table = HashTable::with_capacity(hashes.len());
-        for (row, hash) in hashes.into_iter().enumerate() {
-            if let Some(hash) = hash {
+        let encoder = KeyEncoder::new(columns)?;
+        let rows = columns.first().map_or(0, |column| column.len());
+        let mut table = HashTable::with_capacity(rows);
+        let mut key = Vec::new();
+        for row in 0..rows {
+            key.clear();
+            if encoder.encode(row, &mut key) {
+                let hash = key_hash(&key);
                 table.insert_unique(hash, (hash, row as u32), |(hash, _)| *hash);
             }
         }

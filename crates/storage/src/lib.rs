@@ -4,18 +4,26 @@
 mod chunk;
 mod column_cache;
 mod columns;
+mod env;
 mod filter;
+mod filter_cache;
 mod format;
 mod frame;
+mod gc;
+mod job;
 mod key;
 mod key_cache;
 mod key_index;
-mod keys;
 mod layout;
+mod manifest;
 mod memtable;
+mod merge;
 pub mod objects;
+mod policy;
 mod publish;
 mod rows;
+mod run;
+mod sealed;
 mod search;
 mod segment;
 mod shard;
@@ -25,15 +33,17 @@ mod testing;
 mod version;
 mod visibility;
 
+pub use env::{StorageEnv, StorageOptions};
 pub use filter::{ColumnStats, RowFilter};
+pub use job::{Job, JobControl, JobKind};
 pub use key::{KeyEncoder, encode_key, key_hash};
 pub use layout::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
 pub use objects::{ObjectRef, Objects};
-pub use publish::{Job, JobControl, JobKind, Publish, PublishOutcome};
+pub use publish::{Publish, PublishOutcome};
 pub use rows::{RowBatch, ShardWrite};
 pub use search::{Hit, SearchResult, SearchStats, VectorQuery};
 pub use segment::{
     DeletesRef, KeyMatch, Opened, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter,
 };
-pub use shard::{Shard, ShardStats, StorageEnv, StorageOptions};
+pub use shard::{Shard, ShardStats};
 pub use snapshot::{Locator, ScanBatch, ScanPart, ScanRequest, Snapshot};

@@ -1,57 +1,37 @@
-//! Background work on a shard and the log command that makes its result take effect.
+//! The log command that makes a job's result take effect: what it says, and what apply does with it.
 
-use quiver_base::{Result, ShardId};
+use crate::frame::Format;
+use crate::memtable::MemChunk;
+use crate::objects::ObjectRef;
+use crate::sealed::Sealed;
+use crate::version::Version;
+use crate::visibility::Deletes;
+use crate::{DeletesRef, SegmentMeta, StorageEnv};
+use quiver_base::{Error, IndexId, Result, RowId, SegmentId, ShardId, Timestamp, TxnId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
-/// What kind of background work a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JobKind {
-    /// Memtable rows become a segment.
-    Flush,
-    /// Segments become one, dead rows are dropped.
-    Compact,
-    /// A segment gets a vector index it lacks.
-    BuildIndex,
-    /// Tombstones of a segment become a delete bitmap object.
-    WriteDeletes,
+const FORMAT: Format = Format { magic: *b"QVPB", version: 1, name: "publish" };
+
+/// What a job made of one position of the log, with what must still hold when it is applied. Every object it names is durable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Publish {
+    pub(crate) shard: ShardId,
+    pub(crate) change: Change,
 }
 
-/// A piece of background work that [`crate::Shard::pending_work`] found.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// What to do.
-    pub kind: JobKind,
-    /// The shard to do it for.
-    pub shard: ShardId,
-}
-
-/// How a running job is watched and stopped.
-#[derive(Clone, Debug, Default)]
-pub struct JobControl {
-    /// Set to stop the job soon; it then fails with 57014.
-    pub cancel: Arc<AtomicBool>,
-    /// Rows done so far.
-    pub done_rows: Arc<AtomicU64>,
-    /// Rows to do in all.
-    pub total_rows: Arc<AtomicU64>,
-    /// Threads an index build may use.
-    pub threads: usize,
-}
-
-/// `Publish { job, shard epoch, covers (from, to], as_of, add, remove }` of the design: every object it names is durable.
-#[derive(Clone, Debug)]
-pub struct Publish {}
-
-impl Publish {
-    /// Versioned bytes for the log.
-    pub fn encode(&self) -> Vec<u8> {
-        unimplemented!()
-    }
-    /// Reads them back.
-    pub fn decode(_bytes: &[u8]) -> Result<Publish> {
-        unimplemented!()
-    }
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// Rows committed in `(from, to]` are in `add`, except those deleted by `as_of`.
+    Flush { from: Timestamp, to: Timestamp, as_of: Timestamp, add: Vec<SegmentMeta> },
+    /// Batches `from..to` that a transaction staged are in `add`.
+    Spill { txn: TxnId, from: u64, to: u64, add: Vec<SegmentMeta> },
+    /// Rows of `remove` are in `add`, except those deleted by `as_of`. Each goes with the age of the bitmap that was read.
+    Merge { as_of: Timestamp, remove: Vec<(SegmentId, Option<Timestamp>)>, add: Vec<SegmentMeta> },
+    /// A segment has new graphs, and some that nobody declares any more are gone.
+    Graphs { segment: SegmentId, add: Vec<(IndexId, ObjectRef)>, remove: Vec<IndexId> },
+    /// A bitmap in place of one of age `previous`.
+    Deletes { segment: SegmentId, previous: Option<Timestamp>, deletes: DeletesRef },
 }
 
 /// What a publish did on apply.
@@ -61,4 +41,180 @@ pub enum PublishOutcome {
     Done,
     /// It no longer fitted (another job was first, or its input is gone): nothing changed and its objects are garbage.
     Stale,
+}
+
+impl Publish {
+    /// Versioned bytes for the log.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = FORMAT.start();
+        rmp_serde::encode::write(&mut out, self).expect("plain data, written to memory");
+        FORMAT.finish(out)
+    }
+
+    /// Reads them back.
+    pub fn decode(bytes: &[u8]) -> Result<Publish> {
+        let body = FORMAT.open(bytes)?.rest();
+        rmp_serde::from_slice(body).map_err(|cause| Error::corrupt(format!("publish: {cause}")))
+    }
+
+    /// The shard it is for.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Objects that exist because of it.
+    pub(crate) fn objects(&self) -> Vec<&ObjectRef> {
+        match &self.change {
+            Change::Flush { add, .. } | Change::Spill { add, .. } | Change::Merge { add, .. } => {
+                add.iter().flat_map(SegmentMeta::objects).collect()
+            }
+            Change::Graphs { add, .. } => add.iter().map(|(_, object)| object).collect(),
+            Change::Deletes { deletes, .. } => vec![&deletes.object],
+        }
+    }
+}
+
+impl Version {
+    /// Applies a publish. `None` if it is stale; else segments whose objects may have left the manifest.
+    pub(crate) fn publish(&mut self, publish: &Publish, env: &Arc<StorageEnv>) -> Option<Vec<Sealed>> {
+        match &publish.change {
+            Change::Flush { from, to, as_of, add } => self.publish_flush(*from, *to, *as_of, add, env),
+            Change::Spill { txn, from, to, add } => self.publish_spill(*txn, *from, *to, add, env),
+            Change::Merge { as_of, remove, add } => self.publish_merge(*as_of, remove, add, env),
+            Change::Graphs { segment, add, remove } => self.publish_graphs(*segment, add, remove),
+            Change::Deletes { segment, previous, deletes } => {
+                self.publish_deletes(*segment, *previous, deletes)
+            }
+        }
+    }
+
+    fn publish_flush(
+        &mut self,
+        from: Timestamp,
+        to: Timestamp,
+        as_of: Timestamp,
+        add: &[SegmentMeta],
+        env: &Arc<StorageEnv>,
+    ) -> Option<Vec<Sealed>> {
+        if from != self.flushed_ts || to <= from || to > self.newest_ts {
+            return None;
+        }
+        self.flushed_ts = to;
+        let taken = self.memtable.cut(to, &env.memory);
+        let deleted = taken.iter().flat_map(|MemChunk { chunk, deletes }| {
+            let of_flushed = deletes.iter().filter(|(row, _)| chunk.born().at(*row as usize) <= to);
+            of_flushed.map(|(row, ts)| (chunk.row_ids()[row as usize], ts))
+        });
+        let deleted = deleted.collect();
+        let newer = self.settle(deleted, as_of);
+        self.add_segments(add, &newer, env);
+        Some(Vec::new())
+    }
+
+    fn publish_spill(
+        &mut self,
+        txn: TxnId,
+        from: u64,
+        to: u64,
+        add: &[SegmentMeta],
+        env: &Arc<StorageEnv>,
+    ) -> Option<Vec<Sealed>> {
+        let staged = self.staged.get_mut(&txn)?;
+        let spilled = usize::try_from(to.checked_sub(from)?).ok()?;
+        if staged.spilled_batches != from || spilled > staged.chunks.len() {
+            return None;
+        }
+        staged.chunks.drain(..spilled);
+        staged.spilled_batches = to;
+        staged.segments.extend(add.iter().map(|meta| Sealed::new(env, meta.clone(), Deletes::default())));
+        Some(Vec::new())
+    }
+
+    fn publish_merge(
+        &mut self,
+        as_of: Timestamp,
+        remove: &[(SegmentId, Option<Timestamp>)],
+        add: &[SegmentMeta],
+        env: &Arc<StorageEnv>,
+    ) -> Option<Vec<Sealed>> {
+        let unchanged = |(id, bitmap): &(SegmentId, Option<Timestamp>)| {
+            self.segment(*id).is_some_and(|sealed| bitmap_age(sealed) == *bitmap)
+        };
+        if !remove.iter().all(unchanged) {
+            return None;
+        }
+        let is_removed = |sealed: &Sealed| remove.iter().any(|(id, _)| *id == sealed.meta().id);
+        let (removed, kept) = std::mem::take(&mut self.segments).into_iter().partition(is_removed);
+        self.segments = kept;
+        let removed: Vec<Sealed> = removed;
+        let newer = self.settle(removed.iter().flat_map(deleted_rows).collect(), as_of);
+        self.add_segments(add, &newer, env);
+        Some(removed)
+    }
+
+    fn publish_graphs(
+        &mut self,
+        segment: SegmentId,
+        add: &[(IndexId, ObjectRef)],
+        remove: &[IndexId],
+    ) -> Option<Vec<Sealed>> {
+        let sealed = self.segments.iter_mut().find(|sealed| sealed.meta().id == segment)?;
+        let mut meta = sealed.meta().clone();
+        meta.graphs.retain(|(id, _)| !remove.contains(id) && add.iter().all(|(new, _)| new != id));
+        meta.graphs.extend(add.iter().cloned());
+        meta.graphs.sort_unstable_by_key(|(id, _)| *id);
+        let new = sealed.with_meta(meta);
+        Some(vec![std::mem::replace(sealed, new)])
+    }
+
+    fn publish_deletes(
+        &mut self,
+        segment: SegmentId,
+        previous: Option<Timestamp>,
+        deletes: &DeletesRef,
+    ) -> Option<Vec<Sealed>> {
+        let at = self.segments.iter().position(|sealed| sealed.meta().id == segment)?;
+        let old = self.segments[at].clone();
+        if bitmap_age(&old) != previous {
+            return None;
+        }
+        let newer = self.settle(deleted_rows(&old).collect(), deletes.as_of);
+        let mut meta = old.meta().clone();
+        meta.deletes = Some(deletes.clone());
+        let mut new = old.with_meta(meta);
+        new.deletes = positions(&new, &newer);
+        self.segments[at] = new;
+        Some(vec![old])
+    }
+
+    /// Forgets deletes that a job dealt with; returns those newer than `as_of`.
+    fn settle(&mut self, deleted: Vec<(RowId, Timestamp)>, as_of: Timestamp) -> Vec<(RowId, Timestamp)> {
+        let (old, newer): (Vec<_>, Vec<_>) = deleted.into_iter().partition(|(_, ts)| *ts <= as_of);
+        for (row, _) in old {
+            self.tombstones.remove(&row);
+        }
+        newer
+    }
+
+    fn add_segments(&mut self, add: &[SegmentMeta], newer: &[(RowId, Timestamp)], env: &Arc<StorageEnv>) {
+        for meta in add {
+            let mut sealed = Sealed::new(env, meta.clone(), Deletes::default());
+            sealed.deletes = positions(&sealed, newer);
+            self.segments.push(sealed);
+        }
+    }
+}
+
+/// How new the bitmap of a segment is.
+pub(crate) fn bitmap_age(sealed: &Sealed) -> Option<Timestamp> {
+    sealed.meta().deletes.as_ref().map(|deletes| deletes.as_of)
+}
+
+fn deleted_rows(sealed: &Sealed) -> impl Iterator<Item = (RowId, Timestamp)> + '_ {
+    sealed.deletes.iter().filter_map(|(row, ts)| Some((sealed.meta().row_ids.row_id(row)?, ts)))
+}
+
+fn positions(sealed: &Sealed, deleted: &[(RowId, Timestamp)]) -> Deletes {
+    let here = deleted.iter().filter_map(|(row, ts)| Some((sealed.position(*row)?, *ts)));
+    Deletes::from_unordered(here.collect())
 }

@@ -2,12 +2,13 @@
 //! after all others, as PostgreSQL sorts them.
 
 mod memory;
+mod segment;
 
-use crate::snapshot::part::{Part, PartData};
+use crate::sealed::Sealed;
+use crate::snapshot::part::Part;
 use crate::snapshot::{Locator, Snapshot};
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
-use arrow::array::Array;
 use arrow::datatypes::DataType;
 use quiver_base::{ColumnId, Error, Result, RowId, SqlState};
 use quiver_index::{Metric, RowSet};
@@ -113,8 +114,9 @@ impl Search<'_> {
         let container = &self.snapshot.parts()[part];
         let allowed = self.allowed(part, container)?;
         if allowed.len() > 0 {
-            let hits = match &container.data {
-                PartData::Rows(chunk) => self.in_memory(part as u32, chunk, &allowed)?,
+            let hits = match container {
+                Part::Memory(rows) => self.in_memory(part as u32, &rows.chunk, &allowed)?,
+                Part::Segment(sealed) => self.in_segment(part as u32, sealed, &allowed)?,
             };
             self.hits.extend(hits);
             self.shorten();
@@ -130,12 +132,43 @@ impl Search<'_> {
         if alive.len() == 0 {
             return Ok(alive.clone());
         }
-        let mut passes = container.passing(self.layout, filter, &mut self.stats)?;
+        let mut passes = match container {
+            Part::Memory(_) => self.passing(container, filter)?.0,
+            Part::Segment(sealed) => self.passing_cached(container, sealed, filter)?,
+        };
         if let Some(alive) = alive.as_filter() {
             Arc::make_mut(&mut passes).and(alive);
         }
         self.stats.rows_passed += u64::from(passes.len());
         Ok(Alive::Some(passes))
+    }
+
+    fn passing_cached(
+        &mut self,
+        container: &Part,
+        sealed: &Sealed,
+        filter: &dyn RowFilter,
+    ) -> Result<Arc<RowSet>> {
+        if let Some(rows) = filter.cache_key().and_then(|key| sealed.filters.get(key)) {
+            self.stats.cache_hits += 1;
+            return Ok(rows);
+        }
+        let (rows, pieces) = self.passing(container, filter)?;
+        self.stats.segments_pruned += u64::from(pieces == 0);
+        if let Some(key) = filter.cache_key() {
+            self.stats.cache_misses += 1;
+            sealed.filters.put(key, rows.clone());
+        }
+        Ok(rows)
+    }
+
+    /// Rows that pass a filter, dead ones included, and how many pieces were looked at.
+    fn passing(&self, container: &Part, filter: &dyn RowFilter) -> Result<(Arc<RowSet>, usize)> {
+        let mut rows = RowSet::new(container.rows());
+        let pieces = crate::snapshot::passing(container, self.layout, filter, |row| {
+            rows.insert(row);
+        })?;
+        Ok((Arc::new(rows), pieces))
     }
 
     /// Keeps the best k.
@@ -156,8 +189,7 @@ impl Search<'_> {
         let mut nulls: Vec<(RowId, Locator)> = Vec::new();
         for (part, allowed) in self.qualified.iter().enumerate().filter(|(_, allowed)| allowed.len() > 0) {
             let container = &self.snapshot.parts()[part];
-            let mut rows = container.null_rows(self.layout, self.query.column, allowed)?;
-            rows.truncate(missing);
+            let rows = self.null_rows(container, allowed)?;
             let located = rows.iter().map(|row| Locator { part: part as u32, row: *row });
             nulls.extend(container.row_ids(&rows).into_iter().zip(located));
         }
@@ -198,38 +230,4 @@ fn check_dimensions(layout: &TableLayout, query: &VectorQuery) -> Result<()> {
 /// pgvector's error.
 fn different_dimensions(stored: usize, asked: usize) -> Error {
     Error::new(SqlState::DATA_EXCEPTION, format!("different vector dimensions {stored} and {asked}"))
-}
-
-impl Part {
-    /// Rows that pass a filter, dead ones included.
-    fn passing(
-        &self,
-        layout: &TableLayout,
-        filter: &dyn RowFilter,
-        _stats: &mut SearchStats,
-    ) -> Result<Arc<RowSet>> {
-        match &self.data {
-            PartData::Rows(_) => {
-                let mask = crate::snapshot::evaluate(self, layout, filter, 0..self.rows())?;
-                let passes = |row: u32| mask.is_valid(row as usize) && mask.value(row as usize);
-                Ok(Arc::new(RowSet::from_fn(self.rows(), passes)))
-            }
-        }
-    }
-
-    /// Rows out of `allowed` whose vector is NULL, ascending by row id.
-    fn null_rows(&self, layout: &TableLayout, column: ColumnId, allowed: &Alive) -> Result<Vec<u32>> {
-        let PartData::Rows(_) = &self.data;
-        let vectors = self.column(layout, column, 0..self.rows())?;
-        if vectors.null_count() == 0 {
-            return Ok(Vec::new());
-        }
-        let null = |row: &u32| vectors.is_null(*row as usize) && allowed.contains(*row);
-        let mut rows: Vec<u32> = (0..self.rows()).filter(null).collect();
-        let ids = self.row_ids(&rows);
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_unstable_by_key(|at| ids[*at]);
-        rows = order.into_iter().map(|at| rows[at]).collect();
-        Ok(rows)
-    }
 }

@@ -1,67 +1,15 @@
 //! The door to one shard: apply, snapshot, background work.
 
-use crate::column_cache::ColumnCache;
+use crate::gc::{self, Retired};
+use crate::job::{Job, JobControl, JobInput, JobKind};
+use crate::policy::Policy;
+use crate::run::{Run, wanted_graphs};
 use crate::version::Version;
-use crate::{Job, JobControl, Objects, Publish, PublishOutcome, ShardWrite, Snapshot, TableLayout};
-use parking_lot::RwLock;
-use quiver_base::{MemoryBudget, Result, RowId, ShardId, Timestamp, TxnId};
+use crate::{Publish, PublishOutcome, ShardWrite, Snapshot, StorageEnv, TableLayout, manifest};
+use parking_lot::{Mutex, RwLock};
+use quiver_base::{Error, IndexId, Result, RowId, SegmentId, ShardId, Timestamp, TxnId};
 use std::sync::Arc;
-
-/// What all shards of a process share.
-#[derive(Debug)]
-pub struct StorageEnv {
-    /// Object storage.
-    pub objects: Arc<Objects>,
-    /// The process's memory limit.
-    pub memory: Arc<MemoryBudget>,
-    /// Tunables.
-    pub options: StorageOptions,
-    pub(crate) columns: ColumnCache,
-}
-
-impl StorageEnv {
-    /// Joins them, and makes the cache of decoded columns.
-    pub fn new(objects: Arc<Objects>, memory: Arc<MemoryBudget>, options: StorageOptions) -> Arc<StorageEnv> {
-        let columns = ColumnCache::new(options.column_cache_bytes, memory.clone());
-        Arc::new(StorageEnv { objects, memory, options, columns })
-    }
-}
-
-/// Tunables with defaults for production; tests make them small.
-#[derive(Clone, Debug)]
-pub struct StorageOptions {
-    /// Unflushed bytes of one shard past which it is flushed.
-    pub memtable_bytes_max: usize,
-    /// Segments smaller than this are merged before they get a graph; below it rows are searched exactly.
-    pub index_rows_min: usize,
-    /// How many segments of similar size are merged at once.
-    pub compaction_fan_in: usize,
-    /// Largest segment that compaction makes, in rows.
-    pub segment_rows_max: usize,
-    /// Unpublished tombstones of a shard past which delete bitmaps are written.
-    pub tombstones_max: usize,
-    /// Share of dead rows (0 to 1) past which a segment is rewritten.
-    pub dead_share_max: f64,
-    /// Rows of a Parquet row group.
-    pub row_group_rows: usize,
-    /// Bytes of decoded columns kept in memory.
-    pub column_cache_bytes: usize,
-}
-
-impl Default for StorageOptions {
-    fn default() -> Self {
-        StorageOptions {
-            memtable_bytes_max: 64 << 20,
-            index_rows_min: 4_096,
-            compaction_fan_in: 4,
-            segment_rows_max: 4 << 20,
-            tombstones_max: 10_000,
-            dead_share_max: 0.2,
-            row_group_rows: 16_384,
-            column_cache_bytes: 256 << 20,
-        }
-    }
-}
+use std::time::Instant;
 
 /// Numbers about a shard, for views, EXPLAIN and scheduling.
 #[derive(Clone, Debug, Default)]
@@ -88,23 +36,49 @@ pub struct Shard {
     id: ShardId,
     env: Arc<StorageEnv>,
     version: RwLock<Arc<Version>>,
+    local: Mutex<Local>,
+}
+
+/// What is true of this process only.
+#[derive(Debug)]
+struct Local {
+    last_write: Instant,
+    retired: Vec<Retired>,
+    /// Jobs whose objects no manifest names yet: running, or waiting for their publish.
+    running: usize,
+    unpublished: Vec<Publish>,
+    /// Objects may be left over from a job that ended in nothing.
+    to_sweep: bool,
 }
 
 impl Shard {
     /// An empty shard.
     pub fn new(id: ShardId, env: Arc<StorageEnv>) -> Arc<Shard> {
-        Arc::new(Shard { id, env, version: RwLock::default() })
+        Shard::of(id, env, Version::default())
     }
 
     /// A shard from [`Shard::encode_state`]'s bytes. Opens no object: damage there shows, by name, on first use or by [`Shard::verify`].
-    pub fn restore(_env: Arc<StorageEnv>, _state: &[u8]) -> Result<Arc<Shard>> {
-        unimplemented!()
+    pub fn restore(env: Arc<StorageEnv>, state: &[u8]) -> Result<Arc<Shard>> {
+        let (id, version) = manifest::decode(&env, state)?;
+        Ok(Shard::of(id, env, version))
+    }
+
+    fn of(id: ShardId, env: Arc<StorageEnv>, version: Version) -> Arc<Shard> {
+        let local = Local {
+            last_write: Instant::now(),
+            retired: Vec::new(),
+            running: 0,
+            unpublished: Vec::new(),
+            to_sweep: true,
+        };
+        Arc::new(Shard { id, env, version: RwLock::new(Arc::new(version)), local: Mutex::new(local) })
     }
 
     /// Manifest, unflushed and staged rows, tombstones. The state is fixed when this is called, encoded when the closure runs;
     /// equal histories give equal bytes.
     pub fn encode_state(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
-        unimplemented!()
+        let (id, version) = (self.id, self.version());
+        Box::new(move || manifest::encode(id, &version).expect("these rows came as Arrow IPC"))
     }
 
     /// Its id.
@@ -116,22 +90,42 @@ impl Shard {
 
     /// Makes a write visible at `ts`, which is above all before it. Also what `txn` has staged, if given.
     pub fn commit(&self, ts: Timestamp, write: ShardWrite, staged: Option<TxnId>) {
-        self.change(|version, env| version.commit(ts, &write, staged, &env.memory));
+        self.change(|version| version.commit(ts, &write, staged, &self.env));
+        self.local.lock().last_write = Instant::now();
     }
 
     /// Keeps a part of a large transaction, invisible to others until its commit.
     pub fn stage(&self, txn: TxnId, write: ShardWrite) {
-        self.change(|version, env| version.stage(txn, &write, &env.memory));
+        self.change(|version| version.stage(txn, &write, &self.env));
+        self.local.lock().last_write = Instant::now();
     }
 
     /// Drops what a transaction staged.
     pub fn abort(&self, txn: TxnId) {
-        self.change(|version, _| drop(version.staged.remove(&txn)));
+        let (staged, version) = self.change(|version| (version.staged.remove(&txn), version.clone()));
+        let segments = staged.map(|staged| staged.segments).unwrap_or_default();
+        let retired = segments.iter().map(|sealed| Retired::new(sealed, &version));
+        self.local.lock().retired.extend(retired);
     }
 
     /// Swaps what a job made into the manifest, or does nothing if it no longer fits.
-    pub fn publish(&self, _publish: &Publish) -> PublishOutcome {
-        unimplemented!()
+    pub fn publish(&self, publish: &Publish) -> PublishOutcome {
+        let left = self.change(|version| {
+            let left = version.publish(publish, &self.env)?;
+            Some(left.iter().map(|sealed| Retired::new(sealed, version)).collect::<Vec<_>>())
+        });
+        let mut local = self.local.lock();
+        local.unpublished.retain(|own| own != publish);
+        match left {
+            Some(retired) => {
+                local.retired.extend(retired);
+                PublishOutcome::Done
+            }
+            None => {
+                local.to_sweep = true;
+                PublishOutcome::Stale
+            }
+        }
     }
 
     // Reads.
@@ -146,25 +140,38 @@ impl Shard {
         self.version().max_row_id
     }
 
-    /// Whether each row version is neither deleted nor unknown in the newest state. What lock holders ask after waiting.
+    /// Whether each row version is neither deleted nor unknown in the newest state. What lock holders ask after waiting. A row
+    /// whose delete bitmap cannot be read counts as gone: its reader fails on the bitmap too.
     pub fn are_live(&self, rows: &[RowId]) -> Vec<bool> {
         let version = self.version();
-        rows.iter().map(|row| version.is_live(*row)).collect()
+        let is_live = |row: &RowId| {
+            let dead = version.sealed_position(*row).is_some_and(|(segment, position)| {
+                version.segments[segment].is_published_dead(position).unwrap_or(true)
+            });
+            version.is_stored(*row) && !dead
+        };
+        rows.iter().map(is_live).collect()
     }
 
     /// Numbers for views and scheduling.
     pub fn stats(&self) -> ShardStats {
         let version = self.version();
-        let staged = version.staged.values().flat_map(|staged| &staged.chunks);
         ShardStats {
             live_rows: Snapshot::new(&version, Timestamp::MAX, None).row_count(),
             memtable_rows: version.memtable.rows() as u64,
             memtable_bytes: version.memtable.bytes() as u64,
-            staged_bytes: staged.map(|chunk| chunk.bytes() as u64).sum(),
-            segments: 0,
-            object_bytes: 0,
+            staged_bytes: version.staged.values().map(|staged| staged.bytes() as u64).sum(),
+            segments: version.segments.len() as u64,
+            object_bytes: version.segments.iter().map(|sealed| sealed.meta().object_bytes()).sum(),
             tombstones: version.tombstones.len() as u64,
         }
+    }
+
+    /// Whether every segment that is large enough has the graph of an index. Rows in memory need none.
+    pub fn is_indexed(&self, layout: &TableLayout, index: IndexId) -> bool {
+        let version = self.version();
+        let lacks = |sealed| wanted_graphs(&self.env, layout, sealed).iter().any(|wanted| wanted.id == index);
+        !version.segments.iter().any(lacks)
     }
 
     // Background work, on the leader only; blocking.
@@ -172,62 +179,123 @@ impl Shard {
     /// The most useful job now, given that none of `running` may be doubled. Reads at or above `oldest_read_ts` must stay right.
     pub fn pending_work(
         &self,
-        _layout: &TableLayout,
-        _running: &[Job],
-        _oldest_read_ts: Timestamp,
+        layout: &TableLayout,
+        running: &[Job],
+        oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        unimplemented!()
+        let settled = self.local.lock().last_write.elapsed() >= self.env.options.settle_after;
+        self.work(layout, running, oldest_read_ts, settled)
+    }
+
+    /// As [`Shard::pending_work`], without waiting whether more is written: for CREATE INDEX, VACUUM and shutdown.
+    pub fn pending_work_now(
+        &self,
+        layout: &TableLayout,
+        running: &[Job],
+        oldest_read_ts: Timestamp,
+    ) -> Option<Job> {
+        self.work(layout, running, oldest_read_ts, true)
+    }
+
+    fn work(
+        &self,
+        layout: &TableLayout,
+        running: &[Job],
+        oldest_read_ts: Timestamp,
+        settled: bool,
+    ) -> Option<Job> {
+        let version = self.version();
+        let (env, shard) = (self.env.as_ref(), self.id);
+        Policy { env, shard, version: &version, layout, running, oldest_read_ts, settled }.choose()
     }
 
     /// A flush of everything now in memory (for VACUUM, shutdown, checkpoints and tests); `None` if there is nothing.
     pub fn flush_job(&self) -> Option<Job> {
-        unimplemented!()
+        let some = self.version().memtable.rows() > 0;
+        some.then_some(Job { kind: JobKind::Flush, shard: self.id, input: JobInput::Memtable })
     }
 
     /// A merge of all segments into one (for VACUUM FULL and tests); `None` if there is nothing to gain.
     pub fn compact_job(&self) -> Option<Job> {
-        unimplemented!()
+        let version = self.version();
+        let clean = |segment: &crate::sealed::Sealed| segment.live_rows() == segment.meta().rows;
+        if version.segments.len() < 2 && version.segments.iter().all(clean) {
+            return None;
+        }
+        let segments: Vec<SegmentId> = version.segments.iter().map(|sealed| sealed.meta().id).collect();
+        Some(Job { kind: JobKind::Compact, shard: self.id, input: JobInput::Segments(segments) })
     }
 
     /// Does the work and makes its objects durable. The publish takes effect only through the log.
     pub fn run_job(
         &self,
-        _job: &Job,
-        _layout: &TableLayout,
-        _oldest_read_ts: Timestamp,
-        _control: &JobControl,
+        job: &Job,
+        layout: &TableLayout,
+        oldest_read_ts: Timestamp,
+        control: &JobControl,
     ) -> Result<Publish> {
-        unimplemented!()
+        if job.shard != self.id {
+            return Err(Error::internal("a job of another shard"));
+        }
+        let version = self.version();
+        self.local.lock().running += 1;
+        let as_of = oldest_read_ts.min(version.newest_ts);
+        let (env, shard) = (&self.env, self.id);
+        let done = Run { env, shard, version: &version, layout, as_of, control }.run(job);
+        let mut local = self.local.lock();
+        local.running -= 1;
+        match &done {
+            Ok(publish) => local.unpublished.push(publish.clone()),
+            Err(_) => local.to_sweep = true,
+        }
+        done
     }
 
-    /// Deletes the objects of a publish that came back stale or was never proposed.
-    pub fn discard(&self, _publish: &Publish) {
-        unimplemented!()
+    /// Deletes the objects of a publish that came back stale or was never proposed. A failure leaves them to
+    /// [`Shard::collect_garbage`].
+    pub fn discard(&self, publish: &Publish) {
+        let mut local = self.local.lock();
+        local.unpublished.retain(|own| own != publish);
+        if let Err(error) = gc::discard(&self.env, publish, &gc::named(&self.version())) {
+            tracing::warn!(shard = self.id.0, %error, "objects of an unpublished job stay for now");
+            local.to_sweep = true;
+        }
     }
 
-    /// Deletes objects that neither the manifest nor a live snapshot names. Returns how many.
+    /// Deletes objects that neither the manifest nor a live snapshot names. Returns how many. Call it when the log has been
+    /// replayed: before that the manifest is of the past.
     pub fn collect_garbage(&self) -> Result<usize> {
-        unimplemented!()
+        let mut local = self.local.lock();
+        let mut named = gc::named(&self.version());
+        let mut deleted = gc::collect(&self.env, &mut local.retired, &named)?;
+        if local.to_sweep && local.running == 0 && local.unpublished.is_empty() {
+            named.extend(local.retired.iter().flat_map(Retired::paths));
+            deleted += gc::sweep(&self.env, self.id, &named)?;
+            local.to_sweep = false;
+        }
+        Ok(deleted)
     }
 
     /// Deletes every object of a dropped shard.
     pub fn destroy(&self) -> Result<()> {
-        unimplemented!()
+        gc::sweep(&self.env, self.id, &Default::default()).map(|_| ())
     }
 
     /// Reads and checks every live object against its checksum; an error names the damaged one.
     pub fn verify(&self) -> Result<()> {
-        unimplemented!()
+        self.version().all_segments().try_for_each(|sealed| sealed.segment.verify())
     }
 
     fn version(&self) -> Arc<Version> {
         self.version.read().clone()
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Version, &StorageEnv) -> T) -> T {
-        change(Arc::make_mut(&mut *self.version.write()), &self.env)
+    fn change<T>(&self, change: impl FnOnce(&mut Version) -> T) -> T {
+        change(Arc::make_mut(&mut *self.version.write()))
     }
 }
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;

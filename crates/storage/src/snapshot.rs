@@ -4,7 +4,8 @@ pub(crate) mod part;
 mod point;
 mod scan;
 
-pub(crate) use scan::evaluate;
+pub(crate) use point::interleave_batches;
+pub(crate) use scan::passing;
 
 use crate::chunk::{Born, Chunk};
 use crate::version::Version;
@@ -71,13 +72,14 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn new(version: &Version, read_ts: Timestamp, own: Option<TxnId>) -> Arc<Snapshot> {
-        let chunks = version.memtable.chunks().iter();
-        let committed = chunks.filter(|entry| entry.chunk.born().at(0) <= read_ts);
+        let old = version.segments.iter().filter(|sealed| sealed.meta().oldest_ts() <= read_ts);
+        let recent = version.memtable.chunks().iter().filter(|entry| entry.chunk.born().at(0) <= read_ts);
         let mut parts: Vec<Part> =
-            committed.map(|entry| Part::memory(entry.chunk.clone(), entry.deletes.clone())).collect();
+            old.cloned().map(Part::Segment).chain(recent.cloned().map(Part::Memory)).collect();
         let mut ended = HashSet::new();
         if let Some(staged) = own.and_then(|txn| version.staged.get(&txn)) {
-            parts.extend(staged.chunks.iter().map(|chunk| Part::memory(chunk.clone(), Default::default())));
+            parts.extend(staged.segments.iter().cloned().map(Part::Segment));
+            parts.extend(staged.chunks.iter().cloned().map(Part::own));
             ended.extend(staged.deletes.iter().copied());
         }
         let hidden = [Arc::new(ended), Arc::default()];
@@ -102,10 +104,9 @@ impl Snapshot {
     /// The same view with a transaction's own uncommitted rows added and its own deletes hidden. Laid over a view
     /// that has been laid over before, it replaces what was hidden then.
     pub fn with_overlay(&self, inserts: &[Arc<RowBatch>], deletes: Arc<HashSet<RowId>>) -> Arc<Snapshot> {
-        let own = inserts.iter().filter(|rows| !rows.row_ids.is_empty()).map(|rows| {
-            let chunk = Chunk::uncounted(rows.clone(), Born::All(Timestamp::ZERO));
-            Part::memory(Arc::new(chunk), Default::default())
-        });
+        let own = inserts.iter().filter(|rows| !rows.row_ids.is_empty());
+        let own =
+            own.map(|rows| Part::own(Arc::new(Chunk::uncounted(rows.clone(), Born::All(Timestamp::ZERO)))));
         let parts = self.parts.iter().cloned().chain(own).collect();
         let hidden = [self.hidden[0].clone(), deletes];
         Arc::new(Snapshot::of(self.read_ts, parts, self.tombstones.clone(), hidden))
@@ -116,9 +117,13 @@ impl Snapshot {
         self.read_ts
     }
 
-    /// Visible rows. Exact, from counts; no row data is read.
+    /// Visible rows. Exact, from counts; no row data is read. If a delete bitmap cannot be read, what the manifest says.
     pub fn row_count(&self) -> u64 {
-        let rows = |part| self.alive(part).map_or(0, |alive| u64::from(alive.len()));
+        let rows = |part: usize| match (self.alive(part), &self.parts[part]) {
+            (Ok(alive), _) => u64::from(alive.len()),
+            (Err(_), Part::Segment(sealed)) => u64::from(sealed.live_rows()),
+            (Err(_), Part::Memory(rows)) => rows.chunk.len() as u64,
+        };
         (0..self.parts.len()).map(rows).sum()
     }
 

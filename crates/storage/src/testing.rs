@@ -1,16 +1,21 @@
 //! A small table for tests: a key, a payload column and a vector.
 
-use crate::{ColumnDef, KeyDef, RowBatch, TableLayout};
-use arrow::array::{ArrayRef, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray};
-use arrow::datatypes::{Field, Schema};
+use crate::{ColumnDef, ColumnStats, KeyDef, RowBatch, RowFilter, TableLayout};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray,
+};
+use arrow::datatypes::{Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
-use quiver_base::{ColumnId, FIELD_ID_KEY, IndexId, RowId, SqlType};
+use quiver_base::{ColumnId, FIELD_ID_KEY, IndexId, Result, RowId, SqlType};
 use std::sync::Arc;
 
 pub(crate) const KEY: ColumnId = ColumnId(1);
 pub(crate) const BODY: ColumnId = ColumnId(2);
 pub(crate) const VECTOR: ColumnId = ColumnId(3);
+pub(crate) const EXTRA: ColumnId = ColumnId(4);
 pub(crate) const DIM: usize = 4;
+/// What rows written before the extra column was added have in it.
+pub(crate) const EXTRA_MISSING: i64 = 7;
 
 /// A row of the test table.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,12 +24,20 @@ pub(crate) struct Row {
     pub(crate) key: i64,
     pub(crate) body: Option<String>,
     pub(crate) vector: Option<[f32; DIM]>,
+    /// `None`: written before the column was added.
+    pub(crate) extra: Option<i64>,
 }
 
 impl Row {
     pub(crate) fn new(id: u64, key: i64) -> Row {
         let x = (id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / 1e6;
-        Row { id, key, body: Some(format!("row {key}")), vector: Some([x, key as f32, x * x, -x]) }
+        Row {
+            id,
+            key,
+            body: Some(format!("row {key}")),
+            vector: Some([x, key as f32, x * x, -x]),
+            extra: None,
+        }
     }
 
     pub(crate) fn without_vector(mut self) -> Row {
@@ -41,6 +54,14 @@ pub(crate) fn column(id: ColumnId, name: &str, ty: &SqlType) -> ColumnDef {
     ColumnDef { id, field: Arc::new(field.with_metadata(metadata)), missing: None }
 }
 
+/// The table after ADD COLUMN extra bigint DEFAULT 7.
+pub(crate) fn wide_layout() -> TableLayout {
+    let mut layout = layout();
+    let missing: ArrayRef = Arc::new(Int64Array::from(vec![EXTRA_MISSING]));
+    layout.columns.push(ColumnDef { missing: Some(missing), ..column(EXTRA, "extra", &SqlType::Int8) });
+    layout
+}
+
 pub(crate) fn layout() -> TableLayout {
     TableLayout {
         columns: vec![
@@ -53,22 +74,68 @@ pub(crate) fn layout() -> TableLayout {
     }
 }
 
-/// Rows as a transaction writes them.
+/// Rows as a transaction writes them; with the extra column if the first has it.
 pub(crate) fn rows(rows: &[Row]) -> Arc<RowBatch> {
-    let fields: Vec<_> = layout().columns.iter().map(|column| column.field.clone()).collect();
+    let is_wide = rows.first().is_some_and(|row| row.extra.is_some());
+    let layout = if is_wide { wide_layout() } else { layout() };
+    let fields: Vec<_> = layout.columns.iter().map(|column| column.field.clone()).collect();
     let item = Arc::new(Field::new("item", arrow::datatypes::DataType::Float32, true));
     let mut vectors = FixedSizeListBuilder::new(Float32Builder::new(), DIM as i32).with_field(item);
     for row in rows {
         vectors.values().append_slice(&row.vector.unwrap_or_default());
         vectors.append(row.vector.is_some());
     }
-    let columns: Vec<ArrayRef> = vec![
+    let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.key))),
         Arc::new(StringArray::from_iter(rows.iter().map(|row| row.body.as_deref()))),
         Arc::new(vectors.finish()),
     ];
+    if is_wide {
+        columns.push(Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.extra))));
+    }
     let schema = Arc::new(Schema::new(fields));
     #[allow(clippy::unwrap_used)] // test data
     let batch = RecordBatch::try_new(schema, columns).unwrap();
     Arc::new(RowBatch { batch, row_ids: rows.iter().map(|row| RowId(row.id)).collect() })
+}
+
+/// `low <= key < high`.
+#[derive(Debug)]
+pub(crate) struct KeyBetween {
+    columns: [ColumnId; 1],
+    low: i64,
+    high: i64,
+    name: String,
+}
+
+impl KeyBetween {
+    pub(crate) fn new(low: i64, high: i64) -> Arc<dyn RowFilter> {
+        Arc::new(KeyBetween { columns: [KEY], low, high, name: format!("{low}..{high}") })
+    }
+}
+
+impl RowFilter for KeyBetween {
+    fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let keys = batch.column(0).as_primitive::<Int64Type>();
+        Ok(keys.iter().map(|key| key.map(|key| self.low <= key && key < self.high)).collect())
+    }
+
+    fn may_match(&self, stats: &dyn ColumnStats) -> Vec<bool> {
+        let (Some(min), Some(max)) = (stats.min(KEY), stats.max(KEY)) else {
+            return vec![true; stats.containers()];
+        };
+        let (min, max) = (min.as_primitive::<Int64Type>(), max.as_primitive::<Int64Type>());
+        let may = |(min, max): (Option<i64>, Option<i64>)| {
+            min.is_none_or(|min| min < self.high) && max.is_none_or(|max| max >= self.low)
+        };
+        min.iter().zip(max.iter()).map(may).collect()
+    }
+
+    fn cache_key(&self) -> Option<&str> {
+        Some(&self.name)
+    }
 }

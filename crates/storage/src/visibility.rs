@@ -40,6 +40,14 @@ impl Alive {
         }
     }
 
+    /// Whether any row of a range is seen.
+    pub(crate) fn any(&self, mut rows: std::ops::Range<u32>) -> bool {
+        match self {
+            Alive::All(all) => !rows.is_empty() && rows.start < *all,
+            Alive::Some(set) => rows.any(|row| set.contains(row)),
+        }
+    }
+
     /// How many are seen.
     pub(crate) fn len(&self) -> u32 {
         match self {
@@ -79,6 +87,11 @@ impl Deletes {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.recent.len()
+    }
+
+    /// How many of them every reader at or above `oldest_read_ts` sees.
+    pub(crate) fn settled_by(&self, oldest_read_ts: Timestamp) -> usize {
+        self.applied_by(oldest_read_ts)
     }
 
     /// Deletes given in any order.

@@ -13,7 +13,8 @@ impl Search<'_> {
     /// The k nearest rows of a chunk.
     pub(super) fn in_memory(&mut self, part: u32, chunk: &Chunk, allowed: &Alive) -> Result<Vec<Hit>> {
         let column = chunk.column(self.layout, self.query.column, 0..chunk.len())?;
-        let (hits, compared) = self.exact(part, &column, chunk.row_ids(), allowed)?;
+        let rows = Rows { part, first: 0, ids: chunk.row_ids() };
+        let (hits, compared) = self.exact(&column, &rows, allowed)?;
         self.stats.memtable_rows += compared;
         Ok(hits)
     }
@@ -21,32 +22,38 @@ impl Search<'_> {
     /// The k nearest rows of an array of vectors, and how many were compared.
     pub(super) fn exact(
         &self,
-        part: u32,
         column: &ArrayRef,
-        row_ids: &[RowId],
+        rows: &Rows<'_>,
         allowed: &Alive,
     ) -> Result<(Vec<Hit>, u64)> {
         let (metric, query) = (self.query.metric, self.query.query.as_slice());
         let vectors = Vectors::new(column)?;
         let mut top = TopK::new(self.query.k);
         let mut compared = 0;
-        for row in (0..column.len()).filter(|row| allowed.contains(*row as u32)) {
-            let Some(vector) = vectors.get(row) else { continue };
+        for at in (0..column.len()).filter(|at| allowed.contains(rows.first + *at as u32)) {
+            let Some(vector) = vectors.get(at) else { continue };
             if vector.len() != query.len() {
                 return Err(different_dimensions(vector.len(), query.len()));
             }
-            top.push(metric.score(query, vector), (row_ids[row], row as u32));
+            top.push(metric.score(query, vector), (rows.ids[at], at as u32));
             compared += 1;
         }
-        let hit = |(_, (row_id, row)): (f32, (RowId, u32))| Hit {
-            distance: vectors.get(row as usize).map(|vector| metric.distance_between(query, vector)),
+        let hit = |(_, (row_id, at)): (f32, (RowId, u32))| Hit {
+            distance: vectors.get(at as usize).map(|vector| metric.distance_between(query, vector)),
             row_id,
-            locator: Locator { part, row },
+            locator: Locator { part: rows.part, row: rows.first + at },
         };
         let mut hits: Vec<Hit> = top.into_sorted().into_iter().map(hit).collect();
         hits.sort_unstable_by(compare_hits);
         Ok((hits, compared))
     }
+}
+
+/// Which rows of a snapshot an array holds.
+pub(super) struct Rows<'a> {
+    pub(super) part: u32,
+    pub(super) first: u32,
+    pub(super) ids: &'a [RowId],
 }
 
 /// A vector column: rows of one dimension, or of any.

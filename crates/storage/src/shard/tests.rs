@@ -4,9 +4,11 @@
 
 use super::*;
 use crate::testing::{KEY, Row, VECTOR, layout, rows};
+use crate::{Objects, StorageOptions};
 use crate::{RowBatch, ScanRequest, VectorQuery};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
+use quiver_base::MemoryBudget;
 use quiver_index::Metric;
 
 fn env() -> Arc<StorageEnv> {

@@ -1,11 +1,12 @@
 //! Single rows: by key, by row id, and their columns.
 
+use super::part::EncodedKeys;
 use super::{Locator, Snapshot};
 use crate::columns::{batch_of, schema_of};
-use crate::keys::{encode, key_hashes};
 use crate::{KeyDef, TableLayout};
-use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::compute::{interleave, take};
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::interleave;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, Result, RowId};
 
@@ -17,45 +18,18 @@ impl Snapshot {
         key: &KeyDef,
         values: &[ArrayRef],
     ) -> Result<Vec<Option<(RowId, Locator)>>> {
-        let hashes = key_hashes(values)?;
-        let mut answers = vec![None; hashes.len()];
-        for part in (0..self.parts().len()).rev() {
-            self.lookup_in(part, layout, key, values, &hashes, &mut answers)?;
-        }
-        Ok(answers)
-    }
-
-    fn lookup_in(
-        &self,
-        part: usize,
-        layout: &TableLayout,
-        key: &KeyDef,
-        values: &[ArrayRef],
-        hashes: &[Option<u64>],
-        answers: &mut [Option<(RowId, Locator)>],
-    ) -> Result<()> {
-        let container = &self.parts()[part];
-        let (mut asked, mut rows) = (Vec::new(), Vec::new());
-        container.candidates(layout, key, hashes, |question, row| {
-            asked.push(question as u32);
-            rows.push(row);
-        })?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let stored = key.columns.iter().map(|id| container.take(layout, *id, &rows));
-        let stored = encode(&stored.collect::<Result<Vec<_>>>()?)?;
-        let indices = UInt32Array::from(asked.clone());
-        let wanted = values.iter().map(|array| Ok(take(array, &indices, None)?));
-        let wanted = encode(&wanted.collect::<Result<Vec<_>>>()?)?;
-        let row_ids = container.row_ids(&rows);
-        for (at, question) in asked.into_iter().enumerate() {
-            let locator = Locator { part: part as u32, row: rows[at] };
-            if stored.row(at) == wanted.row(at) && self.is_visible(row_ids[at], locator)? {
-                answers[question as usize] = Some((row_ids[at], locator));
+        let keys = EncodedKeys::new(values)?;
+        let mut answers = vec![None; keys.len()];
+        for (part, container) in self.parts().iter().enumerate() {
+            for (asked, row) in container.with_keys(layout, key, &keys)? {
+                let at = Locator { part: part as u32, row };
+                let Some(id) = container.row_id(row) else { continue };
+                if self.is_visible(id, at)? {
+                    answers[asked] = Some((id, at));
+                }
             }
         }
-        Ok(())
+        Ok(answers)
     }
 
     /// Where rows are, if visible.
@@ -86,22 +60,27 @@ impl Snapshot {
             sources.push((source, wanted[source].len()));
             wanted[source].push(row.row);
         }
-        let fetch = |id: &ColumnId| -> Result<ArrayRef> {
-            let arrays =
-                parts.iter().zip(&wanted).map(|(part, rows)| self.part(*part)?.take(layout, *id, rows));
-            let arrays = arrays.collect::<Result<Vec<_>>>()?;
-            match arrays.as_slice() {
-                [] => Ok(arrow::array::new_empty_array(
-                    crate::columns::definition(layout, *id)?.field.data_type(),
-                )),
-                [only] => Ok(only.clone()),
-                many => {
-                    let many: Vec<&dyn Array> = many.iter().map(|array| array.as_ref()).collect();
-                    Ok(interleave(&many, &sources)?)
-                }
-            }
-        };
-        let arrays = columns.iter().map(fetch).collect::<Result<Vec<_>>>()?;
-        batch_of(schema, arrays, rows.len())
+        let batches =
+            parts.iter().zip(&wanted).map(|(part, rows)| self.part(*part)?.take(layout, columns, rows));
+        let batches = batches.collect::<Result<Vec<_>>>()?;
+        match batches.as_slice() {
+            [] => Ok(RecordBatch::new_empty(schema)),
+            [only] => Ok(only.clone()),
+            many => interleave_batches(schema, many, &sources),
+        }
     }
+}
+
+/// Rows of several batches in a given order: (batch, row) each.
+pub(crate) fn interleave_batches(
+    schema: SchemaRef,
+    batches: &[RecordBatch],
+    order: &[(usize, usize)],
+) -> Result<RecordBatch> {
+    let column = |at: usize| -> Result<ArrayRef> {
+        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+        Ok(interleave(&arrays, order)?)
+    };
+    let columns = (0..schema.fields().len()).map(column).collect::<Result<_>>()?;
+    batch_of(schema, columns, order.len())
 }

@@ -2,7 +2,7 @@
 
 use super::part::Part;
 use super::{ScanBatch, ScanPart, ScanRequest, Snapshot};
-use crate::columns::{batch_of, schema_of};
+use crate::sealed::Sealed;
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
 use arrow::array::{Array, BooleanArray};
@@ -11,12 +11,21 @@ use std::ops::Range;
 
 impl Snapshot {
     /// Pieces that can be scanned independently; what the filter's statistics rule out is left out.
-    pub fn scan_parts(&self, _layout: &TableLayout, _request: &ScanRequest) -> Result<Vec<ScanPart>> {
+    pub fn scan_parts(&self, layout: &TableLayout, request: &ScanRequest) -> Result<Vec<ScanPart>> {
         let mut pieces = Vec::new();
         for (part, container) in self.parts().iter().enumerate() {
-            if self.alive(part)?.len() > 0 {
-                pieces.push(ScanPart { part: part as u32, start: 0, rows: container.rows() });
+            let alive = self.alive(part)?;
+            if alive.len() == 0 {
+                continue;
             }
+            let ranges = match container {
+                Part::Memory(_) => std::iter::once(0..container.rows()).collect(),
+                Part::Segment(sealed) => may_pass(sealed, layout, request.filter.as_deref())?,
+            };
+            let seen = ranges.into_iter().filter(|range| alive.any(range.clone()));
+            let piece =
+                |rows: Range<u32>| ScanPart { part: part as u32, start: rows.start, rows: rows.len() as u32 };
+            pieces.extend(seen.map(piece));
         }
         Ok(pieces)
     }
@@ -34,40 +43,36 @@ impl Snapshot {
         let chosen = choose(container, layout, alive, request.filter.as_deref(), range.clone())?;
         let rows_max = request.batch_rows.max(1);
         if let Some(rows) = chosen {
-            return rows.chunks(rows_max).map(|rows| read_rows(container, layout, request, rows)).collect();
+            let read = |rows: &[u32]| {
+                let batch = container.take(layout, &request.columns, rows)?;
+                Ok(ScanBatch { batch, row_ids: container.row_ids(rows) })
+            };
+            return rows.chunks(rows_max).map(read).collect();
         }
-        let starts = range.clone().step_by(rows_max);
-        starts
-            .map(|start| {
-                let end = range.end.min(start.saturating_add(rows_max as u32));
-                read_range(container, layout, request, start..end)
-            })
-            .collect()
+        let read = |start: u32| {
+            let rows = start..range.end.min(start.saturating_add(rows_max as u32));
+            let batch = container.read(layout, &request.columns, rows.clone())?;
+            Ok(ScanBatch { batch, row_ids: container.row_id_range(rows) })
+        };
+        range.clone().step_by(rows_max).map(read).collect()
     }
 }
 
-fn read_rows(
-    container: &Part,
+/// The row groups of a segment whose statistics do not rule out that a row passes.
+fn may_pass(
+    sealed: &Sealed,
     layout: &TableLayout,
-    request: &ScanRequest,
-    rows: &[u32],
-) -> Result<ScanBatch> {
-    let columns =
-        request.columns.iter().map(|id| container.take(layout, *id, rows)).collect::<Result<_>>()?;
-    let batch = batch_of(schema_of(layout, &request.columns)?, columns, rows.len())?;
-    Ok(ScanBatch { batch, row_ids: container.row_ids(rows) })
-}
-
-fn read_range(
-    container: &Part,
-    layout: &TableLayout,
-    request: &ScanRequest,
-    rows: Range<u32>,
-) -> Result<ScanBatch> {
-    let column = |id: &quiver_base::ColumnId| container.column(layout, *id, rows.clone());
-    let columns = request.columns.iter().map(column).collect::<Result<_>>()?;
-    let batch = batch_of(schema_of(layout, &request.columns)?, columns, rows.len())?;
-    Ok(ScanBatch { batch, row_ids: container.row_ids(&rows.collect::<Vec<_>>()) })
+    filter: Option<&dyn RowFilter>,
+) -> Result<Vec<Range<u32>>> {
+    let groups = sealed.segment.row_groups()?;
+    let Some(filter) = filter else { return Ok(groups) };
+    let may_match = filter.may_match(&sealed.segment.statistics(layout)?);
+    Ok(groups
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| may_match.get(*at) != Some(&false))
+        .map(|(_, g)| g)
+        .collect())
 }
 
 /// Positions of the rows of a range that are visible and pass; `None` if all are.
@@ -90,18 +95,34 @@ fn choose(
     Ok((rows.len() < range.len()).then_some(rows))
 }
 
-/// Runs a filter over a range of rows, dead ones included.
-pub(crate) fn evaluate(
+/// Calls back with each row of a container that passes a filter, dead ones included. Returns how many pieces statistics
+/// left to look at.
+pub(crate) fn passing(
     container: &Part,
     layout: &TableLayout,
     filter: &dyn RowFilter,
-    range: Range<u32>,
+    mut found: impl FnMut(u32),
+) -> Result<usize> {
+    let ranges = match container {
+        Part::Memory(_) => std::iter::once(0..container.rows()).collect(),
+        Part::Segment(sealed) => may_pass(sealed, layout, Some(filter))?,
+    };
+    for range in &ranges {
+        let mask = evaluate(container, layout, filter, range.clone())?;
+        let pass = |at: &u32| mask.is_valid(*at as usize) && mask.value(*at as usize);
+        (0..range.len() as u32).filter(pass).for_each(|at| found(range.start + at));
+    }
+    Ok(ranges.len())
+}
+
+fn evaluate(
+    container: &Part,
+    layout: &TableLayout,
+    filter: &dyn RowFilter,
+    rows: Range<u32>,
 ) -> Result<BooleanArray> {
-    let rows = range.len();
-    let column = |id: &quiver_base::ColumnId| container.column(layout, *id, range.clone());
-    let columns = filter.columns().iter().map(column).collect::<Result<_>>()?;
-    let mask = filter.evaluate(&batch_of(schema_of(layout, filter.columns())?, columns, rows)?)?;
-    if mask.len() != rows {
+    let mask = filter.evaluate(&container.read(layout, filter.columns(), rows.clone())?)?;
+    if mask.len() != rows.len() {
         return Err(Error::internal("a row filter returned another number of rows"));
     }
     Ok(mask)

@@ -1,0 +1,128 @@
+//! Which background job is the most useful now.
+
+use crate::job::{Job, JobInput, JobKind};
+use crate::run::wanted_graphs;
+use crate::sealed::Sealed;
+use crate::version::Version;
+use crate::{StorageEnv, TableLayout};
+use quiver_base::{SegmentId, ShardId, Timestamp};
+
+/// Segments are of similar size if none is larger than this many times all smaller ones together.
+const SIZE_RATIO: u64 = 4;
+
+/// What the choice depends on.
+pub(crate) struct Policy<'a> {
+    pub(crate) env: &'a StorageEnv,
+    pub(crate) shard: ShardId,
+    pub(crate) version: &'a Version,
+    pub(crate) layout: &'a TableLayout,
+    pub(crate) running: &'a [Job],
+    pub(crate) oldest_read_ts: Timestamp,
+    /// Nothing has been written for a while: what is there may be brought into its final form.
+    pub(crate) settled: bool,
+}
+
+impl Policy<'_> {
+    /// The most useful job that does not get in the way of a running one.
+    pub(crate) fn choose(&self) -> Option<Job> {
+        self.flush()
+            .or_else(|| self.spill())
+            .or_else(|| self.merge())
+            .or_else(|| self.rewrite())
+            .or_else(|| self.build_index())
+            .or_else(|| self.write_deletes())
+    }
+
+    fn job(&self, kind: JobKind, input: JobInput) -> Option<Job> {
+        let job = Job { kind, shard: self.shard, input };
+        (!self.running.iter().any(|other| other.conflicts(&job))).then_some(job)
+    }
+
+    /// Memory is full, or what is in it should have a graph and no more is coming.
+    fn flush(&self) -> Option<Job> {
+        let memtable = &self.version.memtable;
+        let full = memtable.bytes() >= self.env.options.memtable_bytes_max;
+        let indexed = !self.layout.vector_indexes.is_empty();
+        let due = self.settled && indexed && memtable.rows() >= self.env.options.index_rows_min;
+        if full || due { self.job(JobKind::Flush, JobInput::Memtable) } else { None }
+    }
+
+    fn spill(&self) -> Option<Job> {
+        let bytes_max = self.env.options.memtable_bytes_max;
+        let large = self.version.staged.iter().filter(|(_, staged)| staged.bytes() >= bytes_max);
+        large.filter_map(|(txn, _)| self.job(JobKind::Spill, JobInput::Txn(*txn))).next()
+    }
+
+    /// Segments of similar size become one: enough of them while rows arrive, any two once that stops. A large one is left
+    /// alone until the smaller ones together are worth making its graph anew.
+    fn merge(&self) -> Option<Job> {
+        let options = &self.env.options;
+        let mut free: Vec<&Sealed> = self.free_segments().collect();
+        free.sort_by_key(|sealed| sealed.live_rows());
+        let runs = (0..free.len()).map(|first| similar(&free[first..], options.segment_rows_max as u64));
+        let run = runs.max_by_key(|run| run.len())?;
+        let enough = if self.settled { 2 } else { options.compaction_fan_in.max(2) };
+        if run.len() < enough { None } else { self.job(JobKind::Compact, JobInput::Segments(run)) }
+    }
+
+    /// A segment with many rows that are dead for every reader is written anew.
+    fn rewrite(&self) -> Option<Job> {
+        let dead = |sealed: &&Sealed| {
+            let meta = sealed.meta();
+            let published = u64::from(meta.rows - meta.live_rows());
+            let settled = sealed.deletes.settled_by(self.oldest_read_ts) as u64;
+            (published + settled) as f64 > f64::from(meta.rows) * self.env.options.dead_share_max
+        };
+        let sealed = self.free_segments().find(dead)?;
+        self.job(JobKind::Compact, JobInput::Segments(vec![sealed.meta().id]))
+    }
+
+    /// While rows arrive only segments that are large already are worth a graph: small ones will be merged.
+    fn build_index(&self) -> Option<Job> {
+        let large = |sealed: &&Sealed| {
+            self.settled || sealed.meta().object_bytes() >= 2 * self.env.options.memtable_bytes_max as u64
+        };
+        let lacks = |sealed: &&Sealed| {
+            let unknown = |(id, _): &(_, _)| !self.layout.vector_indexes.iter().any(|index| index.id == *id);
+            !wanted_graphs(self.env, self.layout, sealed).is_empty()
+                || sealed.meta().graphs.iter().any(unknown)
+        };
+        let sealed = self.free_segments().filter(large).find(lacks)?;
+        self.job(JobKind::BuildIndex, JobInput::Segments(vec![sealed.meta().id]))
+    }
+
+    fn write_deletes(&self) -> Option<Job> {
+        if self.version.tombstones.len() <= self.env.options.tombstones_max {
+            return None;
+        }
+        let settled = |sealed: &Sealed| sealed.deletes.settled_by(self.oldest_read_ts);
+        let most = self.free_segments().max_by_key(|sealed| settled(sealed))?;
+        if settled(most) == 0 {
+            return None;
+        }
+        self.job(JobKind::WriteDeletes, JobInput::Segments(vec![most.meta().id]))
+    }
+
+    /// Segments that no running job works on.
+    fn free_segments(&self) -> impl Iterator<Item = &Sealed> {
+        self.version.segments.iter().filter(|sealed| {
+            let id = sealed.meta().id;
+            !self.running.iter().any(|job| match &job.input {
+                JobInput::Segments(segments) => job.shard == self.shard && segments.contains(&id),
+                _ => false,
+            })
+        })
+    }
+}
+
+/// As many of the first segments as are of similar size and fit one; ascending by size.
+fn similar(segments: &[&Sealed], rows_max: u64) -> Vec<SegmentId> {
+    let mut rows = 0u64;
+    let fits = segments.iter().take_while(|sealed| {
+        let own = u64::from(sealed.live_rows());
+        let similar = rows == 0 || own <= rows * SIZE_RATIO;
+        rows += own;
+        similar && rows <= rows_max
+    });
+    fits.map(|sealed| sealed.meta().id).collect()
+}

@@ -1,0 +1,109 @@
+//! Search in a sealed segment: by its graph if it has one for the distance asked for, else exactly.
+
+use super::memory::Rows;
+use super::{Hit, Search};
+use crate::sealed::Sealed;
+use crate::snapshot::Locator;
+use crate::snapshot::part::Part;
+use crate::visibility::Alive;
+use crate::{Opened, Segment};
+use arrow::array::Array;
+use quiver_base::Result;
+use quiver_index::{HnswGraph, SearchOutcome, VectorColumn, search_segment};
+use std::sync::Arc;
+
+impl Search<'_> {
+    /// The k nearest rows of a segment.
+    pub(super) fn in_segment(&mut self, part: u32, sealed: &Sealed, allowed: &Alive) -> Result<Vec<Hit>> {
+        self.stats.segments += 1;
+        let segment = &sealed.segment;
+        let Some(vectors) = segment.vectors(self.query.column)? else {
+            return self.in_rows(part, sealed, allowed);
+        };
+        let graph = if self.query.exact { None } else { self.graph(segment)? };
+        let outcome = search_segment(
+            &vectors,
+            graph.as_ref().map(|graph| &***graph),
+            self.query.metric,
+            &self.query.query,
+            self.query.k,
+            self.query.ef,
+            allowed.as_filter(),
+            self.query.exact,
+        );
+        self.stats.rows_visited += outcome.visited;
+        *self.strategies.entry(outcome.strategy.to_string()).or_default() += 1;
+        Ok(self.hits_of(part, sealed, &vectors, &outcome))
+    }
+
+    fn hits_of(
+        &self,
+        part: u32,
+        sealed: &Sealed,
+        vectors: &VectorColumn,
+        outcome: &SearchOutcome,
+    ) -> Vec<Hit> {
+        let distance = |row| Some(self.query.metric.distance_between(&self.query.query, vectors.get(row)?));
+        let hit = |row: u32| {
+            let row_id = sealed.meta().row_ids.row_id(row)?;
+            Some(Hit { distance: distance(row), row_id, locator: Locator { part, row } })
+        };
+        outcome.neighbors.iter().filter_map(|neighbor| hit(neighbor.row)).collect()
+    }
+
+    /// A graph of the column for the distance asked for.
+    fn graph(&self, segment: &Segment) -> Result<Option<Arc<Opened<HnswGraph>>>> {
+        let fits = self
+            .layout
+            .vector_indexes
+            .iter()
+            .filter(|index| index.column == self.query.column && index.metric == self.query.metric);
+        for index in fits {
+            if let Some(graph) = segment.graph(index.id)? {
+                return Ok(Some(graph));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Exact search over a column that has no flat file: of vectors that differ in dimension, or younger than the segment.
+    fn in_rows(&mut self, part: u32, sealed: &Sealed, allowed: &Alive) -> Result<Vec<Hit>> {
+        *self.strategies.entry("exact".to_owned()).or_default() += 1;
+        let mut all = Vec::new();
+        for range in sealed.segment.row_groups()?.into_iter().filter(|range| allowed.any(range.clone())) {
+            let batch = sealed.segment.read(self.layout, &[self.query.column], range.clone())?;
+            let ids = sealed.segment.row_ids(range.clone());
+            let rows = Rows { part, first: range.start, ids: &ids };
+            let (hits, compared) = self.exact(batch.column(0), &rows, allowed)?;
+            self.stats.rows_visited += compared;
+            all.extend(hits);
+        }
+        Ok(all)
+    }
+
+    /// The first k rows out of `allowed`, in order of row id, whose vector is NULL.
+    pub(super) fn null_rows(&self, container: &Part, allowed: &Alive) -> Result<Vec<u32>> {
+        let column = self.query.column;
+        let mut rows = Vec::new();
+        if let Part::Segment(sealed) = container {
+            if let Some(vectors) = sealed.segment.vectors(column)? {
+                let null = |row: &u32| !vectors.is_present(*row) && allowed.contains(*row);
+                return Ok((0..container.rows()).filter(null).take(self.query.k).collect());
+            }
+            for range in sealed.segment.row_groups()? {
+                let batch = sealed.segment.read(self.layout, &[column], range.clone())?;
+                let null = |row: &u32| {
+                    batch.column(0).is_null((row - range.start) as usize) && allowed.contains(*row)
+                };
+                rows.extend(range.clone().filter(null));
+            }
+            return Ok(rows);
+        }
+        let batch = container.read(self.layout, &[column], 0..container.rows())?;
+        rows.extend(
+            (0..container.rows())
+                .filter(|row| batch.column(0).is_null(*row as usize) && allowed.contains(*row)),
+        );
+        Ok(rows)
+    }
+}
