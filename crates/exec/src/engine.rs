@@ -1,5 +1,6 @@
 //! Plans and runs: one per process.
 
+use crate::lateral::{EngineQueryPlanner, LateralToApply};
 use crate::memory::BudgetPool;
 use crate::topk::VectorTopK;
 use crate::{QueryContext, from_datafusion, functions};
@@ -11,6 +12,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -35,11 +37,17 @@ impl Engine {
         // First the query's own order is written down as a requirement; then sorts may go.
         let mut rules = PhysicalOptimizer::new().rules;
         rules.insert(1, Arc::new(VectorTopK));
+        let mut logical_rules = Optimizer::new().rules;
+        let own_lateral = logical_rules.iter().position(|rule| rule.name() == "decorrelate_lateral_join");
+        // What DataFusion can make an ordinary join of stays one.
+        logical_rules.insert(own_lateral.map_or(0, |at| at + 1), Arc::new(LateralToApply));
         let mut template = SessionStateBuilder::new()
             .with_config(config())
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_optimizer_rules(logical_rules)
             .with_physical_optimizer_rules(rules)
+            .with_query_planner(Arc::new(EngineQueryPlanner))
             .build();
         for function in functions::scalar_functions() {
             template.register_udf(function).map_err(from_datafusion)?;

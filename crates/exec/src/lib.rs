@@ -7,6 +7,7 @@ mod errors;
 mod filter;
 mod functions;
 mod keys;
+mod lateral;
 mod memory;
 mod scan;
 mod search;

@@ -1,5 +1,19 @@
 //! Values from the text and binary forms that clients send, into Arrow builders: parameters, COPY, typed literals.
 
+mod array;
+mod binary;
 mod builder;
+mod datetime;
+mod interval;
+mod json;
+mod number;
+#[cfg(test)]
+mod tests;
+mod vector;
 
-pub(crate) use builder::{ColumnBuilder, InputStyle, value_from_binary, value_from_text};
+pub(crate) use builder::{
+    ColumnBuilder, DateOrder, InputStyle, fitting_text, utf8, value_from_binary, value_from_text,
+};
+pub(crate) use json::{canonical_jsonb, check_json, put_string};
+pub(crate) use number::{bool_word, parse_bool, parse_decimal, parse_float8, parse_int};
+pub(crate) use vector::{check_dim, check_item};

@@ -4,6 +4,8 @@
 // Parts land one by one; what the session does not call yet is not dead.
 #![allow(dead_code, unused_imports)]
 
+mod calendar;
+mod catalog;
 mod decode;
 mod encode;
 mod oids;

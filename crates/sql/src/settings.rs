@@ -1,9 +1,21 @@
-//! Run-time settings (GUCs) of one session.
+//! Run-time settings (GUCs) of one session: SET, SET LOCAL, RESET, SHOW, and what transactions do to them.
 
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub(crate) use table::{DEFINITIONS, Definition, Effect, Kind, SERVER_VERSION, Unit, definition};
+
+use crate::decode::{InputStyle, bool_word};
+use crate::encode::OutputStyle;
+use chrono_tz::Tz;
 use parking_lot::RwLock;
-use quiver_base::Result;
+use quiver_base::{Error, Result, SqlState};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+use table::RESERVED_PREFIXES;
 
 /// How long a SET lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,42 +26,264 @@ pub(crate) enum SetScope {
     Local,
 }
 
-/// SET, SET LOCAL, RESET, SHOW. Names are case-insensitive; unknown names with a dot are accepted, as in PostgreSQL.
+/// The settings of a session. Names are case-insensitive; unknown names with a dot are accepted, as in PostgreSQL.
 /// A handle: clones share the values.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    values: Arc<RwLock<HashMap<String, String>>>,
+    state: Arc<RwLock<State>>,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    user: String,
+    /// What RESET goes back to where it is not the table's default: what the client asked for when it connected.
+    initial: Values,
+    /// What counts now.
+    current: Values,
+    /// What will count after COMMIT: without what SET LOCAL did.
+    lasting: Values,
+    /// Both as they were when the transaction and its savepoints began, outermost first.
+    levels: Vec<(Values, Values)>,
+    /// Rises with every change.
+    version: u64,
+}
+
+/// Values that differ from the defaults, by lower-case name. Copied when it changes, so that a savepoint costs nothing.
+type Values = Arc<HashMap<String, String>>;
+
 impl Settings {
+    /// The settings of a new session of `user`.
+    pub(crate) fn new(user: &str) -> Settings {
+        Settings { state: Arc::new(RwLock::new(State { user: user.to_owned(), ..State::default() })) }
+    }
+
+    /// Sets a value that RESET goes back to: from the startup packet or the server's configuration.
+    pub(crate) fn set_initial(&self, name: &str, value: &str) -> Result<()> {
+        self.set(name, value, SetScope::Session)?;
+        let mut state = self.state.write();
+        state.initial = state.current.clone();
+        Ok(())
+    }
+
+    /// Sets what no client can set: `is_superuser`, `session_authorization`, `max_connections`.
+    pub(crate) fn set_fixed(&self, name: &str, value: &str) {
+        let mut state = self.state.write();
+        state.put(name, value.to_owned(), SetScope::Session);
+        state.initial = state.current.clone();
+    }
+
     /// The value as SHOW prints it; 42704 for an unknown name.
     pub(crate) fn show(&self, name: &str) -> Result<String> {
-        Ok(self.values.read().get(&name.to_ascii_lowercase()).cloned().unwrap_or_default())
+        let lower = name.to_ascii_lowercase();
+        let lower = if lower == "time zone" { "timezone".to_owned() } else { lower };
+        let state = self.state.read();
+        match (definition(&lower), state.current.get(&lower)) {
+            (Some(definition), kept) => {
+                Ok(value::shown(definition, kept.map_or(definition.default, String::as_str)))
+            }
+            (None, Some(kept)) => Ok(kept.clone()),
+            (None, None) => Err(unrecognized(name)),
+        }
     }
 
     /// Checks and sets. Returns the value as SHOW would print it.
-    pub(crate) fn set(&self, name: &str, value: &str, _scope: SetScope) -> Result<String> {
-        self.values.write().insert(name.to_ascii_lowercase(), value.to_owned());
-        Ok(value.to_owned())
+    pub(crate) fn set(&self, name: &str, value: &str, scope: SetScope) -> Result<String> {
+        let kept = self.checked(name, value)?;
+        self.state.write().put(name, kept, scope);
+        self.show(name)
+    }
+
+    /// RESET, and SET … TO DEFAULT.
+    pub(crate) fn reset(&self, name: &str, scope: SetScope) -> Result<()> {
+        let lower = name.to_ascii_lowercase();
+        if let Some(Definition { effect: Effect::Fixed, name, .. }) = definition(&lower) {
+            return Err(cannot_change(name));
+        }
+        let mut state = self.state.write();
+        let known = definition(&lower).is_some() || state.current.contains_key(&lower) || lower.contains('.');
+        match (state.initial.get(&lower).cloned(), known) {
+            (Some(value), _) => state.put(&lower, value, scope),
+            (None, true) => state.remove(&lower, scope),
+            (None, false) => return Err(unrecognized(name)),
+        }
+        Ok(())
+    }
+
+    /// RESET ALL.
+    pub(crate) fn reset_all(&self) {
+        let mut state = self.state.write();
+        state.current = state.initial.clone();
+        state.lasting = state.initial.clone();
+        state.version += 1;
+    }
+
+    fn checked(&self, name: &str, value: &str) -> Result<String> {
+        match definition(name) {
+            Some(Definition { effect: Effect::Fixed, name, .. }) => Err(cannot_change(name)),
+            Some(definition) => value::canonical(definition, value),
+            None if matches!(name, "is_superuser" | "session_authorization") => Err(cannot_change(name)),
+            None => {
+                let prefix = name.split_once('.').map(|(prefix, _)| prefix);
+                match prefix {
+                    Some(prefix) if RESERVED_PREFIXES.contains(&prefix.to_ascii_lowercase().as_str()) => {
+                        Err(Error::new(
+                            SqlState::INVALID_NAME,
+                            format!("invalid configuration parameter name \"{name}\""),
+                        )
+                        .with_detail(format!("\"{prefix}\" is a reserved prefix.")))
+                    }
+                    Some(_) => Ok(value.to_owned()),
+                    None => Err(unrecognized(name)),
+                }
+            }
+        }
+    }
+
+    /// Name, value as SHOW prints it, and description of every setting, for SHOW ALL and pg_settings.
+    pub(crate) fn all(&self) -> Vec<(String, String, String)> {
+        let mut all: Vec<_> = DEFINITIONS
+            .iter()
+            .map(|definition| {
+                let shown = self.show(definition.name).unwrap_or_default();
+                (definition.name.to_owned(), shown, definition.description.to_owned())
+            })
+            .collect();
+        for (name, kept) in self.state.read().current.iter() {
+            if definition(name).is_none() {
+                all.push((name.clone(), kept.clone(), String::new()));
+            }
+        }
+        all.sort_by_key(|(name, _, _)| name.to_ascii_lowercase());
+        all
+    }
+
+    /// A transaction begins.
+    pub(crate) fn begin(&self) {
+        let mut state = self.state.write();
+        state.levels = vec![(state.current.clone(), state.lasting.clone())];
+    }
+
+    /// A savepoint begins.
+    pub(crate) fn savepoint(&self) {
+        let mut state = self.state.write();
+        let level = (state.current.clone(), state.lasting.clone());
+        state.levels.push(level);
+    }
+
+    /// Back to how it was at a savepoint; `depth` 1 is the outermost one. The savepoint itself stays.
+    pub(crate) fn rollback_to(&self, depth: usize) {
+        let mut state = self.state.write();
+        state.levels.truncate(depth + 1);
+        if let Some((current, lasting)) = state.levels.last().cloned() {
+            (state.current, state.lasting) = (current, lasting);
+            state.version += 1;
+        }
+    }
+
+    /// Forgets a savepoint and those inside it; values stay.
+    pub(crate) fn release(&self, depth: usize) {
+        self.state.write().levels.truncate(depth);
+    }
+
+    /// The transaction ends: SET LOCAL ends with it, and with ROLLBACK everything it set.
+    pub(crate) fn end(&self, committed: bool) {
+        let mut state = self.state.write();
+        if !committed && let Some((_, lasting)) = state.levels.first().cloned() {
+            state.lasting = lasting;
+        }
+        state.levels.clear();
+        if !Arc::ptr_eq(&state.current, &state.lasting) {
+            state.current = state.lasting.clone();
+            state.version += 1;
+        }
+    }
+
+    /// Rises with every change: nothing to tell the client while it stays.
+    pub(crate) fn version(&self) -> u64 {
+        self.state.read().version
     }
 
     /// hnsw.ef_search.
     pub(crate) fn ef_search(&self) -> usize {
-        40
+        self.number("hnsw.ef_search").unsigned_abs() as usize
     }
 
     /// Whether a setting that is a boolean is on.
-    pub(crate) fn is_on(&self, _name: &str) -> bool {
-        true
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.with(name, |kept| bool_word(kept).unwrap_or(false))
     }
 
-    /// The schemas to look in, in order; `"$user"` already replaced, pg_catalog not added.
+    /// A setting that is a whole number, in its base unit.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.with(name, |kept| kept.parse().unwrap_or(0))
+    }
+
+    /// A setting in milliseconds; 0 means none.
+    pub(crate) fn timeout(&self, name: &str) -> Option<Duration> {
+        u64::try_from(self.number(name)).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
+    /// The schemas to look in, in order; `"$user"` already replaced, pg_catalog not added. Schemas that do not exist are among them.
     pub(crate) fn search_path(&self) -> Vec<String> {
-        vec!["public".to_owned()]
+        let names = self.with("search_path", value::split_identifiers).unwrap_or_default();
+        let user = self.state.read().user.clone();
+        names.into_iter().map(|name| if name == "$user" { user.clone() } else { name }).collect()
     }
 
     /// The TimeZone setting.
-    pub(crate) fn time_zone(&self) -> chrono_tz::Tz {
-        chrono_tz::UTC
+    pub(crate) fn time_zone(&self) -> Tz {
+        self.with("timezone", |kept| value::zone("TimeZone", kept).unwrap_or(Tz::UTC))
     }
+
+    /// How text from this session is read; `now_us` is the transaction's start.
+    pub(crate) fn input_style(&self, now_us: i64) -> InputStyle {
+        let date_order = self.with("datestyle", value::date_order);
+        InputStyle { time_zone: self.time_zone(), now_us, date_order }
+    }
+
+    /// How values are printed for this session, except for names behind oids.
+    pub(crate) fn output_style(&self) -> OutputStyle {
+        OutputStyle {
+            time_zone: self.time_zone(),
+            iso_intervals: self.with("intervalstyle", |kept| kept == "iso_8601"),
+            escape_bytea: self.with("bytea_output", |kept| kept == "escape"),
+            names: None,
+        }
+    }
+
+    /// Looks at the kept value of a setting of the table; the name in lower case.
+    pub(crate) fn with<R>(&self, name: &str, look: impl FnOnce(&str) -> R) -> R {
+        let state = self.state.read();
+        match state.current.get(name) {
+            Some(kept) => look(kept),
+            None => look(definition(name).map_or("", |definition| definition.default)),
+        }
+    }
+}
+
+impl State {
+    fn put(&mut self, name: &str, kept: String, scope: SetScope) {
+        let lower = name.to_ascii_lowercase();
+        if scope == SetScope::Session {
+            Arc::make_mut(&mut self.lasting).insert(lower.clone(), kept.clone());
+        }
+        Arc::make_mut(&mut self.current).insert(lower, kept);
+        self.version += 1;
+    }
+
+    fn remove(&mut self, lower: &str, scope: SetScope) {
+        if scope == SetScope::Session {
+            Arc::make_mut(&mut self.lasting).remove(lower);
+        }
+        Arc::make_mut(&mut self.current).remove(lower);
+        self.version += 1;
+    }
+}
+
+fn unrecognized(name: &str) -> Error {
+    Error::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+}
+
+fn cannot_change(name: &str) -> Error {
+    Error::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, format!("parameter \"{name}\" cannot be changed"))
 }

@@ -14,7 +14,7 @@ mod metrics;
 mod pattern;
 
 pub(crate) use exec::VectorTopKExec;
-pub(crate) use metrics::{Counters, SearchMetrics};
+pub(crate) use metrics::SearchMetrics;
 pub(crate) use pattern::substitute;
 
 use crate::search::VectorSource;

@@ -1,17 +1,100 @@
-//! Statements about the session itself, told apart by their first words and parsed from tokens by hand: sqlparser knows only
-//! some of their forms.
+//! Statements about the session itself, told apart by their first words and parsed by hand: sqlparser knows only some of their
+//! forms.
 
-use quiver_base::Result;
+mod lexer;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use parse::parse_command;
+
+use crate::settings::SetScope;
+use crate::statement::Parsed;
+use quiver_cluster::Isolation;
 
 /// A statement about the session itself.
 #[derive(Clone, Debug)]
 pub(crate) enum SessionCommand {
-    /// COMMIT or END.
-    Commit,
+    /// BEGIN, START TRANSACTION; the latter has its own tag.
+    Begin { modes: TransactionModes, start: bool },
+    /// COMMIT, END.
+    Commit { chain: bool },
+    /// ROLLBACK, ABORT.
+    Rollback { chain: bool },
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// RELEASE SAVEPOINT.
+    Release(String),
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo(String),
+    /// SET TRANSACTION.
+    SetTransaction(TransactionModes),
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION.
+    SetCharacteristics(TransactionModes),
+    /// SET name TO values, or DEFAULT (`None`).
+    Set { name: String, value: Option<String>, scope: SetScope },
+    /// SET CONSTRAINTS: every constraint is checked at once anyway.
+    SetConstraints,
+    /// RESET name.
+    Reset(String),
+    /// RESET ALL.
+    ResetAll,
+    /// SHOW name.
+    Show(String),
+    /// SHOW ALL.
+    ShowAll,
+    /// DISCARD.
+    Discard(Discard),
+    /// PREPARE: name, the texts of the parameters' types, statement.
+    Prepare { name: String, types: Vec<String>, statement: Box<Parsed> },
+    /// EXECUTE: name, the texts of the arguments.
+    Execute { name: String, arguments: Vec<String> },
+    /// DEALLOCATE name, or ALL (`None`).
+    Deallocate(Option<String>),
+    /// DECLARE … CURSOR FOR query.
+    Declare { name: String, scroll: Option<bool>, hold: bool, binary: bool, query: Box<Parsed> },
+    /// FETCH, MOVE.
+    Fetch { name: String, direction: Direction, moves: bool },
+    /// CLOSE name, or ALL (`None`).
+    Close(Option<String>),
+    /// LISTEN.
+    Listen,
+    /// UNLISTEN.
+    Unlisten,
+    /// NOTIFY.
+    Notify,
 }
 
-/// Takes a statement if it is one of the session's, by its first words; `None`: it is somebody else's. `sql` is the text of one statement without its semicolon,
-/// `offset` its byte offset in the query string.
-pub(crate) fn parse_command(_sql: &str, _offset: usize) -> Result<Option<SessionCommand>> {
-    Ok(None)
+/// What BEGIN and SET TRANSACTION say; `None`: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TransactionModes {
+    /// ISOLATION LEVEL, as it is carried out and as it was called.
+    pub isolation: Option<(Isolation, &'static str)>,
+    /// READ ONLY, READ WRITE.
+    pub read_only: Option<bool>,
+    /// [NOT] DEFERRABLE.
+    pub deferrable: Option<bool>,
+}
+
+/// What DISCARD drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // PostgreSQL's words
+pub(crate) enum Discard {
+    All,
+    Plans,
+    Sequences,
+    Temp,
+}
+
+/// Where a cursor goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// So many rows on; `u64::MAX`: all. 0: the current row again.
+    Forward(u64),
+    /// So many rows back; `u64::MAX`: all.
+    Backward(u64),
+    /// The n-th row, from the end if negative; 0: before the first.
+    Absolute(i64),
+    /// n rows on or back, and that row only.
+    Relative(i64),
 }

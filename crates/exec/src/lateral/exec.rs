@@ -1,0 +1,233 @@
+//! The operator: for each outer row, the inner query with the row's values put in.
+
+use super::parameter;
+use arrow::array::{ArrayRef, AsArray, UInt32Array, new_null_array};
+use arrow::compute::{concat_batches, filter_record_batch, take};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ParamValues, ScalarValue, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, collect,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Inner queries that run at once for one partition of the outer side.
+const INNER_CONCURRENCY: usize = 4;
+
+/// The inner query, optimised, with placeholders; and what it takes to plan it.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    pub(super) inner: LogicalPlan,
+    pub(super) state: SessionState,
+}
+
+impl Template {
+    async fn run(&self, values: Vec<ScalarValue>, task: &Arc<TaskContext>) -> Result<Vec<RecordBatch>> {
+        let values: HashMap<String, ScalarAndMetadata> =
+            values.into_iter().enumerate().map(|(index, value)| (parameter(index), value.into())).collect();
+        let inner = self.inner.clone().replace_params_with_values(&ParamValues::Map(values))?;
+        let plan = self.state.query_planner().create_physical_plan(&inner, &self.state).await?;
+        collect(plan, task.clone()).await
+    }
+}
+
+/// Runs the inner query for each outer row and pairs the rows.
+#[derive(Clone, Debug)]
+pub(super) struct LateralApplyExec {
+    outer: Arc<dyn ExecutionPlan>,
+    template: Arc<Template>,
+    bindings: Vec<Arc<dyn PhysicalExpr>>,
+    keep_outer: bool,
+    on: Option<Arc<dyn PhysicalExpr>>,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl LateralApplyExec {
+    pub(super) fn new(
+        outer: Arc<dyn ExecutionPlan>,
+        template: Template,
+        bindings: Vec<Arc<dyn PhysicalExpr>>,
+        keep_outer: bool,
+        on: Option<Arc<dyn PhysicalExpr>>,
+        schema: SchemaRef,
+    ) -> Self {
+        let properties = properties(&outer, &schema);
+        let (template, metrics) = (Arc::new(template), ExecutionPlanMetricsSet::new());
+        LateralApplyExec { outer, template, bindings, keep_outer, on, schema, properties, metrics }
+    }
+
+    /// The pairs for every row of a batch, in order.
+    async fn pairs(&self, outer: RecordBatch, task: Arc<TaskContext>) -> Result<RecordBatch> {
+        let template = {
+            let mut template = self.template.as_ref().clone();
+            *template.state.config_mut() = task.session_config().clone();
+            template
+        };
+        let rows = outer.num_rows();
+        let evaluate = |binding: &Arc<dyn PhysicalExpr>| binding.evaluate(&outer)?.into_array(rows);
+        let bindings: Vec<ArrayRef> = self.bindings.iter().map(evaluate).collect::<Result<_>>()?;
+        let (template, task) = (&template, &task);
+        let (bindings, outer) = (&bindings, &outer);
+        let pairs: Vec<RecordBatch> = stream::iter(0..rows)
+            .map(|row| async move {
+                let values = bindings.iter().map(|values| ScalarValue::try_from_array(values, row));
+                let inner = template.run(values.collect::<Result<_>>()?, task).await?;
+                self.pair(outer, row, &inner)
+            })
+            .buffered(INNER_CONCURRENCY)
+            .try_collect()
+            .await?;
+        Ok(concat_batches(&self.schema, &pairs)?)
+    }
+
+    fn pair(&self, outer: &RecordBatch, row: usize, inner: &[RecordBatch]) -> Result<RecordBatch> {
+        let mut found = Vec::with_capacity(inner.len());
+        for inner in inner {
+            let pairs = self.beside(outer, row, inner.columns(), inner.num_rows())?;
+            found.push(match &self.on {
+                Some(on) => {
+                    let passes = on.evaluate(&pairs)?.into_array(pairs.num_rows())?;
+                    filter_record_batch(&pairs, passes.as_boolean())?
+                }
+                None => pairs,
+            });
+        }
+        let pairs = concat_batches(&self.schema, &found)?;
+        if pairs.num_rows() > 0 || !self.keep_outer {
+            return Ok(pairs);
+        }
+        let inner_fields = &self.schema.fields()[outer.num_columns()..];
+        let nulls: Vec<ArrayRef> =
+            inner_fields.iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+        self.beside(outer, row, &nulls, 1)
+    }
+
+    /// An outer row, repeated, beside inner rows.
+    fn beside(
+        &self,
+        outer: &RecordBatch,
+        row: usize,
+        inner: &[ArrayRef],
+        inner_rows: usize,
+    ) -> Result<RecordBatch> {
+        let same_row = UInt32Array::from(vec![row as u32; inner_rows]);
+        let repeated = outer.columns().iter().map(|column| Ok(take(column, &same_row, None)?));
+        let mut columns = repeated.collect::<Result<Vec<ArrayRef>>>()?;
+        columns.extend(inner.iter().cloned());
+        let options = RecordBatchOptions::new().with_row_count(Some(inner_rows));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
+    }
+}
+
+fn properties(outer: &Arc<dyn ExecutionPlan>, schema: &SchemaRef) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(schema.clone()),
+        outer.output_partitioning().clone(),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
+}
+
+impl DisplayAs for LateralApplyExec {
+    fn fmt_as(&self, _style: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bindings: Vec<String> = self.bindings.iter().map(ToString::to_string).collect();
+        let kind = if self.keep_outer { "left" } else { "inner" };
+        write!(f, "LateralApply: {kind}, for each=[{}]", bindings.join(", "))?;
+        if let Some(on) = &self.on {
+            write!(f, ", on={on}")?;
+        }
+        let inner = self.template.inner.display_indent().to_string();
+        write!(f, ", run=[{}]", inner.lines().map(str::trim).collect::<Vec<_>>().join(" <- "))
+    }
+}
+
+impl ExecutionPlan for LateralApplyExec {
+    fn name(&self) -> &str {
+        "LateralApplyExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.outer]
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::UnspecifiedDistribution])
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(outer) = children.pop().filter(|_| children.is_empty()) else {
+            return internal_err!("LateralApplyExec has one child");
+        };
+        let properties = properties(&outer, &self.schema);
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Arc::new(LateralApplyExec { outer, properties, metrics, ..self.as_ref().clone() }))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let options =
+            ReplaceChildrenOptions::new(datafusion::physical_plan::ChildrenPropertiesMode::Recompute);
+        self.replace_children(children, options)
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for expr in self.bindings.iter().chain(&self.on) {
+            if f(expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let outer = self.outer.execute(partition, task.clone())?;
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let apply = Arc::new(self.clone());
+        let pairs = outer.then(move |batch| {
+            let (apply, task, metrics) = (apply.clone(), task.clone(), metrics.clone());
+            async move {
+                let pairs = Box::pin(apply.pairs(batch?, task)).await?;
+                metrics.record_output(pairs.num_rows());
+                Ok(pairs)
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), pairs)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}

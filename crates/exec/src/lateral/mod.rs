@@ -1,0 +1,175 @@
+//! Lateral joins that DataFusion cannot turn into ordinary joins, above all a top-k per outer row:
+//! `FROM q, LATERAL (SELECT … ORDER BY d.embedding <-> q.embedding LIMIT 5)`. The inner query becomes a template with a
+//! placeholder for each outer column; it is optimised once and run for each outer row, so it may be any query.
+
+mod exec;
+mod planner;
+
+pub(crate) use planner::EngineQueryPlanner;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchemaRef};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{
+    Expr, Extension, Join, JoinType, LogicalPlan, Subquery, SubqueryAlias, UserDefinedLogicalNodeCore,
+};
+use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use quiver_base::Error;
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// Runs `inner` for each row of `outer`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LateralApply {
+    outer: LogicalPlan,
+    /// With placeholder `placeholder(i)` for the outer row's value of `bindings[i]`. Not an input: rules that look through inputs
+    /// would take its columns for the outer's.
+    inner: Arc<LogicalPlan>,
+    bindings: Vec<Expr>,
+    /// Outer rows without an inner one come out with NULLs.
+    keep_outer: bool,
+    /// What a pair of rows must satisfy, over `schema`.
+    on: Option<Expr>,
+    schema: DFSchemaRef,
+}
+
+impl PartialOrd for LateralApply {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for LateralApply {
+    fn name(&self) -> &str {
+        "LateralApply"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.outer]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    /// The condition is not among them: it reads inner columns, which no input has.
+    fn expressions(&self) -> Vec<Expr> {
+        self.bindings.clone()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bindings: Vec<String> = self.bindings.iter().map(ToString::to_string).collect();
+        write!(f, "LateralApply: bindings=[{}]", bindings.join(", "))?;
+        write!(f, "{}", if self.keep_outer { ", left" } else { "" })
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let one_input = || crate::to_datafusion(Error::internal("LateralApply has one input"));
+        let [outer] = inputs.try_into().map_err(|_| one_input())?;
+        Ok(LateralApply { outer, bindings: exprs, ..self.clone() })
+    }
+}
+
+/// Finds lateral joins that are left after DataFusion's own rule and makes them [`LateralApply`].
+#[derive(Debug)]
+pub(crate) struct LateralToApply;
+
+impl OptimizerRule for LateralToApply {
+    fn name(&self) -> &str {
+        "lateral_to_apply"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
+        match lateral_side(&join.right) {
+            Some(subquery) => Ok(Transformed::yes(apply(&join, &subquery)?)),
+            None => Ok(Transformed::no(LogicalPlan::Join(join))),
+        }
+    }
+}
+
+/// The correlated subquery on a join's right side; an alias or a projection may lie over it.
+fn lateral_side(plan: &LogicalPlan) -> Option<LogicalPlan> {
+    match plan {
+        LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, .. }) => {
+            (!outer_ref_columns.is_empty()).then(|| subquery.as_ref().clone())
+        }
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) => lateral_side(input),
+        _ => None,
+    }
+}
+
+fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
+    let keep_outer = match join.join_type {
+        JoinType::Inner => false,
+        JoinType::Left => true,
+        other => {
+            return Err(crate::to_datafusion(Error::unsupported(format!("a lateral {other} join"))));
+        }
+    };
+    let mut bindings: Vec<Expr> = Vec::new();
+    let outer_schema = join.left.schema();
+    let inner = subquery.clone().transform_up_with_subqueries(|plan| {
+        plan.map_expressions(|expr| {
+            expr.transform(|expr| {
+                let Expr::OuterReferenceColumn(field, column) = expr else {
+                    return Ok(Transformed::no(expr));
+                };
+                // One further out belongs to an enclosing lateral join or subquery.
+                if !outer_schema.has_column(&column) {
+                    return Err(crate::to_datafusion(Error::unsupported(
+                        "a reference from a lateral subquery across more than one level",
+                    )));
+                }
+                let index = bind(&mut bindings, column);
+                let value = Placeholder::new_with_field(placeholder(index), Some(field));
+                Ok(Transformed::yes(Expr::Placeholder(value)))
+            })
+        })
+    })?;
+    let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+    let on = conjunction(equalities.chain(join.filter.clone()));
+    let on = on.filter(|on| !matches!(on, Expr::Literal(value, _) if *value == true.into()));
+    Ok(LogicalPlan::Extension(Extension {
+        node: Arc::new(LateralApply {
+            outer: join.left.as_ref().clone(),
+            inner: Arc::new(inner.data),
+            bindings,
+            keep_outer,
+            on,
+            schema: join.schema.clone(),
+        }),
+    }))
+}
+
+fn bind(bindings: &mut Vec<Expr>, column: Column) -> usize {
+    let column = Expr::Column(column);
+    bindings.iter().position(|bound| *bound == column).unwrap_or_else(|| {
+        bindings.push(column);
+        bindings.len() - 1
+    })
+}
+
+/// The placeholder that stands for a binding. Not a number, so that it is none of the statement's parameters.
+fn placeholder(index: usize) -> String {
+    format!("${}", parameter(index))
+}
+
+fn parameter(index: usize) -> String {
+    format!("outer_{index}")
+}
+
+#[cfg(test)]
+mod tests;

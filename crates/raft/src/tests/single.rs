@@ -1,0 +1,116 @@
+//! One node alone: what is acknowledged is there after a restart.
+
+use quiver_base::SqlState;
+
+use super::*;
+
+#[tokio::test]
+async fn proposals_are_applied_in_order_and_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, journal) = on_disk(dir.path());
+    leads(&node).await;
+    let mut last = None;
+    for i in 0..20 {
+        let applied = node.propose(GROUP, bytes(&format!("e{i}"))).await.unwrap();
+        assert!(Some(applied.index) > last, "indexes increase");
+        last = Some(applied.index);
+    }
+    let before = journal.texts();
+    assert_eq!(before, (0..20).map(|i| format!("e{i}")).collect::<Vec<_>>());
+    assert_eq!(node.applied_index(GROUP), last);
+    node.stop();
+    drop(node);
+
+    let (node, journal) = on_disk(dir.path());
+    leads(&node).await;
+    assert_eq!(journal.texts(), before);
+    node.propose(GROUP, bytes("after")).await.unwrap();
+    assert_eq!(journal.texts().last().unwrap(), "after");
+}
+
+#[tokio::test]
+async fn leadership_is_announced_after_everything_before_it_was_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, journal) = on_disk(dir.path());
+    leads(&node).await;
+    let first_term = node.leader_term(GROUP).unwrap();
+    assert_eq!(journal.with(|j| j.leadership.clone()), [Leadership::BecameLeader { term: first_term }]);
+    node.stop();
+    assert_eq!(journal.with(|j| j.leadership.last().copied()), Some(Leadership::LostLeader));
+    let refused = node.propose(GROUP, bytes("late")).await.unwrap_err();
+    assert_eq!(refused.state(), SqlState::ADMIN_SHUTDOWN);
+}
+
+#[tokio::test]
+async fn a_closure_sees_its_place_and_may_cancel() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, journal) = on_disk(dir.path());
+    leads(&node).await;
+    assert_eq!(node.propose_with(GROUP, |_| None).await.unwrap(), None);
+    let applied = node
+        .propose_with(GROUP, |slot| Some(bytes(&format!("{}/{}", slot.term, slot.index))))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(journal.texts(), [format!("{}/{}", applied.term, applied.index)]);
+}
+
+#[tokio::test]
+async fn bounds_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RaftConfig {
+        max_entry_bytes: 100,
+        max_inflight_proposals: 2,
+        ..RaftConfig::for_tests(NodeId(1), dir.path())
+    };
+    let (node, _journal) = open_with(config, Arc::new(DiskFs)).unwrap();
+    leads(&node).await;
+    let too_large = node.propose(GROUP, Bytes::from(vec![b'x'; 101])).await.unwrap_err();
+    assert_eq!(too_large.state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+    let empty = node.propose(GROUP, Bytes::new()).await.unwrap_err();
+    assert_eq!(empty.state(), SqlState::INVALID_PARAMETER_VALUE);
+    let elsewhere = node.propose(GroupId(8), bytes("x")).await.unwrap_err();
+    assert_eq!(elsewhere.state(), SqlState::CANNOT_CONNECT_NOW);
+
+    // Two proposals hold the Raft thread up; a third finds no place.
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let blocked = tokio::spawn({
+        let node = node.clone();
+        async move {
+            node.propose_with(GROUP, move |_| {
+                gate.recv().unwrap();
+                Some(bytes("slow"))
+            })
+            .await
+        }
+    });
+    let queued = tokio::spawn({
+        let node = node.clone();
+        async move { node.propose(GROUP, bytes("queued")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let full = node.propose(GROUP, bytes("no place")).await.unwrap_err();
+    assert_eq!(full.state(), SqlState::CONFIGURATION_LIMIT_EXCEEDED);
+    release.send(()).unwrap();
+    assert!(blocked.await.unwrap().unwrap().is_some());
+    queued.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_is_one_nodes_and_one_versions() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(on_disk(dir.path()));
+    let other = open_with(RaftConfig::for_tests(NodeId(2), dir.path()), Arc::new(DiskFs)).err().unwrap();
+    assert!(other.message().contains("belongs to node 1, not to node 2"), "{other}");
+
+    let path = dir.path().join("NODE");
+    let mut identity = std::fs::read(&path).unwrap();
+    identity[8] = 2;
+    std::fs::write(&path, &identity).unwrap();
+    let newer = open_alone(dir.path(), Arc::new(DiskFs)).err().unwrap();
+    assert!(newer.message().contains("NODE has version 2"), "{newer}");
+
+    std::fs::remove_file(&path).unwrap();
+    let missing = open_alone(dir.path(), Arc::new(DiskFs)).err().unwrap();
+    assert_eq!(missing.state(), SqlState::DATA_CORRUPTED);
+}

@@ -1,0 +1,76 @@
+//! How messages reach other nodes: opaque frames over a lossy door. Knows no sockets and no Raft rules.
+//!
+//! Frame: `QVRF`, version u8, sender node u64, then for each message group u64, length u32 and the
+//! protobuf message, then crc32c of all before it; little endian.
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use quiver_base::{Error, GroupId, NodeId, Result};
+use raft::prelude::Message;
+
+/// Sends frames to other nodes. Lossy by contract: a frame may be dropped, late, doubled or overtaken, and
+/// Raft copes; it must never be changed. `send` is called from the Raft thread and must not block: a wire
+/// whose queue is full drops.
+pub trait Wire: Send + Sync {
+    /// Sends a frame to the node; it ends in that node's [`RaftNode::receive`](crate::RaftNode::receive).
+    fn send(&self, to: NodeId, frame: Bytes);
+}
+
+/// The wire of a node that is alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoWire;
+
+impl Wire for NoWire {
+    fn send(&self, _to: NodeId, _frame: Bytes) {}
+}
+
+const MAGIC: &[u8; 4] = b"QVRF";
+const VERSION: u8 = 1;
+const HEADER_LEN: usize = 4 + 1 + 8;
+
+/// Puts messages for one node into one frame.
+pub(crate) fn encode(from: NodeId, messages: &[(GroupId, Message)]) -> Result<Bytes> {
+    let sizes: usize = messages.iter().map(|(_, m)| 12 + m.compute_size() as usize).sum();
+    let mut frame = Vec::with_capacity(HEADER_LEN + sizes + 4);
+    frame.extend_from_slice(MAGIC);
+    frame.push(VERSION);
+    frame.extend_from_slice(&from.0.to_le_bytes());
+    for (group, message) in messages {
+        frame.extend_from_slice(&group.0.to_le_bytes());
+        let at = frame.len();
+        frame.extend_from_slice(&[0; 4]);
+        message.write_to_vec(&mut frame).map_err(|e| Error::internal(format!("encoding a message: {e}")))?;
+        let len = (frame.len() - at - 4) as u32;
+        frame[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    }
+    let crc = crc32c::crc32c(&frame);
+    frame.extend_from_slice(&crc.to_le_bytes());
+    Ok(frame.into())
+}
+
+/// Takes a frame apart. Entries' data shares the frame's memory.
+pub(crate) fn decode(frame: &Bytes) -> Result<(NodeId, Vec<(GroupId, Message)>)> {
+    parse(frame).ok_or_else(|| Error::corrupt("a Raft frame"))
+}
+
+fn parse(frame: &Bytes) -> Option<(NodeId, Vec<(GroupId, Message)>)> {
+    let end = frame.len().checked_sub(4).filter(|end| *end >= HEADER_LEN)?;
+    if &frame[..4] != MAGIC || frame[4] != VERSION {
+        return None;
+    }
+    if crc32c::crc32c(&frame[..end]).to_le_bytes() != frame[end..] {
+        return None;
+    }
+    let number = |at: usize| Some(u64::from_le_bytes(frame.get(at..at + 8)?.try_into().ok()?));
+    let from = NodeId(number(5)?);
+    let mut messages = Vec::new();
+    let mut at = HEADER_LEN;
+    while at < end {
+        let group = GroupId(number(at)?);
+        let len = u32::from_le_bytes(frame.get(at + 8..at + 12)?.try_into().ok()?) as usize;
+        let body = at + 12;
+        at = body.checked_add(len).filter(|next| *next <= end)?;
+        messages.push((group, Message::parse_from_carllerche_bytes(&frame.slice(body..at)).ok()?));
+    }
+    Some((from, messages))
+}

@@ -1,0 +1,20 @@
+//! The system catalogs: pg_catalog and information_schema as tables that any query may join, and the functions that read
+//! them. Fixed rows (types, functions, operators) are PostgreSQL 16's and pgvector's own; the rest is made from the
+//! catalog that the statement sees. Knows no plans and no protocol.
+
+mod context;
+mod deparse;
+mod fixed;
+mod functions;
+mod information_schema;
+mod names;
+mod objects;
+mod relations;
+mod rows;
+mod statistics;
+mod table;
+
+pub(crate) use context::CatalogContext;
+pub(crate) use functions::function;
+pub(crate) use names::{regclass, regclass_name, regproc_name, regtype, regtype_name};
+pub(crate) use table::table;
