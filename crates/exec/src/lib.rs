@@ -12,6 +12,8 @@ mod memory;
 mod scan;
 mod search;
 mod table;
+#[cfg(test)]
+mod testing;
 mod topk;
 pub mod vector;
 

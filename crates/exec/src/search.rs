@@ -1,10 +1,11 @@
 //! One nearest-neighbour search over all shards of a collection, and the winners' columns. Blocking: callers run it on
 //! blocking threads.
 
+use crate::SearchSettings;
+use crate::context::Statement;
 use crate::filter::Predicate;
 use crate::scan::ScanColumn;
 use crate::vector::check_same_dim;
-use crate::{QueryContext, SearchSettings};
 use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -47,10 +48,10 @@ pub(crate) struct TableView {
 }
 
 impl TableView {
-    pub(crate) fn new(context: &QueryContext, table: &Table) -> Result<TableView> {
-        let snapshots = context.view.snapshots(table)?;
+    pub(crate) fn new(statement: &dyn Statement, table: &Table) -> Result<TableView> {
+        let snapshots = statement.snapshots(table)?;
         let shards = table.shards.iter().copied().zip(snapshots).collect();
-        Ok(TableView { shards, layout: context.view.layout(table) })
+        Ok(TableView { shards, layout: statement.layout(table) })
     }
 
     pub(crate) fn row_count(&self) -> u64 {
@@ -165,6 +166,9 @@ impl VectorSource {
         projection: &[usize],
     ) -> Result<RecordBatch> {
         let schema = Arc::new(self.table_schema.project(projection)?);
+        if hits.is_empty() {
+            return Ok(RecordBatch::new_empty(schema));
+        }
         let stored = self.stored(projection);
         let (mut batches, mut places, mut fetched) = (vec![], vec![0; hits.len()], 0);
         for (at, (_, snapshot)) in view.shards.iter().enumerate() {

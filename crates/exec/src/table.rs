@@ -1,8 +1,9 @@
 //! A collection as DataFusion sees it.
 
+use crate::context::statement;
 use crate::keys::{self, KeyLookup};
 use crate::scan::{CollectionScanExec, ScanColumn};
-use crate::{QueryContext, to_datafusion};
+use crate::to_datafusion;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -109,10 +110,10 @@ impl TableProvider for CollectionTable {
             }
             None => None,
         };
-        let context = state.config().get_extension::<QueryContext>();
-        let rows_estimate = match &context {
-            Some(context) => {
-                let snapshots = context.view.snapshots(&self.table).map_err(to_datafusion)?;
+        let statement = statement(state.config());
+        let rows_estimate = match &statement {
+            Some(statement) => {
+                let snapshots = statement.snapshots(&self.table).map_err(to_datafusion)?;
                 Some(snapshots.iter().map(|snapshot| snapshot.row_count()).sum())
             }
             None => None,
@@ -130,7 +131,7 @@ impl TableProvider for CollectionTable {
                 .with_lookup(lookup)
                 .with_limit(limit)
                 .with_rows_estimate(rows_estimate)
-                .with_settings(context.map(|context| context.search)),
+                .with_settings(statement.map(|statement| statement.search())),
         ))
     }
 }

@@ -174,8 +174,9 @@ impl ExecutionPlan for LateralApplyExec {
         InputDistributionRequirements::new(vec![Distribution::UnspecifiedDistribution])
     }
 
+    /// It does keep the order, but does not tell what it is, so nobody may count on it.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     fn replace_children(

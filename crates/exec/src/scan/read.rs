@@ -1,15 +1,18 @@
 //! The blocking half of a scan.
 
 use super::{CollectionScanExec, ScanColumn};
+use crate::context::{Statement, running_statement};
 use crate::engine::BATCH_ROWS;
-use crate::{QueryContext, from_datafusion, to_datafusion};
+use crate::{from_datafusion, to_datafusion};
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, RecordOutput,
+};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use quiver_base::{ColumnId, Error, Result, RowId, ShardId};
 use quiver_storage::{RowFilter, ScanRequest, Snapshot, TableLayout};
@@ -25,7 +28,7 @@ pub(super) fn start(
     context: &TaskContext,
     metrics: &ExecutionPlanMetricsSet,
 ) -> datafusion::error::Result<SendableRecordBatchStream> {
-    let query = QueryContext::of(context)?;
+    let query = running_statement(context)?;
     let mut builder = RecordBatchReceiverStreamBuilder::new(scan.schema(), BATCHES_QUEUED_MAX);
     let reader = Reader {
         scan: scan.clone(),
@@ -44,7 +47,7 @@ pub(super) fn start(
 struct Reader {
     scan: CollectionScanExec,
     partition: usize,
-    query: Arc<QueryContext>,
+    query: Arc<dyn Statement>,
     schema: SchemaRef,
     out: Sender<datafusion::error::Result<RecordBatch>>,
     /// Rows that the limit still allows.
@@ -64,8 +67,8 @@ impl Reader {
     fn run(mut self) -> Result<()> {
         let elapsed = self.baseline.elapsed_compute().clone();
         let timer = elapsed.timer();
-        let view = &self.query.view;
-        let (snapshots, layout) = (view.snapshots(&self.scan.table)?, view.layout(&self.scan.table));
+        let snapshots = self.query.snapshots(&self.scan.table)?;
+        let layout = self.query.layout(&self.scan.table);
         let filter = match &self.scan.predicate {
             Some(predicate) => Some(predicate.prepare()?),
             None => None,
@@ -170,8 +173,7 @@ impl Reader {
             batch = batch.slice(0, self.left);
         }
         self.left -= batch.num_rows();
-        self.baseline.record_output(batch.num_rows());
-        if batch.num_rows() > 0 && self.out.blocking_send(Ok(batch)).is_err() {
+        if batch.num_rows() > 0 && self.out.blocking_send(Ok(batch.record_output(&self.baseline))).is_err() {
             return Ok(Flow::Stop);
         }
         Ok(if self.left == 0 { Flow::Stop } else { Flow::GoOn })

@@ -3,11 +3,12 @@
 use super::metrics::Counters;
 use super::pattern::substitute;
 use super::{Output, SearchMetrics};
+use crate::context::{Statement, running_statement};
 use crate::engine::BATCH_ROWS;
 use crate::filter::{Predicate, with_subquery_values};
 use crate::search::{self, TableView, VectorSource, Wanted};
 use crate::vector::Vectors;
-use crate::{QueryContext, SearchSettings, to_datafusion};
+use crate::{SearchSettings, to_datafusion};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::stats::Precision;
@@ -20,7 +21,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
-use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::metrics::{MetricsSet, RecordOutput};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
@@ -105,10 +106,10 @@ impl VectorTopKExec {
     }
 
     /// Blocking.
-    fn run(&self, context: &QueryContext, task: &TaskContext, counters: &Counters) -> Result<RecordBatch> {
-        let view = TableView::new(context, &self.source.table).map_err(to_datafusion)?;
+    fn run(&self, statement: &dyn Statement, task: &TaskContext, counters: &Counters) -> Result<RecordBatch> {
+        let view = TableView::new(statement, &self.source.table).map_err(to_datafusion)?;
         let filter = search::prepare(self.predicate.as_ref()).map_err(to_datafusion)?;
-        context.check_cancel().map_err(to_datafusion)?;
+        statement.check_cancel().map_err(to_datafusion)?;
         let memory = MemoryConsumer::new("VectorTopK").register(task.memory_pool());
         memory.try_grow(self.limit.k.min(view.row_count() as usize) * HIT_BYTES)?;
         let query = query_vector(&self.query)?;
@@ -119,7 +120,7 @@ impl VectorTopKExec {
         };
         let wanted = Wanted { k: self.limit.k, ties: self.limit.ties };
         let (hits, stats) =
-            self.source.nearest(&view, context.search, query, wanted, filter).map_err(to_datafusion)?;
+            self.source.nearest(&view, statement.search(), query, wanted, filter).map_err(to_datafusion)?;
         counters.record(&stats);
         self.output(&self.source.fetch(&view, &hits, &self.fetched).map_err(to_datafusion)?)
     }
@@ -237,19 +238,18 @@ impl ExecutionPlan for VectorTopKExec {
     }
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let context = QueryContext::of(&task)?;
+        let statement = running_statement(&task)?;
         let counters = self.metrics.start(partition);
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
         let (search, out) = (self.clone(), builder.tx());
         builder.spawn_blocking(move || {
             let elapsed = counters.baseline.elapsed_compute().clone();
             let timer = elapsed.timer();
-            let rows = search.run(&context, &task, &counters)?;
+            let rows = search.run(statement.as_ref(), &task, &counters)?;
             timer.done();
-            counters.baseline.record_output(rows.num_rows());
             for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
                 let piece = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
-                if out.blocking_send(Ok(piece)).is_err() {
+                if out.blocking_send(Ok(piece.record_output(&counters.baseline))).is_err() {
                     break;
                 }
             }
