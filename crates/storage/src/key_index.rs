@@ -1,19 +1,18 @@
 //! Which rows of a segment may have a key: hashes and positions, sorted, searched as they lie. Knows no values; whoever asks
 //! compares those.
 //!
-//! ```text
-//! header 64 (fields: entries u64, rows u32) | entries × hash u64, ascending | entries × position u32
-//! ```
+//! A frame whose body is: entries u64 | the segment's rows u64 | entries × hash u64, ascending | entries × position u32.
 //! Rows with a NULL among the key's values are not in it.
 
-use crate::format::{Format, HEADER_BYTES, read_u32, read_u64};
+use crate::frame::Format;
 use crate::objects::{ObjectMap, ObjectWriter};
 use bytes::Bytes;
 use quiver_base::{Error, MemoryBudget, Reservation, Result};
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"QVKEYIDX", version: 1, name: "key index" };
-const ENTRY_BYTES: usize = 12;
+const FORMAT: Format = Format { magic: *b"QVKI", version: 1, name: "key index" };
+const HASH_BYTES: usize = 8;
+const POSITION_BYTES: usize = 4;
 
 /// Collects hashes while rows go by.
 #[derive(Debug)]
@@ -36,86 +35,89 @@ impl KeyIndexBuilder {
         self.entries.push((hash, position));
     }
 
-    fn body(&mut self) -> Vec<u8> {
+    fn frame(&mut self, rows: u32) -> Vec<u8> {
         self.entries.sort_unstable();
-        let mut body = Vec::with_capacity(self.entries.len() * ENTRY_BYTES);
-        self.entries.iter().for_each(|(hash, _)| body.extend(hash.to_le_bytes()));
-        self.entries.iter().for_each(|(_, position)| body.extend(position.to_le_bytes()));
-        body
+        let mut frame = FORMAT.start();
+        frame.reserve_exact(self.entries.len() * (HASH_BYTES + POSITION_BYTES) + 24);
+        frame.extend((self.entries.len() as u64).to_le_bytes());
+        frame.extend(u64::from(rows).to_le_bytes());
+        self.entries.iter().for_each(|(hash, _)| frame.extend(hash.to_le_bytes()));
+        self.entries.iter().for_each(|(_, position)| frame.extend(position.to_le_bytes()));
+        self.entries = Vec::new();
+        FORMAT.finish(frame)
     }
 
     /// Writes the file of a segment of `rows` rows.
     pub(crate) fn write(mut self, rows: u32, out: &mut ObjectWriter) -> Result<()> {
-        let body = self.body();
-        let mut fields = (self.entries.len() as u64).to_le_bytes().to_vec();
-        fields.extend(rows.to_le_bytes());
-        out.append(&FORMAT.header(&fields, crc32c::crc32c(&body)))?;
-        out.append(&body)
+        out.append(&self.frame(rows))
     }
 
-    /// An index that lives in memory only.
-    pub(crate) fn build(mut self) -> KeyIndex {
-        let body = Bytes::from(self.body());
-        let entries = self.entries.len();
-        self.entries = Vec::new();
-        self.memory.shrink(self.memory.bytes().saturating_sub(body.len()));
-        KeyIndex { body, entries, _memory: Some(self.memory) }
+    /// An index that lives in memory only, of a segment of `rows` rows.
+    pub(crate) fn build(mut self, rows: u32) -> Result<KeyIndex> {
+        let frame = Bytes::from(self.frame(rows));
+        self.memory.shrink(self.memory.bytes().saturating_sub(frame.len()));
+        Ok(KeyIndex { _memory: Some(self.memory), ..KeyIndex::decode(frame, rows)? })
     }
 }
 
 /// An opened index.
 #[derive(Debug)]
 pub(crate) struct KeyIndex {
-    body: Bytes,
-    entries: usize,
+    hashes: Bytes,
+    positions: Bytes,
     _memory: Option<Reservation>,
 }
 
 impl KeyIndex {
     /// Opens the file of a segment of `rows` rows.
     pub(crate) fn open(map: &Arc<ObjectMap>, rows: u32) -> Result<KeyIndex> {
-        let (fields, body) = FORMAT.open(map)?;
-        let (entries, stored_rows) = (read_u64(fields) as usize, read_u32(&fields[8..]));
-        if stored_rows != rows || entries.checked_mul(ENTRY_BYTES) != Some(body.len()) {
-            return Err(Error::corrupt("key index: wrong length"));
-        }
-        let index = KeyIndex { body: map.bytes().slice(HEADER_BYTES..), entries, _memory: None };
-        if (0..entries).any(|at| index.position(at) >= rows) {
-            return Err(Error::corrupt("key index: a position beyond the last row"));
+        KeyIndex::decode(map.bytes(), rows)
+    }
+
+    fn decode(frame: Bytes, rows: u32) -> Result<KeyIndex> {
+        let mut reader = FORMAT.open(&frame)?;
+        let (entries, stored_rows) = (reader.u64()?, reader.u64()?);
+        let bytes = |size: usize| usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(size);
+        let hashes = frame.slice_ref(reader.bytes(bytes(HASH_BYTES))?);
+        let positions = frame.slice_ref(reader.bytes(bytes(POSITION_BYTES))?);
+        reader.end()?;
+        let index = KeyIndex { hashes, positions, _memory: None };
+        if stored_rows != u64::from(rows) || (0..index.len()).any(|at| index.position(at) >= rows) {
+            return Err(Error::corrupt("key index: not of a segment of this size"));
         }
         Ok(index)
     }
 
     /// How many rows are in it.
-    pub(crate) fn len(&self) -> usize {
-        self.entries
+    fn len(&self) -> usize {
+        self.hashes.len() / HASH_BYTES
     }
 
     fn hash(&self, at: usize) -> u64 {
-        read_u64(&self.body[at * 8..])
+        self.hashes.as_chunks().0.get(at).map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
     }
 
     fn position(&self, at: usize) -> u32 {
-        read_u32(&self.body[self.entries * 8 + at * 4..])
+        self.positions.as_chunks().0.get(at).map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes))
     }
 
     /// Positions of the rows with this hash, ascending.
     pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let start = self.first_at_least(hash);
-        (start..self.entries).take_while(move |at| self.hash(*at) == hash).map(|at| self.position(at))
+        (start..self.len()).take_while(move |at| self.hash(*at) == hash).map(|at| self.position(at))
     }
 
     /// Hashes are spread evenly, so the place is guessed, the guess widened until it is right, and then halved.
     fn first_at_least(&self, hash: u64) -> usize {
-        let guess = ((u128::from(hash) * self.entries as u128) >> 64) as usize;
+        let guess = ((u128::from(hash) * self.len() as u128) >> 64) as usize;
         let (mut low, mut high, mut step) = (guess, guess, 8);
         while low > 0 && self.hash(low - 1) >= hash {
             low = low.saturating_sub(step);
             step *= 2;
         }
         step = 8;
-        while high < self.entries && self.hash(high) < hash {
-            high = self.entries.min(high + step);
+        while high < self.len() && self.hash(high) < hash {
+            high = self.len().min(high + step);
             step *= 2;
         }
         while low < high {
@@ -156,7 +158,7 @@ mod tests {
             index(&hashes).write(hashes.len() as u32, &mut out).unwrap();
             let object = out.finish().unwrap();
             let opened = KeyIndex::open(&objects.map(&object).unwrap(), hashes.len() as u32).unwrap();
-            let built = index(&hashes).build();
+            let built = index(&hashes).build(hashes.len() as u32).unwrap();
             prop_assert_eq!(opened.len(), hashes.len());
             for wanted in hashes.iter().copied().chain([absent, 0, u64::MAX]) {
                 prop_assert_eq!(opened.candidates(wanted).collect::<Vec<_>>(), scan(&hashes, wanted));
@@ -172,8 +174,8 @@ mod tests {
         let mut builder = KeyIndexBuilder::new(&memory);
         builder.reserve(1000).unwrap();
         (0..1000).for_each(|row| builder.add(u64::from(row), row));
-        let built = builder.build();
-        assert_eq!(memory.used_bytes(), 12_000);
+        let built = builder.build(1000).unwrap();
+        assert_eq!(memory.used_bytes(), 12_028);
         drop(built);
         assert_eq!(memory.used_bytes(), 0);
         assert!(KeyIndexBuilder::new(&memory).reserve(10_000).is_err());

@@ -7,7 +7,6 @@ mod columns;
 mod env;
 mod filter;
 mod filter_cache;
-mod format;
 mod frame;
 mod gc;
 mod job;

@@ -130,7 +130,9 @@ impl Objects {
         for (path, bytes) in store.cached_files()? {
             maps.add_cached(&path, bytes);
         }
-        Ok(Arc::new(Objects { store: Store::Remote(store), maps }))
+        let objects = Objects { store: Store::Remote(store), maps };
+        objects.drop_cached(&objects.maps.make_room(0));
+        Ok(Arc::new(objects))
     }
 
     /// Writes, reads and deletes a small object.

@@ -1,9 +1,19 @@
-//! A file layer that forgets, at a simulated power cut, everything that was not synced.
+//! Stores that fail on purpose: a file layer that forgets, at a simulated power cut, everything that was not synced, and a
+//! remote store whose requests fail or hang when told to.
 
 use super::{LocalFs, RealFs};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path as StorePath;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -147,5 +157,114 @@ impl LocalFs for LossyFs {
             state.durable_entries.insert(path.to_owned(), entries);
             Ok(())
         })
+    }
+}
+
+/// What the next requests of a [`FaultyStore`] do instead of their work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Fail as a server in trouble does.
+    Fail,
+    /// Fail for want of a permission.
+    Deny,
+    /// Fail as a bucket that does not exist does.
+    NoBucket,
+    /// Never answer.
+    Hang,
+}
+
+/// A remote store in memory.
+#[derive(Debug, Default)]
+pub struct FaultyStore {
+    store: InMemory,
+    faults: Mutex<Vec<Fault>>,
+    requests: Mutex<u64>,
+}
+
+impl FaultyStore {
+    /// Makes the next `count` requests fail.
+    pub fn inject(&self, fault: Fault, count: usize) {
+        self.faults.lock().extend(std::iter::repeat_n(fault, count));
+    }
+
+    /// Takes back what was injected and not used.
+    pub fn clear(&self) {
+        self.faults.lock().clear();
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        *self.requests.lock()
+    }
+
+    async fn request(&self, path: &StorePath) -> object_store::Result<()> {
+        *self.requests.lock() += 1;
+        let fault = self.faults.lock().pop();
+        let path = path.to_string();
+        let source = "injected".into();
+        match fault {
+            None => Ok(()),
+            Some(Fault::Fail) => Err(object_store::Error::Generic { store: "faulty", source }),
+            Some(Fault::Deny) => Err(object_store::Error::PermissionDenied { path, source }),
+            Some(Fault::NoBucket) => Err(object_store::Error::NotFound { path, source }),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+}
+
+impl fmt::Display for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultyStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FaultyStore {
+    async fn put_opts(
+        &self,
+        location: &StorePath,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        self.request(location).await?;
+        self.store.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &StorePath,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.request(location).await?;
+        self.store.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &StorePath, options: GetOptions) -> object_store::Result<GetResult> {
+        self.request(location).await?;
+        self.store.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<StorePath>>,
+    ) -> BoxStream<'static, object_store::Result<StorePath>> {
+        self.store.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.store.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> object_store::Result<ListResult> {
+        self.store.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &StorePath,
+        to: &StorePath,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
+        self.store.copy_opts(from, to, options).await
     }
 }

@@ -1,1 +1,4 @@
 #![allow(clippy::unwrap_used)] // tests
+
+mod local;
+mod remote;

@@ -1,17 +1,14 @@
-//! The file of a delete bitmap.
-//!
-//! ```text
-//! header 64 (fields: as_of u64, rows u32, dead u32) | positions, as a roaring bitmap in its portable form
-//! ```
+//! The file of a delete bitmap: a frame whose body is as_of u64 | the segment's rows u32 | dead rows u32 | length u64 and the
+//! positions, as a roaring bitmap in its portable form.
 
-use crate::format::{Format, read_u32, read_u64};
+use crate::frame::{Format, put_block};
 use crate::objects::Objects;
 use crate::segment::{DeletesRef, SegmentMeta};
 use quiver_base::{Error, Result, Timestamp};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"QVDELETE", version: 1, name: "delete bitmap" };
+const FORMAT: Format = Format { magic: *b"QVDB", version: 1, name: "delete bitmap" };
 
 pub(super) fn write(
     objects: &Arc<Objects>,
@@ -24,13 +21,14 @@ pub(super) fn write(
         return Err(Error::internal("a delete beyond the last row of its segment"));
     }
     let count = dead.len() as u32;
-    let mut body = Vec::with_capacity(dead.serialized_size());
-    dead.serialize_into(&mut body).map_err(|e| Error::io(format!("writing object \"{path}\""), e))?;
-    let fields = [&as_of.0.to_le_bytes()[..], &rows.to_le_bytes(), &count.to_le_bytes()].concat();
-    let mut object = objects.create(path)?;
-    object.append(&FORMAT.header(&fields, crc32c::crc32c(&body)))?;
-    object.append(&body)?;
-    Ok(DeletesRef { object: object.finish()?, as_of, count })
+    let mut positions = Vec::with_capacity(dead.serialized_size());
+    dead.serialize_into(&mut positions).map_err(|e| Error::io(format!("writing object \"{path}\""), e))?;
+    let mut frame = FORMAT.start();
+    frame.extend(as_of.0.to_le_bytes());
+    frame.extend(rows.to_le_bytes());
+    frame.extend(count.to_le_bytes());
+    put_block(&mut frame, &positions);
+    Ok(DeletesRef { object: objects.put(path, &FORMAT.finish(frame))?, as_of, count })
 }
 
 pub(super) fn read(objects: &Objects, meta: &SegmentMeta, deletes: &DeletesRef) -> Result<RoaringBitmap> {
@@ -39,12 +37,15 @@ pub(super) fn read(objects: &Objects, meta: &SegmentMeta, deletes: &DeletesRef) 
 }
 
 fn decode(bytes: &[u8], meta: &SegmentMeta, deletes: &DeletesRef) -> Result<RoaringBitmap> {
-    let (fields, body) = FORMAT.open(bytes)?;
-    let dead =
-        RoaringBitmap::deserialize_from(body).map_err(|e| Error::corrupt(format!("delete bitmap: {e}")))?;
-    let same = read_u64(fields) == deletes.as_of.0
-        && read_u32(&fields[8..]) == meta.rows
-        && read_u32(&fields[12..]) == deletes.count
+    let mut reader = FORMAT.open(bytes)?;
+    let (as_of, rows, count) = (reader.u64()?, reader.u32()?, reader.u32()?);
+    let positions = reader.block()?;
+    reader.end()?;
+    let dead = RoaringBitmap::deserialize_from(positions)
+        .map_err(|e| Error::corrupt(format!("delete bitmap: {e}")))?;
+    let same = as_of == deletes.as_of.0
+        && rows == meta.rows
+        && count == deletes.count
         && dead.len() == u64::from(deletes.count)
         && dead.max().is_none_or(|last| last < meta.rows);
     if same { Ok(dead) } else { Err(Error::corrupt("delete bitmap: not the one that the manifest names")) }

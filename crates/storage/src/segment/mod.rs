@@ -21,8 +21,6 @@ pub use row_ids::RowIds;
 pub use statistics::SegmentStatistics;
 pub use writer::SegmentWriter;
 
-use crate::ColumnDef;
-use arrow::array::{ArrayRef, UInt32Array, new_null_array};
 use parquet::errors::ParquetError;
 use quiver_base::{Error, Result, SegmentId, ShardId};
 
@@ -37,17 +35,6 @@ const NAN_COLUMNS_KEY: &str = "quiver.nan_columns";
 fn unique_path(shard: ShardId, segment: SegmentId, name: &str, extension: &str) -> String {
     let unique = uuid::Uuid::new_v4().as_fields().0;
     format!("shards/{shard}/{segment}/{name}-{unique:08x}.{extension}")
-}
-
-/// Rows that were written before their column existed.
-fn constant(column: &ColumnDef, rows: usize) -> Result<ArrayRef> {
-    match &column.missing {
-        None => Ok(new_null_array(column.field.data_type(), rows)),
-        Some(value) => {
-            let repeated = arrow::compute::take(value, &UInt32Array::from(vec![0; rows]), None)?;
-            stored::convert(&repeated, column.field.data_type())
-        }
-    }
 }
 
 /// A failed read or write of a Parquet object, by name. A full disk stays one.

@@ -123,7 +123,7 @@ impl Segment {
                 }
             }
         }
-        Ok(builder.build())
+        builder.build(self.meta.rows)
     }
 
     /// Builds the graph of an index and makes it durable; not in the meta until a publish puts it there.

@@ -4,14 +4,15 @@ use super::blocks::Blocks;
 use super::data_file::DataFile;
 use super::lazy::Lazy;
 use super::statistics::SegmentStatistics;
-use super::{SegmentMeta, constant, stored};
+use super::{SegmentMeta, stored};
+use crate::columns::{batch_of, conform, definition, schema_of};
 use crate::key_index::KeyIndex;
 use crate::objects::ObjectMap;
 use crate::{StorageEnv, TableLayout};
 use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, Error, IndexId, Result, RowId, Timestamp};
 use quiver_index::{HnswGraph, VectorColumn};
 use roaring::RoaringBitmap;
@@ -145,23 +146,19 @@ impl Segment {
     }
 
     fn batch(&self, layout: &TableLayout, columns: &[ColumnId], rows: &Rows<'_>) -> Result<RecordBatch> {
-        let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+        let mut arrays = Vec::new();
         for id in columns {
-            let column = layout
-                .column(*id)
-                .ok_or_else(|| Error::internal(format!("the layout has no column {id}")))?;
-            fields.push(column.field.clone());
+            let column = definition(layout, *id)?;
             let data_type = column.field.data_type();
             arrays.push(match (data_type, self.meta.columns.contains(id)) {
-                (_, false) => constant(column, rows.len())?,
+                (_, false) => conform(column, None, rows.len())?,
                 (DataType::FixedSizeList(item, width), true) if self.meta.vector_file(*id).is_some() => {
                     self.read_vectors(*id, item, *width, rows)?
                 }
                 (_, true) => stored::convert(&self.read_stored(*id, rows)?, data_type)?,
             });
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+        batch_of(schema_of(layout, columns)?, arrays, rows.len())
     }
 
     fn read_stored(&self, id: ColumnId, rows: &Rows<'_>) -> Result<ArrayRef> {

@@ -1,7 +1,7 @@
 //! What a segment's Parquet footer knows of each row group, as predicates want it.
 
-use super::constant;
 use super::data_file::DataFile;
+use crate::columns::conform;
 use crate::{ColumnDef, ColumnStats, TableLayout};
 use arrow::array::{ArrayRef, Float32Array, Float64Array, UInt64Array};
 use arrow::datatypes::DataType;
@@ -35,7 +35,7 @@ impl SegmentStatistics {
         let column = self.column(id)?;
         let data_type = column.field.data_type();
         let Some(place) = self.file.column(id) else {
-            return constant(column, self.containers()).ok();
+            return conform(column, None, self.containers()).ok();
         };
         if let (true, End::Max) = (self.file.has_nan(id), end) {
             // PostgreSQL's and Arrow's order: NaN is above all.

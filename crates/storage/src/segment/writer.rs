@@ -4,7 +4,8 @@
 use super::row_ids::RowIdsBuilder;
 use super::stored::{convert, stored_field};
 use super::vector_spill::VectorSpill;
-use super::{COMMIT_TS_FIELD_ID, NAN_COLUMNS_KEY, ROW_ID_FIELD_ID, constant, object_error, unique_path};
+use super::{COMMIT_TS_FIELD_ID, NAN_COLUMNS_KEY, ROW_ID_FIELD_ID, object_error, unique_path};
+use crate::columns::{column_ids, conform};
 use crate::key::{KeyEncoder, key_hash};
 use crate::key_index::KeyIndexBuilder;
 use crate::objects::{ObjectRef, ObjectWriter};
@@ -127,18 +128,12 @@ impl SegmentWriter {
 
     /// The layout's columns of a batch.
     fn columns_of(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let schema = batch.schema_ref();
-        let places: HashMap<&str, usize> = schema
-            .fields()
-            .iter()
-            .enumerate()
-            .filter_map(|(at, field)| Some((field.metadata().get(FIELD_ID_KEY)?.as_str(), at)))
-            .collect();
+        let places: HashMap<ColumnId, usize> = column_ids(batch.schema_ref()).into_iter().collect();
         self.columns
             .iter()
-            .map(|column| match places.get(column.id.to_string().as_str()) {
+            .map(|column| match places.get(&column.id) {
                 Some(at) => convert(batch.column(*at), column.field.data_type()),
-                None => constant(column, batch.num_rows()),
+                None => conform(column, None, batch.num_rows()),
             })
             .collect()
     }
