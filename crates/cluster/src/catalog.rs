@@ -2,6 +2,11 @@
 //! edit makes a new one that shares what did not change. Decides nothing: names are checked and oids given out before an
 //! edit is proposed, so applying one cannot fail.
 
+mod boot;
+mod edit;
+
+pub(crate) use boot::first_edits;
+pub use boot::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA, PUBLIC_SCHEMA};
 use crate::shared_serde::{arc, arc_map};
 use imbl::OrdMap;
 use quiver_base::{ColumnId, DatabaseId, GroupId, IndexId, ShardId, SqlType, TableId};

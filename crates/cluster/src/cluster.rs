@@ -1,11 +1,36 @@
 //! The door: opens a node's data folder, hands out transactions, runs the upkeep, stops.
 
-use crate::{Catalog, Database, Table, Txn, TxnOptions};
-use quiver_base::{DatabaseId, IndexId, MemoryBudget, Result, TableId};
-use quiver_storage::{ShardStats, StorageOptions};
+use crate::catalog::first_edits;
+use crate::command::{Command, Kind};
+use crate::data::{DataGroup, DataMachine};
+use crate::folder::Folder;
+use crate::layout::Layouts;
+use crate::locks::Locks;
+use crate::meta::{MetaGroup, MetaMachine, encode_content};
+use crate::oracle::Oracle;
+use crate::proposer::{Proposer, Stamp, StampTs, no_timestamp};
+use crate::requests::Outcome;
+use crate::sequences::Sequences;
+use crate::upkeep::Upkeep;
+use crate::{Catalog, Database, FIRST_USER_OID, Table, Txn, TxnOptions};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quiver_base::{
+    DatabaseId, Error, GroupId, MemoryBudget, ReplicaId, Result, RowId, ShardId, SqlState, Term, Timestamp, TxnId,
+};
+use quiver_raft::{DiskFs, FileCheckpoints, NoWire, Peer, RaftConfig, RaftNode, StateMachine};
+use quiver_storage::{Objects, ShardStats, StorageEnv, StorageOptions};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long a start waits for its groups to have a leader.
+const ELECTION_WAIT: Duration = Duration::from_secs(60);
+/// This node's replica of every group that it made.
+const FIRST_REPLICA: ReplicaId = ReplicaId(1);
 
 /// What a node needs to know.
 #[derive(Clone, Debug)]
@@ -30,6 +55,23 @@ pub struct ClusterConfig {
     pub log_bytes_max: u64,
 }
 
+impl ClusterConfig {
+    /// Defaults for production.
+    pub fn new(data_dir: impl Into<PathBuf>, memory: Arc<MemoryBudget>) -> ClusterConfig {
+        ClusterConfig {
+            data_dir: data_dir.into(),
+            object_store: None,
+            memory,
+            storage: StorageOptions::default(),
+            background_threads: std::thread::available_parallelism().map_or(2, |threads| threads.get().div_ceil(2)),
+            data_groups: 2,
+            txn_stage_bytes: 4 << 20,
+            write_wait_max: Duration::from_secs(30),
+            log_bytes_max: 256 << 20,
+        }
+    }
+}
+
 /// Numbers about a table.
 #[derive(Clone, Debug, Default)]
 pub struct TableStats {
@@ -39,78 +81,297 @@ pub struct TableStats {
 
 /// One node.
 #[derive(Debug)]
-pub struct Cluster {}
+pub struct Cluster {
+    pub(crate) config: ClusterConfig,
+    pub(crate) meta: Arc<MetaGroup>,
+    pub(crate) data: BTreeMap<GroupId, Arc<DataGroup>>,
+    pub(crate) proposer: Proposer,
+    pub(crate) locks: Arc<Locks>,
+    pub(crate) layouts: Arc<Layouts>,
+    pub(crate) sequences: Sequences,
+    pub(crate) upkeep: Arc<Upkeep>,
+    pub(crate) next_oid: AtomicU32,
+    pub(crate) next_shard: AtomicU64,
+    /// Transactions of this process that have staged rows and not ended.
+    pub(crate) live_staged: Mutex<HashSet<TxnId>>,
+    next_rows: Mutex<HashMap<ShardId, u64>>,
+    raising_bound: tokio::sync::Mutex<()>,
+    stopping: AtomicBool,
+    folder: Folder,
+    #[cfg(test)]
+    pub(crate) crash_at: Mutex<Option<&'static str>>,
+}
 
 impl Cluster {
     /// Opens or makes a data folder, replays the log, elects itself, starts the upkeep. A second process on the same folder
     /// is refused, as is a folder of a newer version.
-    pub async fn open(_config: ClusterConfig) -> Result<Arc<Cluster>> {
-        unimplemented!()
+    pub async fn open(config: ClusterConfig) -> Result<Arc<Cluster>> {
+        let folder = Folder::open(&config.data_dir)?;
+        let url = match &config.object_store {
+            Some(url) => url.clone(),
+            None => local_url(&folder)?,
+        };
+        let env = Arc::new(StorageEnv {
+            objects: Objects::open(&url, &folder.cache()).await?,
+            memory: config.memory.clone(),
+            options: config.storage.clone(),
+        });
+        let opening = tokio::task::spawn_blocking(move || Opened::new(config, folder, env)).await;
+        let opened = opening.map_err(|panic| Error::internal(format!("the start failed: {panic}")))??;
+        let cluster = Arc::new(opened.into_cluster());
+        cluster.lead().await?;
+        Upkeep::start(&cluster);
+        Ok(cluster)
+    }
+
+    /// Becomes leader of every group, makes the first catalog if there is none, and ends what a crash left open.
+    async fn lead(self: &Arc<Self>) -> Result<()> {
+        self.proposer.raft.campaign(GroupId::META).await?;
+        for group in self.data.keys() {
+            self.proposer.raft.campaign(*group).await?;
+        }
+        wait_for_term(&self.meta.term).await?;
+        for group in self.data.values() {
+            wait_for_term(&group.term).await?;
+            // Timestamps of an earlier life may have been used up to the last applied one.
+            self.proposer.oracle.raise(group.last_commit());
+        }
+        self.raise_bound().await?;
+        if self.catalog().version == 0 {
+            let edits = first_edits(self.data_groups());
+            let blobs = vec![(0, Bytes::from(encode_content(&edits)?))];
+            let command = Command { blobs, ..Command::new(Kind::Edit, TxnId(0)) };
+            self.propose_meta(&command, Stamp::any_term()).await?.into_result()?;
+        }
+        self.raise_counters();
+        for group in self.data.values() {
+            self.recover(group).await?;
+        }
+        Ok(())
+    }
+
+    /// Oids and shard ids go on above what the catalog says and what a crash left in a data group.
+    fn raise_counters(&self) {
+        let catalog = self.catalog();
+        self.next_oid.fetch_max(catalog.next_oid.max(FIRST_USER_OID), Ordering::Relaxed);
+        let shards = self.data.values().flat_map(|group| group.shards());
+        let used = shards.map(|shard| shard.id().0 + 1).max().unwrap_or(1);
+        self.next_shard.fetch_max(catalog.next_shard.max(used), Ordering::Relaxed);
     }
 
     /// The newest applied catalog.
     pub fn catalog(&self) -> Arc<Catalog> {
-        unimplemented!()
+        self.meta.catalog()
+    }
+
+    /// How many data groups there are: see [`Catalog::least_used_group`].
+    pub fn data_groups(&self) -> u16 {
+        self.data.len() as u16
     }
 
     /// A database by name; 3D000 with a hint.
-    pub fn database(&self, _name: &str) -> Result<Arc<Database>> {
-        unimplemented!()
+    pub fn database(&self, name: &str) -> Result<Arc<Database>> {
+        let catalog = self.catalog();
+        catalog.databases.values().find(|database| database.name == name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = catalog.databases.values().map(|database| database.name.as_str()).collect();
+            Error::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
+                .with_hint(format!("There are: {}.", names.join(", ")))
+        })
     }
 
     /// A new transaction.
-    pub fn begin(self: &Arc<Self>, _database: DatabaseId, _options: TxnOptions) -> Txn {
-        unimplemented!()
-    }
-
-    /// The next value of a sequence: durable before it is given out, never given twice, not undone by ROLLBACK.
-    pub async fn next_value(&self, _database: DatabaseId, _sequence: TableId) -> Result<i64> {
-        unimplemented!()
-    }
-
-    /// `setval`.
-    pub async fn set_value(
-        &self,
-        _database: DatabaseId,
-        _sequence: TableId,
-        _value: i64,
-        _called: bool,
-    ) -> Result<()> {
-        unimplemented!()
+    pub fn begin(self: &Arc<Self>, database: DatabaseId, options: TxnOptions) -> Txn {
+        Txn::new(self.clone(), database, options)
     }
 
     /// Numbers about a table.
-    pub fn table_stats(&self, _table: &Table) -> TableStats {
-        unimplemented!()
-    }
-
-    /// Waits until every sealed segment of the index's table has it (small ones, searched exactly, need none). What CREATE INDEX waits for.
-    pub async fn wait_indexed(&self, _database: DatabaseId, _table: TableId, _index: IndexId) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// VACUUM: flush, write delete bitmaps, merge until nothing is left to do. `full`: into one segment a shard.
-    pub async fn compact(&self, _database: DatabaseId, _table: TableId, _full: bool) -> Result<()> {
-        unimplemented!()
+    pub fn table_stats(&self, table: &Table) -> TableStats {
+        let shard = |id: &ShardId| self.data.values().find_map(|group| group.shard(*id));
+        let stats = |id: &ShardId| shard(id).map_or_else(ShardStats::default, |shard| shard.stats());
+        TableStats { shards: table.shards.iter().map(stats).collect() }
     }
 
     /// Takes a checkpoint of every group and purges the log.
     pub async fn checkpoint(&self) -> Result<()> {
-        unimplemented!()
+        for group in std::iter::once(&GroupId::META).chain(self.data.keys()) {
+            self.proposer.raft.checkpoint(*group).await?;
+        }
+        Ok(())
     }
 
     /// Whether writes are accepted: every group has a leader here.
     pub fn is_ready(&self) -> bool {
-        unimplemented!()
+        let leads = self.meta.leader_term().is_ok() && self.data.values().all(|group| group.leader_term().is_ok());
+        leads && !self.is_stopping()
     }
 
     /// The memory limit.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
-        unimplemented!()
+        &self.config.memory
     }
 
-    /// Stops accepting writes, lets running ones end, flushes, checkpoints, releases the folder.
+    /// Stops accepting writes, lets running ones end, checkpoints, releases the folder. What is in memory only is in the checkpoint.
     pub async fn shutdown(&self) -> Result<()> {
-        unimplemented!()
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.upkeep.stop().await;
+        let checkpoint = self.checkpoint().await;
+        let raft = self.proposer.raft.clone();
+        let stopped = tokio::task::spawn_blocking(move || raft.stop()).await;
+        self.folder.unlock();
+        stopped.map_err(|panic| Error::internal(format!("the log did not stop: {panic}")))?;
+        checkpoint
     }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A group of the cluster. A catalog names no others; the first stands in so that no caller has to fail.
+    pub(crate) fn data_group(&self, id: GroupId) -> Arc<DataGroup> {
+        let group = self.data.get(&id).or_else(|| self.data.values().next());
+        group.cloned().expect("a cluster has at least one data group")
+    }
+
+    /// Appends to a data group's log and waits for the outcome.
+    pub(crate) async fn propose_data(&self, group: &DataGroup, command: &Command, stamp: Stamp) -> Result<Outcome> {
+        self.keep_bound_ahead().await?;
+        self.proposer.propose(group.id, &group.outcomes, command.encode(), stamp).await
+    }
+
+    /// Appends to the meta group's log and waits for the outcome.
+    pub(crate) async fn propose_meta(&self, command: &Command, stamp: Stamp) -> Result<Outcome> {
+        self.proposer.propose(GroupId::META, &self.meta.outcomes, command.encode(), stamp).await
+    }
+
+    /// A timestamp that nothing else has or will have.
+    pub(crate) async fn timestamp(&self) -> Result<Timestamp> {
+        self.keep_bound_ahead().await?;
+        self.proposer.oracle.next().ok_or_else(no_timestamp)
+    }
+
+    async fn keep_bound_ahead(&self) -> Result<()> {
+        if self.proposer.oracle.wanted_bound().is_none() {
+            return Ok(());
+        }
+        self.raise_bound().await
+    }
+
+    async fn raise_bound(&self) -> Result<()> {
+        let _one = self.raising_bound.lock().await;
+        let Some(bound) = self.proposer.oracle.wanted_bound() else { return Ok(()) };
+        let stamp = Stamp { term: None, ts: StampTs::Given(bound) };
+        self.propose_meta(&Command::new(Kind::Bound, TxnId(0)), stamp).await?.into_result()
+    }
+
+    /// Row ids that no other row of the shard has or will have.
+    pub(crate) fn allocate_rows(&self, group: &DataGroup, shard: ShardId, count: u64) -> RowId {
+        let used = group.shard(shard).map_or(RowId(0), |shard| shard.max_row_id());
+        let mut next_rows = self.next_rows.lock();
+        let next = next_rows.entry(shard).or_insert(1);
+        let first = (*next).max(used.0 + 1);
+        *next = first + count;
+        RowId(first)
+    }
+
+    pub(crate) fn forget_rows(&self, shard: ShardId) {
+        self.next_rows.lock().remove(&shard);
+    }
+
+    /// Tests end a transaction here as if the process had been killed.
+    #[cfg(test)]
+    pub(crate) fn crash_point(&self, name: &'static str) -> Result<()> {
+        match *self.crash_at.lock() {
+            Some(at) if at == name => Err(Error::internal(format!("crashed at {name}"))),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(test))]
+    #[inline]
+    pub(crate) fn crash_point(&self, _name: &'static str) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn local_url(folder: &Folder) -> Result<String> {
+    let objects = std::path::absolute(folder.objects()).map_err(|cause| Error::io("data folder", cause))?;
+    Ok(format!("file://{}", objects.display()))
+}
+
+async fn wait_for_term(term: &watch::Sender<Term>) -> Result<()> {
+    let mut term = term.subscribe();
+    let leads = tokio::time::timeout(ELECTION_WAIT, term.wait_for(|term| term.0 != 0)).await;
+    match leads {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "this node could not become leader")),
+    }
+}
+
+/// What opening the folder gave: groups that replay their logs.
+struct Opened {
+    config: ClusterConfig,
+    folder: Folder,
+    raft: RaftNode,
+    oracle: Arc<Oracle>,
+    meta: Arc<MetaGroup>,
+    data: BTreeMap<GroupId, Arc<DataGroup>>,
+}
+
+impl Opened {
+    fn new(config: ClusterConfig, mut folder: Folder, env: Arc<StorageEnv>) -> Result<Opened> {
+        let fs = Arc::new(DiskFs);
+        let checkpoints = Arc::new(FileCheckpoints::open(folder.checkpoints(), fs.clone())?);
+        let raft_config =
+            RaftConfig { log_bytes_max: config.log_bytes_max, ..RaftConfig::new(folder.node, folder.raft()) };
+        let raft = RaftNode::open(raft_config, fs, checkpoints, Arc::new(NoWire))?;
+        let oracle = Arc::new(Oracle::default());
+        let meta = MetaGroup::new(oracle.clone());
+        let groups = if folder.groups == 0 { u64::from(config.data_groups.max(1)) + 1 } else { folder.groups };
+        open_group(&raft, &folder, GroupId::META, MetaMachine::new(meta.clone()))?;
+        let mut data = BTreeMap::new();
+        for id in (1..groups).map(GroupId) {
+            let group = DataGroup::new(id, env.clone());
+            open_group(&raft, &folder, id, DataMachine::new(group.clone()))?;
+            data.insert(id, group);
+        }
+        if folder.groups == 0 {
+            folder.set_groups(groups)?;
+        }
+        Ok(Opened { config, folder, raft, oracle, meta, data })
+    }
+
+    fn into_cluster(self) -> Cluster {
+        Cluster {
+            upkeep: Arc::new(Upkeep::new(self.config.background_threads)),
+            config: self.config,
+            meta: self.meta,
+            data: self.data,
+            proposer: Proposer { raft: self.raft, oracle: self.oracle },
+            locks: Arc::default(),
+            layouts: Arc::default(),
+            sequences: Sequences::default(),
+            next_oid: AtomicU32::new(FIRST_USER_OID),
+            next_shard: AtomicU64::new(1),
+            live_staged: Mutex::default(),
+            next_rows: Mutex::default(),
+            raising_bound: tokio::sync::Mutex::default(),
+            stopping: AtomicBool::new(false),
+            folder: self.folder,
+            #[cfg(test)]
+            crash_at: Mutex::default(),
+        }
+    }
+}
+
+/// Opens a group of the log, or makes it if the folder is new.
+fn open_group(raft: &RaftNode, folder: &Folder, id: GroupId, machine: Box<dyn StateMachine>) -> Result<()> {
+    if raft.stored_groups().contains(&id) {
+        return raft.open_group(id, machine);
+    }
+    if folder.groups != 0 {
+        return Err(Error::corrupt(format!("group {id} is missing in the log \"{}\"", folder.raft().display())));
+    }
+    raft.create_group(id, &[Peer { replica: FIRST_REPLICA, node: folder.node }], machine)
 }

@@ -3,16 +3,33 @@
 
 mod catalog;
 mod cluster;
+mod command;
+mod data;
+mod folder;
+mod keys;
+mod layout;
+mod leases;
+mod locks;
+mod meta;
+mod oracle;
+mod proposer;
 mod read;
 mod shared_serde;
+mod recovery;
+mod requests;
+mod sequences;
+mod state_bytes;
 mod txn;
+mod upkeep;
 
 pub use catalog::{
-    Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database, FIRST_USER_OID,
-    Identity, Index, IndexMethod, KeyColumn, Role, Schema, Sequence, Table,
+    BOOTSTRAP_ROLE, Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database,
+    FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, KeyColumn, PG_CATALOG_SCHEMA,
+    PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
 };
 pub use cluster::{Cluster, ClusterConfig, TableStats};
 pub use read::ReadView;
 pub use txn::{
     ConflictMode, InsertOutcome, Isolation, LockOutcome, Prior, RowRef, Savepoint, TableLock, Txn, TxnOptions,
 };
+pub use upkeep::RunningJob;

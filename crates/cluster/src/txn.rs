@@ -1,9 +1,26 @@
 //! A transaction of one session: buffered writes, own DDL, locks, savepoints, commit.
 
+pub(crate) mod buffer;
+mod commit;
+mod fetch;
+mod insert;
+mod own_keys;
+
+use crate::cluster::Cluster;
+use crate::data::DataGroup;
+use crate::leases::Lease;
+use crate::locks::{LockSet, Mode, Resource};
+use crate::read::SnapshotSource;
 use crate::{Catalog, CatalogEdit, Database, ReadView, Table};
-use arrow::record_batch::RecordBatch;
-use quiver_base::{IndexId, Result, RowId, ShardId, TableId};
+use buffer::Buffer;
+use own_keys::OwnKeys;
+use quiver_base::{
+    DatabaseId, Error, GroupId, IndexId, Reservation, Result, RowId, ShardId, SqlState, TableId, Term, TxnId,
+};
+use quiver_storage::TableLayout;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How much of others' commits a transaction sees.
@@ -88,118 +105,363 @@ pub struct Savepoint(pub(crate) usize);
 
 /// A transaction. Dropping it rolls back. Its reads, locks and checks happen where the leader of its database's group is.
 #[derive(Debug)]
-pub struct Txn {}
+pub struct Txn {
+    cluster: Arc<Cluster>,
+    group: Arc<DataGroup>,
+    database_id: DatabaseId,
+    options: TxnOptions,
+    locks: LockSet,
+    /// The terms in which locks were taken: a commit in another is refused.
+    term: Option<Term>,
+    meta_term: Option<Term>,
+    buffer: Arc<Buffer>,
+    own_keys: OwnKeys,
+    /// Its name in the log, once it has staged rows there.
+    staged: Option<TxnId>,
+    edits: Vec<CatalogEdit>,
+    /// The committed catalog that `catalog` was made from.
+    base: Arc<Catalog>,
+    catalog: Arc<Catalog>,
+    database: Arc<Database>,
+    lease: Arc<Lease>,
+    has_snapshot: bool,
+    savepoints: Vec<Mark>,
+    memory: Reservation,
+}
+
+/// What a savepoint goes back to.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    writes: usize,
+    edits: usize,
+}
+
+/// Catalogs with own DDL have versions of their own: a plan made from one must not be found again by anybody else.
+static OWN_VERSION: AtomicU64 = AtomicU64::new(1 << 63);
 
 impl Txn {
+    pub(crate) fn new(cluster: Arc<Cluster>, database_id: DatabaseId, options: TxnOptions) -> Txn {
+        let base = cluster.meta.catalog();
+        let database = base.databases.get(&database_id).cloned().unwrap_or_else(|| {
+            // Dropped since the session connected: the first statement says so.
+            Arc::new(Database::new(database_id, "", crate::BOOTSTRAP_ROLE, GroupId(1)))
+        });
+        let group = cluster.data_group(database.group);
+        let lease = Arc::new(group.leases.take(|| group.last_commit()));
+        let memory = cluster.memory().empty();
+        let locks = cluster.locks.new_set();
+        Txn {
+            cluster,
+            group,
+            database_id,
+            options,
+            locks,
+            term: None,
+            meta_term: None,
+            buffer: Arc::default(),
+            own_keys: OwnKeys::default(),
+            staged: None,
+            edits: Vec::new(),
+            catalog: base.clone(),
+            base,
+            database,
+            lease,
+            has_snapshot: false,
+            savepoints: Vec::new(),
+            memory,
+        }
+    }
+
     /// Takes the snapshot that the next statement reads: a new one under READ COMMITTED, the first again otherwise.
     pub async fn begin_statement(&mut self) -> Result<()> {
-        unimplemented!()
+        self.group.check()?;
+        loop {
+            let view = self.cluster.meta.view();
+            for (txn, _) in view.decisions.iter().filter(|(_, group)| **group == self.group.id) {
+                self.group.wait_resolved(*txn).await;
+            }
+            if !self.has_snapshot || self.options.isolation == Isolation::ReadCommitted {
+                self.lease = Arc::new(self.group.leases.take(|| self.group.last_commit()));
+            }
+            // A transaction that changed both the catalog and rows in the meantime must be seen whole.
+            if self.cluster.meta.catalog().version == view.catalog.version {
+                self.has_snapshot = true;
+                return self.rebase(view.catalog);
+            }
+        }
+    }
+
+    /// Lays own DDL over a newer catalog.
+    fn rebase(&mut self, newest: Arc<Catalog>) -> Result<()> {
+        if !Arc::ptr_eq(&newest, &self.base) {
+            self.base = newest;
+            self.redo_edits();
+        }
+        match self.catalog.databases.get(&self.database_id) {
+            Some(database) => self.database = database.clone(),
+            None => {
+                return Err(Error::new(
+                    SqlState::INVALID_CATALOG_NAME,
+                    format!("database \"{}\" does not exist", self.database.name),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn redo_edits(&mut self) {
+        self.catalog = if self.edits.is_empty() {
+            self.base.clone()
+        } else {
+            let mut catalog = self.base.with_edits(&self.edits);
+            catalog.version = OWN_VERSION.fetch_add(1, Ordering::Relaxed);
+            Arc::new(catalog)
+        };
+        if let Some(database) = self.catalog.databases.get(&self.database_id) {
+            self.database = database.clone();
+        }
     }
 
     /// What the current statement sees, own writes included.
     pub fn read_view(&self) -> ReadView {
-        unimplemented!()
+        ReadView::new(
+            self.catalog.clone(),
+            self.database.clone(),
+            self.source(),
+            self.lease.clone(),
+            self.cluster.layouts.clone(),
+        )
     }
 
     /// The catalog with own DDL.
     pub fn catalog(&self) -> Arc<Catalog> {
-        unimplemented!()
+        self.catalog.clone()
     }
 
     /// The database with own DDL.
     pub fn database(&self) -> Arc<Database> {
-        unimplemented!()
+        self.database.clone()
     }
 
     /// Whether anything was written.
     pub fn has_writes(&self) -> bool {
-        unimplemented!()
+        self.staged.is_some() || !self.edits.is_empty() || !self.buffer.is_flushed()
+    }
+
+    fn source(&self) -> SnapshotSource {
+        SnapshotSource { group: self.group.clone(), staged: self.staged, own: self.buffer.clone() }
+    }
+
+    fn layout(&self, table: &Table) -> Arc<TableLayout> {
+        self.cluster.layouts.of(table)
+    }
+
+    fn schema_name(&self, table: &Table) -> String {
+        self.database.schemas.get(&table.schema).map(|schema| schema.name.clone()).unwrap_or_default()
     }
 
     /// Waits for a table lock; 40P01 on a deadlock, 55P03 on lock_timeout. After a wait the table may have changed or gone: refresh it.
-    pub async fn lock_table(&mut self, _table: TableId, _lock: TableLock) -> Result<()> {
-        unimplemented!()
+    pub async fn lock_table(&mut self, table: TableId, lock: TableLock) -> Result<()> {
+        let mode = match lock {
+            TableLock::Shared => Mode::Shared,
+            TableLock::Exclusive => Mode::Exclusive,
+        };
+        self.pin_term()?;
+        self.acquire([Resource::Table(self.database_id, table)], mode).await?;
+        Ok(())
     }
 
     /// Locks a name that DDL is about to make or drop, so that two sessions cannot both; exclusive, to the end of the transaction.
-    pub async fn lock_name(&mut self, _schema: u32, _name: &str) -> Result<()> {
-        unimplemented!()
+    pub async fn lock_name(&mut self, schema: u32, name: &str) -> Result<()> {
+        self.pin_meta_term()?;
+        let mut bytes = self.database_id.0.to_le_bytes().to_vec();
+        bytes.extend_from_slice(name.as_bytes());
+        let resource = Resource::Name(schema, xxhash_rust::xxh3::xxh3_64(&bytes));
+        self.acquire([resource], Mode::Exclusive).await?;
+        Ok(())
     }
 
-    /// Inserts rows. `batch` has one column a live column of the table, in order, already checked for type, NOT NULL and CHECK.
-    /// Waits for transactions that hold one of the keys.
-    pub async fn insert(
+    async fn acquire(
         &mut self,
-        _table: &Arc<Table>,
-        _batch: &RecordBatch,
-        _mode: ConflictMode,
-    ) -> Result<InsertOutcome> {
-        unimplemented!()
+        resources: impl IntoIterator<Item = Resource, IntoIter: Send>,
+        mode: Mode,
+    ) -> Result<bool> {
+        self.locks.acquire(resources, mode, self.options.lock_timeout).await
+    }
+
+    fn holds_exclusively(&self, table: &Table) -> bool {
+        self.locks.holds(Resource::Table(self.database_id, table.id), Mode::Exclusive)
+    }
+
+    fn pin_term(&mut self) -> Result<Term> {
+        let term = match self.term {
+            Some(term) => term,
+            None => self.group.leader_term()?,
+        };
+        self.term = Some(term);
+        Ok(term)
+    }
+
+    fn pin_meta_term(&mut self) -> Result<Term> {
+        let term = match self.meta_term {
+            Some(term) => term,
+            None => self.cluster.meta.leader_term()?,
+        };
+        self.meta_term = Some(term);
+        Ok(term)
+    }
+
+    fn refuse_read_only(&self) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                "cannot execute a write in a read-only transaction",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What every write begins with: allowed, admitted, the table locked and still as the caller knows it.
+    async fn begin_write(&mut self, table: &Table) -> Result<()> {
+        self.refuse_read_only()?;
+        self.pin_term()?;
+        if !self.locks.holds(Resource::Table(self.database_id, table.id), Mode::Shared) {
+            self.lock_table(table.id, TableLock::Shared).await?;
+        }
+        let newest = self.cluster.meta.catalog();
+        if !Arc::ptr_eq(&newest, &self.base) && !self.edits_table(table.id) {
+            let newest = newest.databases.get(&self.database_id).and_then(|d| d.tables.get(&table.id));
+            if newest.is_none_or(|newest| newest.shards != table.shards || newest.version != table.version) {
+                return Err(Error::new(
+                    SqlState::SERIALIZATION_FAILURE,
+                    format!("table \"{}\" was changed by a concurrent transaction", table.name),
+                ));
+            }
+        }
+        self.cluster.upkeep.admit_write(&self.cluster).await
+    }
+
+    fn edits_table(&self, table: TableId) -> bool {
+        self.edits.iter().any(|edit| matches!(edit, CatalogEdit::PutTable(_, put) if put.id == table))
     }
 
     /// Locks rows that the statement is about to change.
-    pub async fn lock_rows(&mut self, _table: &Arc<Table>, _rows: &[RowRef]) -> Result<LockOutcome> {
-        unimplemented!()
+    pub async fn lock_rows(&mut self, table: &Arc<Table>, rows: &[RowRef]) -> Result<LockOutcome> {
+        self.begin_write(table).await?;
+        let others: Vec<RowRef> = rows.iter().filter(|row| !self.is_own(row)).copied().collect();
+        if !self.holds_exclusively(table) {
+            let resources = others.iter().map(|row| Resource::Row(row.shard, row.row));
+            self.acquire(resources.collect::<Vec<_>>(), Mode::Exclusive).await?;
+        }
+        if self.are_live(&others) {
+            return Ok(LockOutcome::Unchanged);
+        }
+        match self.options.isolation {
+            Isolation::ReadCommitted => Ok(LockOutcome::Changed),
+            Isolation::RepeatableRead => Err(concurrent_update()),
+        }
+    }
+
+    fn is_own(&self, row: &RowRef) -> bool {
+        self.buffer.shard(row.shard).is_some_and(|part| part.is_own(row.row))
+    }
+
+    /// Whether all rows of other transactions are still there in the newest committed state.
+    fn are_live(&self, rows: &[RowRef]) -> bool {
+        let mut by_shard: BTreeMap<ShardId, Vec<RowId>> = BTreeMap::new();
+        for row in rows {
+            by_shard.entry(row.shard).or_default().push(row.row);
+        }
+        by_shard.iter().all(|(shard, rows)| {
+            self.group.shard(*shard).is_some_and(|shard| shard.are_live(rows).into_iter().all(|live| live))
+        })
     }
 
     /// Ends locked row versions. Rows named twice are ended once. Returns how many.
-    pub async fn delete(&mut self, _table: &Arc<Table>, _rows: &[RowRef]) -> Result<usize> {
-        unimplemented!()
+    pub async fn delete(&mut self, table: &Arc<Table>, rows: &[RowRef]) -> Result<usize> {
+        self.begin_write(table).await?;
+        Ok(self.end_rows(rows))
     }
 
-    /// Ends locked row versions and inserts `new_rows` in their place, row for row; keys are checked after all old versions have
-    /// ended. Returns where the new versions are.
-    pub async fn update(
-        &mut self,
-        _table: &Arc<Table>,
-        _rows: &[RowRef],
-        _new_rows: &RecordBatch,
-    ) -> Result<Vec<RowRef>> {
-        unimplemented!()
-    }
-
-    /// Columns (all live ones, in order) of rows that this transaction can see or has locked.
-    pub fn fetch(&self, _table: &Arc<Table>, _rows: &[RowRef]) -> Result<RecordBatch> {
-        unimplemented!()
-    }
-
-    /// Checks a new key over the rows a table has; 23505 naming a duplicate. The caller holds the exclusive lock.
-    pub async fn check_unique(&self, _table: &Arc<Table>, _index: IndexId) -> Result<()> {
-        unimplemented!()
+    fn end_rows(&mut self, rows: &[RowRef]) -> usize {
+        let mut by_shard: BTreeMap<ShardId, Vec<RowId>> = BTreeMap::new();
+        for row in rows {
+            by_shard.entry(row.shard).or_default().push(row.row);
+        }
+        let buffer = Arc::make_mut(&mut self.buffer);
+        by_shard.into_iter().map(|(shard, rows)| buffer.delete(shard, rows)).sum()
     }
 
     /// Fresh oids.
     pub fn new_oid(&mut self) -> u32 {
-        unimplemented!()
+        self.cluster.next_oid.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Fresh shards for a table.
-    pub fn new_shards(&mut self, _count: usize) -> Vec<ShardId> {
-        unimplemented!()
+    pub fn new_shards(&mut self, count: usize) -> Vec<ShardId> {
+        let first = self.cluster.next_shard.fetch_add(count as u64, Ordering::Relaxed);
+        (first..first + count as u64).map(ShardId).collect()
     }
 
     /// Changes the catalog inside this transaction. The caller has checked it and holds the locks.
-    pub fn edit(&mut self, _edits: Vec<CatalogEdit>) -> Result<()> {
-        unimplemented!()
+    pub fn edit(&mut self, edits: Vec<CatalogEdit>) -> Result<()> {
+        self.refuse_read_only()?;
+        self.pin_meta_term()?;
+        for edit in &edits {
+            if let CatalogEdit::PutSequence(database, sequence) = edit {
+                self.cluster.sequences.put_uncommitted(&self.base, *database, sequence);
+            }
+        }
+        self.edits.extend(edits);
+        self.redo_edits();
+        Ok(())
     }
 
     /// A point to come back to.
     pub fn savepoint(&mut self) -> Savepoint {
-        unimplemented!()
+        self.savepoints.push(Mark { writes: self.buffer.position(), edits: self.edits.len() });
+        Savepoint(self.savepoints.len() - 1)
     }
 
-    /// Undoes what came after. Locks stay.
-    pub fn rollback_to(&mut self, _savepoint: Savepoint) {
-        unimplemented!()
+    /// Undoes what came after. Locks stay, and so does the savepoint.
+    pub fn rollback_to(&mut self, savepoint: Savepoint) {
+        let Some(mark) = self.savepoints.get(savepoint.0).copied() else { return };
+        self.savepoints.truncate(savepoint.0 + 1);
+        let before = self.buffer.bytes();
+        Arc::make_mut(&mut self.buffer).truncate(mark.writes);
+        self.memory.shrink(before - self.buffer.bytes());
+        self.own_keys.truncate(mark.writes);
+        if self.edits.len() > mark.edits {
+            self.edits.truncate(mark.edits);
+            self.redo_edits();
+        }
     }
 
-    /// Makes everything durable and visible at once, or nothing.
-    pub async fn commit(self) -> Result<()> {
-        unimplemented!()
+    /// Forgets a savepoint and those after it; what was written since stays. While one is kept, rows stay in memory: what has
+    /// gone to the log cannot be taken back in part.
+    pub fn release(&mut self, savepoint: Savepoint) {
+        self.savepoints.truncate(savepoint.0);
     }
 
     /// Forgets everything.
     pub async fn rollback(self) {
-        unimplemented!()
+        if let Some(txn) = self.staged {
+            self.cluster.abort_staged(&self.group, txn).await;
+        }
     }
+}
+
+impl Drop for Txn {
+    fn drop(&mut self) {
+        self.cluster.sequences.forget_uncommitted(self.database_id, &self.edits);
+        if let Some(txn) = self.staged {
+            // What it staged is aborted by the upkeep if nobody has done so.
+            self.cluster.live_staged.lock().remove(&txn);
+            self.cluster.upkeep.wake();
+        }
+    }
+}
+
+fn concurrent_update() -> Error {
+    Error::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")
 }

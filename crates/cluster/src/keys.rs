@@ -1,0 +1,119 @@
+//! Keys of rows on their way in: their bytes and hashes, duplicates among them, their shard, and how an error shows them.
+
+use crate::Table;
+use crate::layout::unique_indexes;
+use arrow::array::{Array, ArrayRef};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use quiver_base::{ColumnId, Error, IndexId, Result, SqlState};
+use quiver_storage::{KeyDef, TableLayout, encode_key, key_hash};
+
+/// The values of one key over a batch of rows.
+#[derive(Debug)]
+pub(crate) struct KeyValues {
+    pub(crate) def: KeyDef,
+    /// One array a key column.
+    pub(crate) values: Vec<ArrayRef>,
+    /// One a row: bytes and hash; `None` where a value is NULL, as such a row conflicts with nothing.
+    pub(crate) encoded: Vec<Option<(Vec<u8>, u64)>>,
+}
+
+impl KeyValues {
+    pub(crate) fn new(layout: &TableLayout, def: &KeyDef, batch: &RecordBatch) -> Result<KeyValues> {
+        let values = columns(layout, batch, &def.columns)?;
+        let mut encoded = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            encoded.push(encode_key(&values, row)?.map(|key| {
+                let hash = key_hash(&key);
+                (key, hash)
+            }));
+        }
+        Ok(KeyValues { def: def.clone(), values, encoded })
+    }
+
+    pub(crate) fn hash(&self, row: usize) -> Option<u64> {
+        self.encoded[row].as_ref().map(|(_, hash)| *hash)
+    }
+
+    pub(crate) fn bytes(&self, row: usize) -> Option<&[u8]> {
+        self.encoded[row].as_ref().map(|(key, _)| key.as_slice())
+    }
+}
+
+/// The key columns' arrays of a batch that has the layout's columns.
+pub(crate) fn columns(layout: &TableLayout, batch: &RecordBatch, ids: &[ColumnId]) -> Result<Vec<ArrayRef>> {
+    let position = |id: &ColumnId| {
+        let at = layout.columns.iter().position(|column| column.id == *id);
+        at.map(|at| batch.column(at).clone()).ok_or_else(|| Error::internal(format!("no column {id}")))
+    };
+    ids.iter().map(position).collect()
+}
+
+/// Which of the table's shards each row belongs to, by position. Rows of a table without a shard key go to the first.
+pub(crate) fn shard_positions(table: &Table, layout: &TableLayout, batch: &RecordBatch) -> Result<Vec<usize>> {
+    let shards = table.shards.len();
+    if shards == 0 {
+        return Err(Error::internal(format!("table {} has no shards", table.id)));
+    }
+    if shards == 1 || table.shard_key.is_empty() {
+        return Ok(vec![0; batch.num_rows()]);
+    }
+    let values = columns(layout, batch, &table.shard_key)?;
+    let position = |row| Ok(encode_key(&values, row)?.map_or(0, |key| (key_hash(&key) % shards as u64) as usize));
+    (0..batch.num_rows()).map(position).collect()
+}
+
+/// Whether equal keys are always in the same shard.
+pub(crate) fn is_routed_by(table: &Table, key: &KeyDef) -> bool {
+    !table.shard_key.is_empty() && table.shard_key.iter().all(|column| key.columns.contains(column))
+}
+
+/// `duplicate key value violates unique constraint …` for one row of a batch.
+pub(crate) fn duplicate_key(table: &Table, schema: &str, key: &KeyValues, row: usize) -> Error {
+    let name = index_name(table, key.def.id);
+    Error::new(SqlState::UNIQUE_VIOLATION, format!("duplicate key value violates unique constraint \"{name}\""))
+        .with_detail(format!("Key {} already exists.", shown(table, key, row)))
+        .with_table(schema, &table.name)
+        .with_constraint(name)
+}
+
+/// `could not create unique index …` for a row whose key an earlier one has.
+pub(crate) fn cannot_create(table: &Table, schema: &str, key: &KeyValues, row: usize) -> Error {
+    let name = index_name(table, key.def.id);
+    Error::new(SqlState::UNIQUE_VIOLATION, format!("could not create unique index \"{name}\""))
+        .with_detail(format!("Key {} is duplicated.", shown(table, key, row)))
+        .with_table(schema, &table.name)
+        .with_constraint(name)
+}
+
+fn index_name(table: &Table, index: IndexId) -> &str {
+    unique_indexes(table).find(|candidate| candidate.id == index).map_or("?", |index| &index.name)
+}
+
+/// `(a, b)=(1, x)`.
+fn shown(table: &Table, key: &KeyValues, row: usize) -> String {
+    let name = |id: &ColumnId| {
+        let column = table.columns.iter().find(|column| column.id == *id);
+        column.map_or("?", |column| column.name.as_str())
+    };
+    let names: Vec<&str> = key.def.columns.iter().map(name).collect();
+    let values: Vec<String> = key.values.iter().map(|array| shown_value(array, row)).collect();
+    format!("({})=({})", names.join(", "), values.join(", "))
+}
+
+fn shown_value(array: &ArrayRef, row: usize) -> String {
+    if array.is_null(row) {
+        return "null".to_owned();
+    }
+    if let Some(flags) = array.as_any().downcast_ref::<arrow::array::BooleanArray>() {
+        return if flags.value(row) { "t" } else { "f" }.to_owned();
+    }
+    if let Some(bytes) = array.as_any().downcast_ref::<arrow::array::FixedSizeBinaryArray>() {
+        return uuid::Uuid::from_slice(bytes.value(row)).map_or_else(|_| "?".to_owned(), |uuid| uuid.to_string());
+    }
+    let options = FormatOptions::new()
+        .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
+        .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f+00"));
+    ArrayFormatter::try_new(array.as_ref(), &options)
+        .map_or_else(|_| "?".to_owned(), |formatter| formatter.value(row).to_string())
+}

@@ -1,0 +1,166 @@
+//! A catalog table as storage wants it described. Layouts are kept by table, as long as the table stays the same.
+
+use crate::{Column, Index, IndexMethod, Table};
+use arrow::array::{Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, StringArray, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field};
+use parking_lot::Mutex;
+use quiver_base::{FIELD_ID_KEY, Result, SqlType, TableId};
+use quiver_storage::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Layouts by table. An entry is used only if the table's columns and indexes are the very same: a rolled-back ALTER may have
+/// used the same version number.
+#[derive(Debug, Default)]
+pub(crate) struct Layouts(Mutex<HashMap<TableId, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    columns: Vec<Column>,
+    indexes: Vec<Index>,
+    layout: Arc<TableLayout>,
+}
+
+/// How many tables' layouts are kept.
+const LAYOUTS_MAX: usize = 4_096;
+
+impl Layouts {
+    /// The table's layout.
+    pub(crate) fn of(&self, table: &Table) -> Arc<TableLayout> {
+        let mut entries = self.0.lock();
+        if let Some(entry) = entries.get(&table.id)
+            && entry.columns == table.columns
+            && entry.indexes == table.indexes
+        {
+            return entry.layout.clone();
+        }
+        let layout = Arc::new(build(table));
+        if entries.len() >= LAYOUTS_MAX {
+            entries.clear();
+        }
+        let entry = Entry {
+            columns: table.columns.clone(),
+            indexes: table.indexes.clone(),
+            layout: layout.clone(),
+        };
+        entries.insert(table.id, entry);
+        layout
+    }
+}
+
+fn build(table: &Table) -> TableLayout {
+    let live = table.columns.iter().filter(|column| !column.dropped);
+    let vector_index = |index: &Index| match (&index.method, index.columns.first()) {
+        (IndexMethod::Hnsw { metric, params }, Some(key)) => {
+            Some(VectorIndexDef { id: index.id, column: key.column, metric: *metric, params: *params })
+        }
+        _ => None,
+    };
+    let key = |index: &Index| KeyDef {
+        id: index.id,
+        columns: index.columns.iter().map(|key| key.column).collect(),
+    };
+    TableLayout {
+        columns: live.map(column_def).collect(),
+        vector_indexes: table.indexes.iter().filter_map(vector_index).collect(),
+        keys: unique_indexes(table).map(key).collect(),
+    }
+}
+
+/// The indexes that allow a key once.
+pub(crate) fn unique_indexes(table: &Table) -> impl Iterator<Item = &Index> {
+    table.indexes.iter().filter(|index| index.unique && index.method == IndexMethod::BTree)
+}
+
+fn column_def(column: &Column) -> ColumnDef {
+    let mut field = column.ty.field(&column.name, !column.not_null);
+    field.metadata_mut().insert(FIELD_ID_KEY.to_owned(), column.id.to_string());
+    let missing = column.missing.as_deref().map(|text| missing_value(&column.ty, text));
+    ColumnDef { id: column.id, field: Arc::new(field), missing }
+}
+
+/// One row from a value's text form. The value was evaluated when the column was added, so text that cannot be read is not
+/// expected; it reads as NULL.
+fn missing_value(ty: &SqlType, text: &str) -> ArrayRef {
+    parse(ty, text).unwrap_or_else(|error| {
+        tracing::error!(%error, ty = %ty, text, "a column's default for older rows cannot be read");
+        new_null_array(&ty.arrow_type(), 1)
+    })
+}
+
+/// PostgreSQL's text form of one value as an array of one row.
+fn parse(ty: &SqlType, text: &str) -> Result<ArrayRef> {
+    let data_type = ty.arrow_type();
+    Ok(match (&data_type, ty) {
+        (DataType::Utf8, _) => Arc::new(StringArray::from(vec![text])),
+        (DataType::Boolean, _) => {
+            let word = if matches!(text, "t" | "true" | "on" | "1") { "true" } else { "false" };
+            cast(&StringArray::from(vec![word]), &data_type)?
+        }
+        (DataType::Binary, _) => {
+            let bytes = text.strip_prefix("\\x").and_then(from_hex);
+            Arc::new(BinaryArray::from_opt_vec(vec![bytes.as_deref()]))
+        }
+        (DataType::FixedSizeBinary(16), _) => {
+            let uuid = uuid::Uuid::parse_str(text).unwrap_or_default();
+            Arc::new(FixedSizeBinaryArray::try_from_iter(std::iter::once(uuid.into_bytes()))?)
+        }
+        (DataType::FixedSizeList(..) | DataType::List(_), _) => parse_list(ty, &data_type, text)?,
+        _ => cast(&StringArray::from(vec![text]), &data_type)?,
+    })
+}
+
+fn cast(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
+    Ok(cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })?)
+}
+
+/// `[1,2]` of a vector, `{1,2}` of an array without quotes.
+fn parse_list(ty: &SqlType, data_type: &DataType, text: &str) -> Result<ArrayRef> {
+    let item = match ty {
+        SqlType::Array(item) => (**item).clone(),
+        _ => SqlType::Float4,
+    };
+    let inner = text.trim().trim_start_matches(['[', '{']).trim_end_matches([']', '}']);
+    let values = inner.split(',').map(str::trim).filter(|value| !value.is_empty());
+    let values: Vec<Option<&str>> = values.map(|value| (value != "NULL").then_some(value)).collect();
+    let items = cast(&StringArray::from(values), &item.arrow_type())?;
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths([items.len()]);
+    let field = Arc::new(Field::new("item", items.data_type().clone(), true));
+    let list = arrow::array::ListArray::try_new(field, offsets, items, None)?;
+    cast(&list, data_type)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // tests
+    use super::*;
+    use arrow::util::display::array_value_to_string;
+
+    #[test]
+    fn text_forms_of_missing_values_are_read() {
+        let cases = [
+            (SqlType::Int4, "-7", "-7"),
+            (SqlType::Bool, "t", "true"),
+            (SqlType::Text, "a,b", "a,b"),
+            (SqlType::Float8, "1.5", "1.5"),
+            (SqlType::Numeric(Some((10, 2))), "3.14", "3.14"),
+            (SqlType::Bytea, "\\x0aff", "0aff"),
+            (SqlType::Uuid, "00000000-0000-0000-0000-000000000001", "00000000000000000000000000000001"),
+            (SqlType::Vector(Some(2)), "[1,2.5]", "[1.0, 2.5]"),
+            (SqlType::Array(Box::new(SqlType::Int4)), "{1,NULL}", "[1, ]"),
+            (SqlType::Date, "2024-02-29", "2024-02-29"),
+            (SqlType::Timestamptz, "2024-02-29 12:00:00+00", "2024-02-29T12:00:00Z"),
+        ];
+        for (ty, text, shown) in cases {
+            let array = parse(&ty, text).unwrap_or_else(|error| panic!("{ty}: {error}"));
+            assert_eq!(array.data_type(), &ty.arrow_type());
+            assert_eq!(array_value_to_string(&array, 0).unwrap(), shown, "{ty}");
+        }
+    }
+}

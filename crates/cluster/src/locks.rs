@@ -1,0 +1,345 @@
+//! Locks of the leader, in memory: tables, names, keys, rows. FIFO queues, deadlocks found as soon as they close, all freed when
+//! their owner's [`LockSet`] goes. Knows nothing of what the resources are.
+
+use parking_lot::Mutex;
+use quiver_base::{DatabaseId, Error, IndexId, Result, RowId, ShardId, SqlState, TableId};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What is locked. Keys and names go by hash: a collision costs a wait, never a wrong answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Resource {
+    Table(DatabaseId, TableId),
+    Name(u32, u64),
+    Key(IndexId, u64),
+    Row(ShardId, RowId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Shared,
+    Exclusive,
+}
+
+impl Mode {
+    fn conflicts(self, other: Mode) -> bool {
+        self == Mode::Exclusive || other == Mode::Exclusive
+    }
+}
+
+/// A transaction, as far as locks are concerned.
+type Owner = u64;
+
+#[derive(Debug)]
+struct Waiter {
+    owner: Owner,
+    mode: Mode,
+    granted: oneshot::Sender<()>,
+}
+
+/// A held lock. Most have one holder and no queue, and there may be a million of them.
+#[derive(Debug)]
+struct Slot {
+    mode: Mode,
+    holder: Owner,
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    /// Holders besides the first.
+    holders: Vec<Owner>,
+    queue: VecDeque<Waiter>,
+}
+
+impl Slot {
+    fn holders(&self) -> impl Iterator<Item = Owner> + '_ {
+        let others = self.more.iter().flat_map(|more| more.holders.iter().copied());
+        std::iter::once(self.holder).chain(others)
+    }
+
+    fn is_held_only_by(&self, owner: Owner) -> bool {
+        self.holders().all(|holder| holder == owner)
+    }
+
+    fn queue(&self) -> impl Iterator<Item = &Waiter> {
+        self.more.iter().flat_map(|more| more.queue.iter())
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: HashMap<Resource, Slot>,
+    waiting: HashMap<Owner, Resource>,
+}
+
+enum Attempt {
+    /// Taken now.
+    New,
+    /// Was held already.
+    Held,
+    /// In the queue.
+    Queued(oneshot::Receiver<()>),
+}
+
+impl State {
+    fn acquire(&mut self, owner: Owner, resource: Resource, mode: Mode) -> Attempt {
+        let Some(slot) = self.slots.get_mut(&resource) else {
+            self.slots.insert(resource, Slot { mode, holder: owner, more: None });
+            return Attempt::New;
+        };
+        let holds = slot.holders().any(|holder| holder == owner);
+        if holds && (slot.mode == Mode::Exclusive || mode == Mode::Shared) {
+            return Attempt::Held;
+        }
+        if holds && slot.is_held_only_by(owner) {
+            slot.mode = Mode::Exclusive;
+            return Attempt::Held;
+        }
+        if !mode.conflicts(slot.mode) && slot.queue().next().is_none() {
+            slot.more().holders.push(owner);
+            return Attempt::New;
+        }
+        let (granted, receiver) = oneshot::channel();
+        let waiter = Waiter { owner, mode, granted };
+        // Who holds it already must be next, or it and the queue would wait for each other.
+        if holds {
+            slot.more().queue.push_front(waiter);
+        } else {
+            slot.more().queue.push_back(waiter);
+        }
+        self.waiting.insert(owner, resource);
+        Attempt::Queued(receiver)
+    }
+
+    /// Takes an owner out of a resource's holders and queue, and lets in who can come next.
+    fn release(&mut self, owner: Owner, resource: Resource) {
+        self.leave_queue(owner, resource);
+        let Some(slot) = self.slots.get_mut(&resource) else { return };
+        if let Some(more) = &mut slot.more {
+            more.holders.retain(|holder| *holder != owner);
+        }
+        if slot.holder == owner {
+            match slot.more.as_mut().and_then(|more| more.holders.pop()) {
+                Some(other) => slot.holder = other,
+                None => return self.hand_over(resource),
+            }
+        }
+        self.admit(resource);
+    }
+
+    /// Nobody holds it: to the first in the queue, or away with it.
+    fn hand_over(&mut self, resource: Resource) {
+        let Some(slot) = self.slots.get_mut(&resource) else { return };
+        let Some(waiter) = slot.more.as_mut().and_then(|more| more.queue.pop_front()) else {
+            self.slots.remove(&resource);
+            return;
+        };
+        slot.holder = waiter.owner;
+        slot.mode = waiter.mode;
+        self.waiting.remove(&waiter.owner);
+        // A waiter that gave up releases what it was given when its lock set goes.
+        let _ = waiter.granted.send(());
+        self.admit(resource);
+    }
+
+    /// Lets in from the front of the queue who does not conflict with the holders.
+    fn admit(&mut self, resource: Resource) {
+        let Some(slot) = self.slots.get_mut(&resource) else { return };
+        while let Some(next) = slot.queue().next() {
+            let (owner, mode) = (next.owner, next.mode);
+            if slot.is_held_only_by(owner) {
+                slot.mode = Mode::Exclusive;
+            } else if mode.conflicts(slot.mode) {
+                return;
+            } else {
+                slot.more().holders.push(owner);
+            }
+            self.waiting.remove(&owner);
+            if let Some(waiter) = slot.more().queue.pop_front() {
+                let _ = waiter.granted.send(());
+            }
+        }
+    }
+
+    fn leave_queue(&mut self, owner: Owner, resource: Resource) {
+        if self.waiting.get(&owner) != Some(&resource) {
+            return;
+        }
+        self.waiting.remove(&owner);
+        if let Some(more) = self.slots.get_mut(&resource).and_then(|slot| slot.more.as_mut()) {
+            more.queue.retain(|waiter| waiter.owner != owner);
+            self.admit(resource);
+        }
+    }
+
+    /// Whom a waiting owner waits for: holders and those before it in the queue, as far as they conflict.
+    fn blockers(&self, owner: Owner) -> Vec<Owner> {
+        let Some(slot) = self.waiting.get(&owner).and_then(|resource| self.slots.get(resource)) else {
+            return Vec::new();
+        };
+        let Some(mode) = slot.queue().find(|waiter| waiter.owner == owner).map(|waiter| waiter.mode) else {
+            return Vec::new();
+        };
+        let holders = slot.holders().filter(|_| mode.conflicts(slot.mode));
+        let ahead = slot.queue().take_while(|waiter| waiter.owner != owner);
+        let ahead = ahead.filter(|waiter| mode.conflicts(waiter.mode)).map(|waiter| waiter.owner);
+        holders.chain(ahead).filter(|other| *other != owner).collect()
+    }
+
+    /// The owners of a cycle of waits through `start`, in order, if there is one.
+    fn cycle(&self, start: Owner) -> Option<Vec<Owner>> {
+        let mut seen = HashSet::new();
+        let mut path = vec![(start, self.blockers(start))];
+        while let Some((_, blockers)) = path.last_mut() {
+            match blockers.pop() {
+                Some(next) if next == start => return Some(path.into_iter().map(|(owner, _)| owner).collect()),
+                Some(next) if seen.insert(next) => path.push((next, self.blockers(next))),
+                Some(_) => {}
+                None => {
+                    path.pop();
+                }
+            }
+        }
+        None
+    }
+
+    fn deadlock(&self, cycle: &[Owner]) -> Error {
+        let line = |(at, owner): (usize, &Owner)| {
+            let blocker = cycle[(at + 1) % cycle.len()];
+            let what = match self.waiting.get(owner) {
+                Some(Resource::Table(database, table)) => {
+                    format!("AccessExclusiveLock on relation {table} of database {database}")
+                }
+                Some(Resource::Name(schema, _)) => format!("ExclusiveLock on a name of schema {schema}"),
+                _ => format!("ShareLock on transaction {blocker}"),
+            };
+            format!("Process {owner} waits for {what}; blocked by process {blocker}.")
+        };
+        let detail: Vec<String> = cycle.iter().enumerate().map(line).collect();
+        Error::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+            .with_detail(detail.join("\n"))
+            .with_hint("See server log for query details.")
+    }
+}
+
+/// All locks of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Locks {
+    state: Mutex<State>,
+    next_owner: AtomicU64,
+}
+
+impl Locks {
+    /// A set of locks for a new owner.
+    pub(crate) fn new_set(self: &Arc<Self>) -> LockSet {
+        let owner = self.next_owner.fetch_add(1, Ordering::Relaxed) + 1;
+        LockSet { locks: self.clone(), owner, held: Vec::new() }
+    }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        let state = self.state.lock();
+        state.slots.is_empty() && state.waiting.is_empty()
+    }
+}
+
+/// What one transaction holds. Freed on drop.
+#[derive(Debug)]
+pub(crate) struct LockSet {
+    locks: Arc<Locks>,
+    owner: Owner,
+    /// May name what is still waited for or was given up: releasing checks.
+    held: Vec<Resource>,
+}
+
+/// Leaves the queue if the wait ends in any way but by getting the lock.
+struct WaitGuard<'a>(&'a Locks, Owner, Resource);
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().leave_queue(self.1, self.2);
+    }
+}
+
+impl LockSet {
+    /// Takes all of `resources`, one after the other, waiting where others hold them. Returns whether it waited.
+    pub(crate) async fn acquire(
+        &mut self,
+        resources: impl IntoIterator<Item = Resource, IntoIter: Send>,
+        mode: Mode,
+        timeout: Option<Duration>,
+    ) -> Result<bool> {
+        let mut resources = resources.into_iter();
+        let mut waited = false;
+        while let Some((resource, granted)) = self.acquire_free(&mut resources, mode)? {
+            waited = true;
+            let guard = WaitGuard(&self.locks, self.owner, resource);
+            let granted = match timeout {
+                Some(limit) => tokio::time::timeout(limit, granted).await.map_err(|_| {
+                    Error::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
+                })?,
+                None => granted.await,
+            };
+            drop(guard);
+            granted.map_err(|_| Error::internal("a lock's queue is gone"))?;
+        }
+        Ok(waited)
+    }
+
+    /// Takes what is free; stops at the first that is not, with a place in its queue.
+    fn acquire_free(
+        &mut self,
+        resources: &mut impl Iterator<Item = Resource>,
+        mode: Mode,
+    ) -> Result<Option<(Resource, oneshot::Receiver<()>)>> {
+        let mut state = self.locks.state.lock();
+        for resource in resources {
+            match state.acquire(self.owner, resource, mode) {
+                Attempt::Held => {}
+                Attempt::New => self.held.push(resource),
+                Attempt::Queued(granted) => {
+                    if let Some(cycle) = state.cycle(self.owner) {
+                        let error = state.deadlock(&cycle);
+                        state.leave_queue(self.owner, resource);
+                        return Err(error);
+                    }
+                    self.held.push(resource);
+                    return Ok(Some((resource, granted)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether it holds the resource at least so strongly.
+    pub(crate) fn holds(&self, resource: Resource, mode: Mode) -> bool {
+        let state = self.locks.state.lock();
+        state.slots.get(&resource).is_some_and(|slot| {
+            (slot.mode == Mode::Exclusive || mode == Mode::Shared)
+                && slot.holders().any(|holder| holder == self.owner)
+        })
+    }
+}
+
+impl Drop for LockSet {
+    fn drop(&mut self) {
+        // In pieces, so that a bulk load's many locks do not stop everybody else.
+        for piece in self.held.chunks(4_096) {
+            let mut state = self.locks.state.lock();
+            for resource in piece {
+                state.release(self.owner, *resource);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

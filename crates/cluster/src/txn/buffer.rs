@@ -1,0 +1,276 @@
+//! What a transaction has written and not yet sent to the log, by shard, in an order that savepoints can cut. Knows no locks.
+
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use quiver_base::{Result, RowId, ShardId};
+use quiver_storage::{RowBatch, ShardWrite};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// Buffered writes of one transaction. Cloning shares the rows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Buffer {
+    shards: BTreeMap<ShardId, ShardBuffer>,
+    ops: Vec<Op>,
+    bytes: usize,
+}
+
+/// One shard's part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShardBuffer {
+    /// Rows, each batch with ids above those of the batches before.
+    pub(crate) inserts: Vec<Arc<RowBatch>>,
+    /// All row versions that this transaction ended, staged ones included.
+    pub(crate) deletes: Arc<HashSet<RowId>>,
+    /// Those of them that the log has not seen.
+    pending_deletes: Vec<RowId>,
+    /// First id and one past the last of every batch it inserted, staged ones included; ascending.
+    own_rows: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert { shard: ShardId, bytes: usize },
+    Delete { shard: ShardId, count: usize },
+}
+
+impl ShardBuffer {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inserts.is_empty() && self.deletes.is_empty()
+    }
+
+    /// Whether this transaction inserted the row.
+    pub(crate) fn is_own(&self, row: RowId) -> bool {
+        let after = self.own_rows.partition_point(|(start, _)| *start <= row.0);
+        after > 0 && row.0 < self.own_rows[after - 1].1
+    }
+
+    /// The batch and position of a row that is still buffered.
+    pub(crate) fn find(&self, row: RowId) -> Option<(&Arc<RowBatch>, usize)> {
+        let after = self.inserts.partition_point(|batch| batch.row_ids.first().is_some_and(|first| *first <= row));
+        let batch = self.inserts.get(after.checked_sub(1)?)?;
+        Some((batch, batch.row_ids.binary_search(&row).ok()?))
+    }
+
+    /// What is to be made durable: rows that came and went within the transaction are left out.
+    fn to_write(&self) -> Result<ShardWrite> {
+        let mut write = ShardWrite::default();
+        for batch in &self.inserts {
+            write.inserts.extend(without(batch, &self.deletes)?);
+        }
+        let buffered = |row: &&RowId| self.find(**row).is_none();
+        write.deletes = self.pending_deletes.iter().filter(buffered).copied().collect();
+        Ok(write)
+    }
+}
+
+/// The rows of a batch that are not in `gone`; `None` if that is none.
+fn without(batch: &Arc<RowBatch>, gone: &HashSet<RowId>) -> Result<Option<Arc<RowBatch>>> {
+    let keep: Vec<bool> = match gone.is_empty() {
+        true => return Ok(Some(batch.clone())),
+        false => batch.row_ids.iter().map(|row| !gone.contains(row)).collect(),
+    };
+    match keep.iter().filter(|keep| **keep).count() {
+        0 => Ok(None),
+        all if all == keep.len() => Ok(Some(batch.clone())),
+        _ => {
+            let row_ids = batch.row_ids.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| *row);
+            let row_ids = row_ids.collect();
+            let batch = filter_record_batch(&batch.batch, &BooleanArray::from(keep))?;
+            Ok(Some(Arc::new(RowBatch { batch, row_ids })))
+        }
+    }
+}
+
+impl Buffer {
+    pub(crate) fn shard(&self, shard: ShardId) -> Option<&ShardBuffer> {
+        self.shards.get(&shard)
+    }
+
+    /// Bytes of buffered rows.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing is buffered that the log has not seen.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.shards.values().all(|shard| shard.inserts.is_empty() && shard.pending_deletes.is_empty())
+    }
+
+    /// A point to come back to; also the order of writes.
+    pub(crate) fn position(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Buffered batches of a shard with the position before each.
+    pub(crate) fn inserted(&self, shard: ShardId) -> impl Iterator<Item = (usize, &Arc<RowBatch>)> {
+        let is_insert = move |(_, op): &(usize, &Op)| matches!(op, Op::Insert { shard: at, .. } if *at == shard);
+        let positions = self.ops.iter().enumerate().filter(is_insert).map(|(position, _)| position);
+        positions.zip(self.shards.get(&shard).into_iter().flat_map(|part| &part.inserts))
+    }
+
+    pub(crate) fn insert(&mut self, shard: ShardId, rows: RowBatch) {
+        let (Some(first), Some(last)) = (rows.row_ids.first(), rows.row_ids.last()) else { return };
+        let bytes = rows.batch.get_array_memory_size();
+        let part = self.shards.entry(shard).or_default();
+        part.own_rows.push((first.0, last.0 + 1));
+        part.inserts.push(Arc::new(rows));
+        self.bytes += bytes;
+        self.ops.push(Op::Insert { shard, bytes });
+    }
+
+    /// Ends rows; returns how many had not been ended before.
+    pub(crate) fn delete(&mut self, shard: ShardId, rows: impl IntoIterator<Item = RowId>) -> usize {
+        let part = self.shards.entry(shard).or_default();
+        let deletes = Arc::make_mut(&mut part.deletes);
+        let before = part.pending_deletes.len();
+        part.pending_deletes.extend(rows.into_iter().filter(|row| deletes.insert(*row)));
+        let count = part.pending_deletes.len() - before;
+        if count > 0 {
+            self.ops.push(Op::Delete { shard, count });
+        }
+        count
+    }
+
+    /// Whether this transaction ended the row.
+    pub(crate) fn is_deleted(&self, shard: ShardId, row: RowId) -> bool {
+        self.shards.get(&shard).is_some_and(|part| part.deletes.contains(&row))
+    }
+
+    /// Undoes everything after a position.
+    pub(crate) fn truncate(&mut self, position: usize) {
+        for op in self.ops.drain(position.min(self.ops.len())..).rev() {
+            match op {
+                Op::Insert { shard, bytes } => {
+                    let part = self.shards.entry(shard).or_default();
+                    part.inserts.pop();
+                    part.own_rows.pop();
+                    self.bytes -= bytes;
+                }
+                Op::Delete { shard, count } => {
+                    let part = self.shards.entry(shard).or_default();
+                    let deletes = Arc::make_mut(&mut part.deletes);
+                    for row in part.pending_deletes.drain(part.pending_deletes.len() - count..) {
+                        deletes.remove(&row);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the log has to be told, by shard.
+    pub(crate) fn to_writes(&self) -> Result<Vec<(ShardId, ShardWrite)>> {
+        let mut writes = Vec::new();
+        for (shard, part) in &self.shards {
+            let write = part.to_write()?;
+            if !write.is_empty() {
+                writes.push((*shard, write));
+            }
+        }
+        Ok(writes)
+    }
+
+    /// The log has been told everything. Savepoints from before are void.
+    pub(crate) fn set_flushed(&mut self) {
+        for part in self.shards.values_mut() {
+            part.inserts.clear();
+            part.pending_deletes.clear();
+        }
+        self.ops.clear();
+        self.bytes = 0;
+    }
+}
+
+/// Cuts a write into pieces of about `bytes_max`, so that each fits an entry.
+pub(crate) fn split_write(write: ShardWrite, bytes_max: usize) -> Vec<ShardWrite> {
+    let mut pieces = Vec::new();
+    let mut piece = ShardWrite::default();
+    let mut piece_bytes = 0;
+    for batch in write.inserts {
+        let rows = batch.row_ids.len();
+        let row_bytes = (batch.batch.get_array_memory_size() / rows.max(1)).max(1);
+        let rows_max = (bytes_max / row_bytes).max(1);
+        for start in (0..rows).step_by(rows_max) {
+            let count = rows_max.min(rows - start);
+            if piece_bytes + count * row_bytes > bytes_max && !piece.is_empty() {
+                pieces.push(std::mem::take(&mut piece));
+                piece_bytes = 0;
+            }
+            piece.inserts.push(Arc::new(RowBatch {
+                batch: batch.batch.slice(start, count),
+                row_ids: batch.row_ids[start..start + count].to_vec(),
+            }));
+            piece_bytes += count * row_bytes;
+        }
+    }
+    for deletes in write.deletes.chunks((bytes_max / 8).max(1)) {
+        if piece_bytes + deletes.len() * 8 > bytes_max && !piece.is_empty() {
+            pieces.push(std::mem::take(&mut piece));
+            piece_bytes = 0;
+        }
+        piece.deletes.extend_from_slice(deletes);
+        piece_bytes += deletes.len() * 8;
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // tests
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array};
+    use arrow::record_batch::RecordBatch;
+
+    fn rows(ids: std::ops::Range<u64>) -> RowBatch {
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(ids.clone().map(|id| id as i64)));
+        RowBatch {
+            batch: RecordBatch::try_from_iter([("v", values)]).unwrap(),
+            row_ids: ids.map(RowId).collect(),
+        }
+    }
+
+    const SHARD: ShardId = ShardId(1);
+
+    #[test]
+    fn a_rollback_leaves_what_was_before() {
+        let mut buffer = Buffer::default();
+        buffer.insert(SHARD, rows(10..20));
+        assert_eq!(buffer.delete(SHARD, [RowId(1), RowId(12), RowId(1)]), 2);
+        let position = buffer.position();
+        let seen = buffer.clone();
+        buffer.insert(SHARD, rows(20..30));
+        buffer.delete(SHARD, [RowId(2), RowId(13), RowId(25), RowId(12)]);
+        buffer.truncate(position);
+        let (part, before) = (buffer.shard(SHARD).unwrap(), seen.shard(SHARD).unwrap());
+        assert_eq!(part.deletes, before.deletes);
+        assert_eq!(part.inserts.len(), 1);
+        assert_eq!(buffer.bytes(), seen.bytes());
+        assert!(part.is_own(RowId(19)) && !part.is_own(RowId(20)) && !part.is_own(RowId(9)));
+        let [(shard, write)] = &buffer.to_writes().unwrap()[..] else { panic!("one shard") };
+        assert_eq!((*shard, write.deletes.as_slice()), (SHARD, &[RowId(1)][..]));
+        assert_eq!(write.inserts[0].row_ids.len(), 9);
+        buffer.set_flushed();
+        assert!(buffer.is_flushed() && buffer.is_deleted(SHARD, RowId(12)));
+        assert!(buffer.shard(SHARD).unwrap().is_own(RowId(11)));
+    }
+
+    #[test]
+    fn pieces_hold_every_row_and_delete_once() {
+        let write = ShardWrite {
+            inserts: vec![Arc::new(rows(0..100)), Arc::new(rows(100..101)), Arc::new(rows(101..140))],
+            deletes: (500..600).map(RowId).collect(),
+        };
+        let pieces = split_write(write, 256);
+        assert!(pieces.len() > 5);
+        let ids: Vec<u64> =
+            pieces.iter().flat_map(|p| &p.inserts).flat_map(|b| b.row_ids.iter().map(|id| id.0)).collect();
+        assert_eq!(ids, (0..140).collect::<Vec<_>>());
+        for batch in pieces.iter().flat_map(|piece| &piece.inserts) {
+            assert_eq!(batch.batch.num_rows(), batch.row_ids.len());
+        }
+        assert_eq!(pieces.iter().map(|piece| piece.deletes.len()).sum::<usize>(), 100);
+    }
+}

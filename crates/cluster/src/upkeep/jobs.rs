@@ -1,0 +1,257 @@
+//! One job from its claim to its publish.
+
+use super::{RunningJob, Upkeep};
+use crate::Table;
+use crate::cluster::Cluster;
+use crate::command::{Command, Kind};
+use crate::data::DataGroup;
+use crate::proposer::Stamp;
+use crate::requests::Outcome;
+use bytes::Bytes;
+use quiver_base::{DatabaseId, Error, IndexId, Result, SqlState, TableId, TxnId};
+use quiver_storage::{Job, JobControl, JobKind, Publish, Shard, TableLayout};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+
+/// How long a shard rests after a job failed.
+const BACK_OFF: Duration = Duration::from_secs(5);
+
+/// A shard and whose it is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) database: DatabaseId,
+    pub(super) table: TableId,
+    pub(super) shard: Arc<Shard>,
+    pub(super) layout: Arc<TableLayout>,
+}
+
+/// Stops a job whose asker has gone.
+struct CancelOnDrop(JobControl);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel.store(true, Ordering::Release);
+    }
+}
+
+impl Upkeep {
+    /// Takes the job that `pick` finds, given those that run on the shard already.
+    pub(super) fn claim(&self, place: &Place, pick: impl FnOnce(&[Job]) -> Option<Job>) -> Option<RunningJob> {
+        let mut state = self.state.lock();
+        let running = state.running.iter().filter(|running| running.job.shard == place.shard.id());
+        let job = pick(&running.map(|running| running.job.clone()).collect::<Vec<_>>())?;
+        state.next_id += 1;
+        let control = JobControl { threads: self.thread_count, ..JobControl::default() };
+        let running =
+            RunningJob { database: place.database, table: place.table, job, control, id: state.next_id };
+        state.running.push(running.clone());
+        Some(running)
+    }
+
+    /// Starts the most useful job of a shard. Returns whether there was one, even if no thread was free for it.
+    pub(super) fn start_pending(
+        self: &Arc<Self>,
+        cluster: &Arc<Cluster>,
+        group: &Arc<DataGroup>,
+        place: Place,
+    ) -> bool {
+        let until = self.state.lock().backing_off.get(&place.shard.id()).copied();
+        if until.is_some_and(|until| until > Instant::now()) {
+            return true;
+        }
+        let oldest = group.leases.oldest(|| group.last_commit());
+        let mut permit = None;
+        let mut found = false;
+        let claimed = self.claim(&place, |running| {
+            let job = place.shard.pending_work(&place.layout, running, oldest)?;
+            found = true;
+            let threads = match job.kind {
+                JobKind::Flush | JobKind::WriteDeletes => &self.flush_thread,
+                JobKind::Compact | JobKind::BuildIndex => &self.threads,
+            };
+            permit = Some(threads.clone().try_acquire_owned().ok()?);
+            Some(job)
+        });
+        if let Some(job) = claimed {
+            drop(self.spawn(cluster, group, place, job, permit));
+        }
+        found
+    }
+
+    /// Runs a claimed job to its end, whoever waits for it.
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        cluster: &Arc<Cluster>,
+        group: &Arc<DataGroup>,
+        place: Place,
+        running: RunningJob,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> JoinHandle<Result<()>> {
+        let (upkeep, cluster, group) = (self.clone(), cluster.clone(), group.clone());
+        tokio::spawn(async move {
+            let result = run(&cluster, &group, &place, &running).await;
+            if let Err(error) = &result {
+                upkeep.note_failure(&running, error);
+            }
+            upkeep.state.lock().running.retain(|other| other.id != running.id);
+            drop(permit);
+            upkeep.ended.send_modify(|count| *count += 1);
+            upkeep.wake();
+            result
+        })
+    }
+
+    fn note_failure(&self, running: &RunningJob, error: &Error) {
+        let job = &running.job;
+        if error.state() == SqlState::QUERY_CANCELED {
+            tracing::debug!(?job, "background work was stopped");
+        } else {
+            tracing::warn!(?job, %error, "background work failed and will be tried again");
+        }
+        self.state.lock().backing_off.insert(job.shard, Instant::now() + BACK_OFF);
+    }
+
+    /// Runs one job of a shard now. `pick` is asked again whenever another job of the shard has ended, until it finds something or
+    /// nothing runs. Returns whether it ran one.
+    async fn drive(
+        self: &Arc<Self>,
+        cluster: &Arc<Cluster>,
+        group: &Arc<DataGroup>,
+        place: &Place,
+        pick: impl Fn(&[Job]) -> Option<Job>,
+    ) -> Result<bool> {
+        let mut ended = self.ended.subscribe();
+        loop {
+            ended.borrow_and_update();
+            let mut idle = true;
+            let claimed = self.claim(place, |running| {
+                idle = running.is_empty();
+                pick(running)
+            });
+            if let Some(job) = claimed {
+                let guard = CancelOnDrop(job.control.clone());
+                let task = self.spawn(cluster, group, place.clone(), job, None);
+                let result = task.await.unwrap_or_else(|panic| Err(Error::internal(format!("a job failed: {panic}"))));
+                std::mem::forget(guard);
+                return result.map(|()| true);
+            }
+            if idle || ended.changed().await.is_err() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// The work, its publish, and the objects that are garbage after it.
+async fn run(cluster: &Arc<Cluster>, group: &Arc<DataGroup>, place: &Place, running: &RunningJob) -> Result<()> {
+    let term = group.leader_term()?;
+    let oldest = group.leases.oldest(|| group.last_commit());
+    let (shard, layout) = (place.shard.clone(), place.layout.clone());
+    let (job, control) = (running.job.clone(), running.control.clone());
+    let publish = blocking(move || shard.run_job(&job, &layout, oldest, &control)).await?;
+    let command = Command {
+        blobs: vec![(place.shard.id().0, Bytes::from(publish.encode()))],
+        ..Command::new(Kind::Publish, TxnId(0))
+    };
+    match cluster.propose_data(group, &command, Stamp::checked_in(term)).await {
+        Ok(Outcome::Done) => {
+            let shard = place.shard.clone();
+            blocking(move || shard.collect_garbage().map(drop)).await
+        }
+        Ok(Outcome::Stale | Outcome::Refused) => {
+            discard(place, publish).await?;
+            Ok(())
+        }
+        // Its objects may be named by the log: they stay.
+        Err(error) if Cluster::is_unknown(&error) => Err(error),
+        Err(error) => {
+            discard(place, publish).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn discard(place: &Place, publish: Publish) -> Result<()> {
+    let shard = place.shard.clone();
+    blocking(move || {
+        shard.discard(&publish);
+        Ok(())
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(Error::internal(format!("a storage task failed: {panic}"))))
+}
+
+impl Cluster {
+    /// Jobs that are running now.
+    pub fn running_jobs(&self) -> Vec<RunningJob> {
+        self.upkeep.state.lock().running.clone()
+    }
+
+    /// Waits until every sealed segment of the index's table has it (small ones, searched exactly, need none). What CREATE INDEX waits for.
+    pub async fn wait_indexed(
+        self: &Arc<Self>,
+        database: DatabaseId,
+        table: TableId,
+        _index: IndexId,
+    ) -> Result<()> {
+        for (group, place) in self.places(database, table)? {
+            self.settle(&group, &place).await?;
+        }
+        Ok(())
+    }
+
+    /// VACUUM: flush, write delete bitmaps, merge until nothing is left to do. `full`: into one segment a shard.
+    pub async fn compact(self: &Arc<Self>, database: DatabaseId, table: TableId, full: bool) -> Result<()> {
+        for (group, place) in self.places(database, table)? {
+            let flush = |running: &[Job]| {
+                let flushing = running.iter().any(|job| job.kind == JobKind::Flush);
+                if flushing { None } else { place.shard.flush_job() }
+            };
+            self.upkeep.drive(self, &group, &place, flush).await?;
+            if full {
+                let compact = |running: &[Job]| if running.is_empty() { place.shard.compact_job() } else { None };
+                self.upkeep.drive(self, &group, &place, compact).await?;
+            }
+            self.settle(&group, &place).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what a shard needs until it needs nothing.
+    async fn settle(self: &Arc<Self>, group: &Arc<DataGroup>, place: &Place) -> Result<()> {
+        let pending = |running: &[Job]| {
+            let oldest = group.leases.oldest(|| group.last_commit());
+            place.shard.pending_work(&place.layout, running, oldest)
+        };
+        while self.upkeep.drive(self, group, place, pending).await? {}
+        Ok(())
+    }
+
+    /// The table's shards that somebody has written to.
+    fn places(&self, database: DatabaseId, table: TableId) -> Result<Vec<(Arc<DataGroup>, Place)>> {
+        let catalog = self.catalog();
+        let found = catalog.databases.get(&database).and_then(|d| Some((d, d.tables.get(&table)?)));
+        let Some((owner, table)) = found else {
+            return Err(Error::new(
+                SqlState::UNDEFINED_TABLE,
+                format!("could not open relation with OID {table}"),
+            ));
+        };
+        let group = self.data_group(owner.group);
+        Ok(self.places_of(database, &group, table))
+    }
+
+    fn places_of(&self, database: DatabaseId, group: &Arc<DataGroup>, table: &Table) -> Vec<(Arc<DataGroup>, Place)> {
+        let layout = self.layouts.of(table);
+        let place = |shard| (group.clone(), Place { database, table: table.id, shard, layout: layout.clone() });
+        table.shards.iter().filter_map(|shard| group.shard(*shard)).map(place).collect()
+    }
+}
