@@ -111,11 +111,8 @@ impl Cluster {
             Some(url) => url.clone(),
             None => local_url(&folder)?,
         };
-        let env = Arc::new(StorageEnv {
-            objects: Objects::open(&url, &folder.cache()).await?,
-            memory: config.memory.clone(),
-            options: config.storage.clone(),
-        });
+        let objects = Objects::open(&url, &folder.cache()).await?;
+        let env = StorageEnv::new(objects, config.memory.clone(), config.storage.clone());
         let opening = tokio::task::spawn_blocking(move || Opened::new(config, folder, env)).await;
         let opened = opening.map_err(|panic| Error::internal(format!("the start failed: {panic}")))??;
         let cluster = Arc::new(opened.into_cluster());

@@ -158,10 +158,6 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// How large the entry will be.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
 
     /// Writes term and timestamp and closes the header. Copies nothing: it runs on the Raft thread.
     pub(crate) fn stamp(mut self, term: Term, commit_ts: Timestamp) -> Bytes {

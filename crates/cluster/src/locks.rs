@@ -69,6 +69,10 @@ impl Slot {
         self.more.iter().flat_map(|more| more.queue.iter())
     }
 
+    fn first_waiting(&self) -> Option<(Owner, Mode)> {
+        self.queue().next().map(|waiter| (waiter.owner, waiter.mode))
+    }
+
     fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -153,8 +157,7 @@ impl State {
     /// Lets in from the front of the queue who does not conflict with the holders.
     fn admit(&mut self, resource: Resource) {
         let Some(slot) = self.slots.get_mut(&resource) else { return };
-        while let Some(next) = slot.queue().next() {
-            let (owner, mode) = (next.owner, next.mode);
+        while let Some((owner, mode)) = slot.first_waiting() {
             if slot.is_held_only_by(owner) {
                 slot.mode = Mode::Exclusive;
             } else if mode.conflicts(slot.mode) {
