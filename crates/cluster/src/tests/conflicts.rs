@@ -1,0 +1,203 @@
+//! Transactions that want the same thing at the same time.
+
+#![allow(clippy::unwrap_used)] // tests
+use super::*;
+use quiver_base::SqlState;
+use std::time::Duration;
+
+const REPEATABLE: TxnOptions =
+    TxnOptions { isolation: Isolation::RepeatableRead, read_only: false, lock_timeout: None };
+
+async fn waits<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
+    tokio::time::timeout(Duration::from_millis(50), future).await.is_err()
+}
+
+#[tokio::test]
+async fn a_duplicate_key_is_refused_with_the_words_of_postgresql() {
+    let node = Node::new().await;
+    let table = node.table("docs").await;
+    node.insert(&table, &[(1, "a")]).await.unwrap();
+    let error = node.insert(&table, &[(7, "x"), (1, "b")]).await.unwrap_err();
+    assert_eq!(error.state(), SqlState::UNIQUE_VIOLATION);
+    assert_eq!(error.message(), "duplicate key value violates unique constraint \"docs_pkey\"");
+    assert_eq!(error.detail(), Some("Key (id)=(1) already exists."));
+    assert_eq!((error.schema(), error.table()), (Some("public"), Some("docs")));
+    assert_eq!(error.constraint(), Some("docs_pkey"));
+    let error = node.insert(&table, &[(5, "x"), (5, "y")]).await.unwrap_err();
+    assert_eq!(error.detail(), Some("Key (id)=(5) already exists."));
+    assert_eq!(node.rows(&table).await, map(&[(1, "a")]));
+}
+
+#[tokio::test]
+async fn conflicts_are_reported_and_the_other_rows_go_in() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a")]).await.unwrap();
+    let mut txn = node.begin().await;
+    let rows = batch(&[(1, "x"), (2, "b"), (2, "y"), (3, "c")]);
+    let outcome = txn.insert(&table, &rows, ConflictMode::Report(Vec::new())).await.unwrap();
+    let one = txn.row(&table, 1);
+    assert_eq!(outcome.conflicts, [(0, Prior::Row(one)), (2, Prior::SameBatch(1))]);
+    assert_eq!(outcome.inserted.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1, 3]);
+    // An own row is a prior as well.
+    let outcome = txn.insert(&table, &batch(&[(3, "z")]), ConflictMode::Report(Vec::new())).await.unwrap();
+    assert_eq!(outcome.conflicts, [(0, Prior::Row(txn.row(&table, 3)))]);
+    txn.commit().await.unwrap();
+    assert_eq!(node.rows(&table).await, map(&[(1, "a"), (2, "b"), (3, "c")]));
+}
+
+#[tokio::test]
+async fn an_insert_waits_for_who_holds_its_key() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    for commits in [true, false] {
+        let key = i64::from(commits);
+        let mut first = node.begin().await;
+        first.insert(&table, &batch(&[(key, "first")]), ConflictMode::Error).await.unwrap();
+        let rows = [(key, "second")];
+        let mut second = Box::pin(node.insert(&table, &rows));
+        assert!(waits(&mut second).await);
+        if commits {
+            first.commit().await.unwrap();
+            assert_eq!(second.await.unwrap_err().state(), SqlState::UNIQUE_VIOLATION);
+        } else {
+            first.rollback().await;
+            second.await.unwrap();
+        }
+    }
+    assert_eq!(node.rows(&table).await, map(&[(0, "second"), (1, "first")]));
+}
+
+#[tokio::test]
+async fn an_insert_waits_for_who_deletes_its_key() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "old"), (2, "old")]).await.unwrap();
+    let mut first = node.begin().await;
+    let rows = [first.row(&table, 1), first.row(&table, 2)];
+    first.lock_rows(&table, &rows).await.unwrap();
+    first.delete(&table, &rows[..1]).await.unwrap();
+    first.update(&table, &rows[1..], &batch(&[(3, "moved")])).await.unwrap();
+    let rows = [(1, "new"), (2, "new")];
+    let mut second = Box::pin(node.insert(&table, &rows));
+    assert!(waits(&mut second).await);
+    first.commit().await.unwrap();
+    second.await.unwrap();
+    assert_eq!(node.rows(&table).await, map(&[(1, "new"), (2, "new"), (3, "moved")]));
+}
+
+#[tokio::test]
+async fn a_changed_row_is_read_again_under_read_committed_and_refused_under_repeatable_read() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a")]).await.unwrap();
+    let mut committed = node.begin().await;
+    let mut repeatable = node.begin_with(REPEATABLE).await;
+    let mut writer = node.begin().await;
+    let row = writer.row(&table, 1);
+    writer.lock_rows(&table, &[row]).await.unwrap();
+    writer.update(&table, &[row], &batch(&[(1, "b")])).await.unwrap();
+    {
+        let rows = [row];
+        let mut lock = Box::pin(committed.lock_rows(&table, &rows));
+        assert!(waits(&mut lock).await);
+        writer.commit().await.unwrap();
+        assert_eq!(lock.await.unwrap(), LockOutcome::Changed);
+    }
+    committed.begin_statement().await.unwrap();
+    let row_now = committed.row(&table, 1);
+    assert_eq!(committed.lock_rows(&table, &[row_now]).await.unwrap(), LockOutcome::Unchanged);
+    committed.update(&table, &[row_now], &batch(&[(1, "c")])).await.unwrap();
+    committed.commit().await.unwrap();
+    let error = repeatable.lock_rows(&table, &[row]).await.unwrap_err();
+    assert_eq!(error.state(), SqlState::SERIALIZATION_FAILURE);
+    assert_eq!(error.message(), "could not serialize access due to concurrent update");
+    assert_eq!(node.rows(&table).await, map(&[(1, "c")]));
+}
+
+#[tokio::test]
+async fn a_deadlock_costs_one_transaction_and_lock_timeout_its_statement() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a"), (2, "b")]).await.unwrap();
+    let (mut first, mut second) = (node.begin().await, node.begin().await);
+    let (one, two) = (first.row(&table, 1), first.row(&table, 2));
+    first.lock_rows(&table, &[one]).await.unwrap();
+    second.lock_rows(&table, &[two]).await.unwrap();
+    let mut impatient =
+        node.begin_with(TxnOptions { lock_timeout: Some(Duration::from_millis(10)), ..TxnOptions::default() }).await;
+    let error = impatient.lock_rows(&table, &[one]).await.unwrap_err();
+    assert_eq!(error.state(), SqlState::LOCK_NOT_AVAILABLE);
+    let twos = [two];
+    let mut wait = Box::pin(first.lock_rows(&table, &twos));
+    assert!(waits(&mut wait).await);
+    let error = second.lock_rows(&table, &[one]).await.unwrap_err();
+    assert_eq!(error.state(), SqlState::DEADLOCK_DETECTED);
+    second.rollback().await;
+    assert_eq!(wait.await.unwrap(), LockOutcome::Unchanged);
+}
+
+#[tokio::test]
+async fn an_exclusive_lock_keeps_writers_out_and_a_stale_table_is_refused() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    let mut ddl = node.begin().await;
+    ddl.lock_table(table.id, TableLock::Exclusive).await.unwrap();
+    let rows = [(1, "a")];
+    let mut writer = Box::pin(node.insert(&table, &rows));
+    assert!(waits(&mut writer).await);
+    let truncated = Arc::new(Table { shards: ddl.new_shards(1), version: 2, ..Table::clone(&table) });
+    ddl.edit(vec![CatalogEdit::PutTable(node.database(), truncated.clone())]).unwrap();
+    ddl.commit().await.unwrap();
+    assert_eq!(writer.await.unwrap_err().state(), SqlState::SERIALIZATION_FAILURE);
+    node.insert(&truncated, &[(1, "a")]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_key_is_won_once_whoever_races_for_it() {
+    let node = Arc::new(Node::new().await);
+    let table = node.table("t").await;
+    let racers = (0..8).map(|racer| {
+        let (node, table) = (node.clone(), table.clone());
+        tokio::spawn(async move {
+            let mut won = 0;
+            for key in 0..20 {
+                match node.insert(&table, &[(key, &format!("racer {racer}"))]).await {
+                    Ok(()) => won += 1,
+                    Err(error) => assert_eq!(error.state(), SqlState::UNIQUE_VIOLATION),
+                }
+            }
+            won
+        })
+    });
+    let won = futures::future::try_join_all(racers).await.unwrap();
+    assert_eq!(won.into_iter().sum::<i32>(), 20);
+    assert_eq!(node.rows(&table).await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_incremented_by_many_lose_no_update() {
+    let node = Arc::new(Node::new().await);
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "0")]).await.unwrap();
+    let clients = (0..6).map(|_| {
+        let (node, table) = (node.clone(), table.clone());
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                let mut txn = node.begin().await;
+                loop {
+                    let (_, value, row) = txn.seen(&table).remove(0);
+                    if txn.lock_rows(&table, &[row]).await.unwrap() == LockOutcome::Unchanged {
+                        let next = (value.parse::<i64>().unwrap() + 1).to_string();
+                        txn.update(&table, &[row], &batch(&[(1, &next)])).await.unwrap();
+                        break;
+                    }
+                    txn.begin_statement().await.unwrap();
+                }
+                txn.commit().await.unwrap();
+            }
+        })
+    });
+    futures::future::try_join_all(clients).await.unwrap();
+    assert_eq!(node.rows(&table).await, map(&[(1, "60")]));
+}
