@@ -5,9 +5,9 @@
 mod boot;
 mod edit;
 
+use crate::shared_serde::{arc, arc_map};
 pub(crate) use boot::first_edits;
 pub use boot::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA, PUBLIC_SCHEMA};
-use crate::shared_serde::{arc, arc_map};
 use imbl::OrdMap;
 use quiver_base::{ColumnId, DatabaseId, GroupId, IndexId, ShardId, SqlType, TableId};
 use quiver_index::{HnswParams, Metric};

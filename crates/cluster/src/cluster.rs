@@ -16,7 +16,8 @@ use crate::{Catalog, Database, FIRST_USER_OID, Table, Txn, TxnOptions};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quiver_base::{
-    DatabaseId, Error, GroupId, MemoryBudget, ReplicaId, Result, RowId, ShardId, SqlState, Term, Timestamp, TxnId,
+    DatabaseId, Error, GroupId, MemoryBudget, ReplicaId, Result, RowId, ShardId, SqlState, Term, Timestamp,
+    TxnId,
 };
 use quiver_raft::{DiskFs, FileCheckpoints, NoWire, Peer, RaftConfig, RaftNode, StateMachine};
 use quiver_storage::{Objects, ShardStats, StorageEnv, StorageOptions};
@@ -63,7 +64,8 @@ impl ClusterConfig {
             object_store: None,
             memory,
             storage: StorageOptions::default(),
-            background_threads: std::thread::available_parallelism().map_or(2, |threads| threads.get().div_ceil(2)),
+            background_threads: std::thread::available_parallelism()
+                .map_or(2, |threads| threads.get().div_ceil(2)),
             data_groups: 2,
             txn_stage_bytes: 4 << 20,
             write_wait_max: Duration::from_secs(30),
@@ -170,7 +172,8 @@ impl Cluster {
     pub fn database(&self, name: &str) -> Result<Arc<Database>> {
         let catalog = self.catalog();
         catalog.databases.values().find(|database| database.name == name).cloned().ok_or_else(|| {
-            let names: Vec<&str> = catalog.databases.values().map(|database| database.name.as_str()).collect();
+            let names: Vec<&str> =
+                catalog.databases.values().map(|database| database.name.as_str()).collect();
             Error::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
                 .with_hint(format!("There are: {}.", names.join(", ")))
         })
@@ -198,7 +201,8 @@ impl Cluster {
 
     /// Whether writes are accepted: every group has a leader here.
     pub fn is_ready(&self) -> bool {
-        let leads = self.meta.leader_term().is_ok() && self.data.values().all(|group| group.leader_term().is_ok());
+        let leads =
+            self.meta.leader_term().is_ok() && self.data.values().all(|group| group.leader_term().is_ok());
         leads && !self.is_stopping()
     }
 
@@ -221,6 +225,16 @@ impl Cluster {
         checkpoint
     }
 
+    /// Ends as a crash would: no checkpoint, no flush.
+    #[cfg(test)]
+    pub(crate) async fn kill(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.upkeep.stop().await;
+        let raft = self.proposer.raft.clone();
+        tokio::task::spawn_blocking(move || raft.stop()).await.expect("the log stops");
+        self.folder.unlock();
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -232,7 +246,12 @@ impl Cluster {
     }
 
     /// Appends to a data group's log and waits for the outcome.
-    pub(crate) async fn propose_data(&self, group: &DataGroup, command: &Command, stamp: Stamp) -> Result<Outcome> {
+    pub(crate) async fn propose_data(
+        &self,
+        group: &DataGroup,
+        command: &Command,
+        stamp: Stamp,
+    ) -> Result<Outcome> {
         self.keep_bound_ahead().await?;
         self.proposer.propose(group.id, &group.outcomes, command.encode(), stamp).await
     }
@@ -325,7 +344,8 @@ impl Opened {
         let raft = RaftNode::open(raft_config, fs, checkpoints, Arc::new(NoWire))?;
         let oracle = Arc::new(Oracle::default());
         let meta = MetaGroup::new(oracle.clone());
-        let groups = if folder.groups == 0 { u64::from(config.data_groups.max(1)) + 1 } else { folder.groups };
+        let groups =
+            if folder.groups == 0 { u64::from(config.data_groups.max(1)) + 1 } else { folder.groups };
         open_group(&raft, &folder, GroupId::META, MetaMachine::new(meta.clone()))?;
         let mut data = BTreeMap::new();
         for id in (1..groups).map(GroupId) {
@@ -368,7 +388,10 @@ fn open_group(raft: &RaftNode, folder: &Folder, id: GroupId, machine: Box<dyn St
         return raft.open_group(id, machine);
     }
     if folder.groups != 0 {
-        return Err(Error::corrupt(format!("group {id} is missing in the log \"{}\"", folder.raft().display())));
+        return Err(Error::corrupt(format!(
+            "group {id} is missing in the log \"{}\"",
+            folder.raft().display()
+        )));
     }
     raft.create_group(id, &[Peer { replica: FIRST_REPLICA, node: folder.node }], machine)
 }

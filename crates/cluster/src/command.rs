@@ -114,7 +114,8 @@ impl Command {
 
     /// Reads an entry back. Damage is XX001, a kind of a newer version too.
     pub(crate) fn decode(data: &Bytes) -> Result<Command> {
-        Self::parse(data).ok_or_else(|| Error::corrupt("a log entry is not a command that this version knows"))
+        Self::parse(data)
+            .ok_or_else(|| Error::corrupt("a log entry is not a command that this version knows"))
     }
 
     fn parse(data: &Bytes) -> Option<Command> {
@@ -158,7 +159,6 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-
     /// Writes term and timestamp and closes the header. Copies nothing: it runs on the Raft thread.
     pub(crate) fn stamp(mut self, term: Term, commit_ts: Timestamp) -> Bytes {
         self.bytes[TERM_AT..TERM_AT + 8].copy_from_slice(&term.0.to_le_bytes());

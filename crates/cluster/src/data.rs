@@ -260,7 +260,10 @@ impl StateMachine for DataMachine {
         let shards: Vec<_> = self.shards.values().map(|shard| shard.encode_state()).collect();
         Box::new(move || {
             let small = rmp_serde::to_vec_named(&small).expect("maps and numbers always encode");
-            crate::state_bytes::encode(STATE_MAGIC, std::iter::once(small).chain(shards.into_iter().map(|encode| encode())))
+            crate::state_bytes::encode(
+                STATE_MAGIC,
+                std::iter::once(small).chain(shards.into_iter().map(|encode| encode())),
+            )
         })
     }
 

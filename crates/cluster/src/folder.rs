@@ -75,7 +75,11 @@ impl Folder {
 fn cannot(verb: &str, path: &Path, cause: std::io::Error) -> Error {
     let read_only = matches!(cause.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied);
     let error = Error::io(format!("could not {verb} \"{}\"", path.display()), cause);
-    if read_only { error.with_hint("The data folder must be writable by the user that runs the server.") } else { error }
+    if read_only {
+        error.with_hint("The data folder must be writable by the user that runs the server.")
+    } else {
+        error
+    }
 }
 
 fn lock(dir: &Path) -> Result<File> {

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use quiver_base::{ColumnId, Error, IndexId, Result, SqlState};
-use quiver_storage::{KeyDef, TableLayout, encode_key, key_hash};
+use quiver_storage::{KeyDef, KeyEncoder, TableLayout, key_hash};
 
 /// The values of one key over a batch of rows.
 #[derive(Debug)]
@@ -22,12 +22,15 @@ impl KeyValues {
     pub(crate) fn new(layout: &TableLayout, def: &KeyDef, batch: &RecordBatch) -> Result<KeyValues> {
         let values = columns(layout, batch, &def.columns)?;
         let mut encoded = Vec::with_capacity(batch.num_rows());
+        let encoder = KeyEncoder::new(&values)?;
         for row in 0..batch.num_rows() {
-            encoded.push(encode_key(&values, row)?.map(|key| {
+            let mut key = Vec::with_capacity(8 * values.len());
+            encoded.push(encoder.encode(row, &mut key).then(|| {
                 let hash = key_hash(&key);
                 (key, hash)
             }));
         }
+        drop(encoder);
         Ok(KeyValues { def: def.clone(), values, encoded })
     }
 
@@ -50,7 +53,11 @@ pub(crate) fn columns(layout: &TableLayout, batch: &RecordBatch, ids: &[ColumnId
 }
 
 /// Which of the table's shards each row belongs to, by position. Rows of a table without a shard key go to the first.
-pub(crate) fn shard_positions(table: &Table, layout: &TableLayout, batch: &RecordBatch) -> Result<Vec<usize>> {
+pub(crate) fn shard_positions(
+    table: &Table,
+    layout: &TableLayout,
+    batch: &RecordBatch,
+) -> Result<Vec<usize>> {
     let shards = table.shards.len();
     if shards == 0 {
         return Err(Error::internal(format!("table {} has no shards", table.id)));
@@ -59,8 +66,13 @@ pub(crate) fn shard_positions(table: &Table, layout: &TableLayout, batch: &Recor
         return Ok(vec![0; batch.num_rows()]);
     }
     let values = columns(layout, batch, &table.shard_key)?;
-    let position = |row| Ok(encode_key(&values, row)?.map_or(0, |key| (key_hash(&key) % shards as u64) as usize));
-    (0..batch.num_rows()).map(position).collect()
+    let encoder = KeyEncoder::new(&values)?;
+    let mut key = Vec::new();
+    let position = |row| {
+        key.clear();
+        if encoder.encode(row, &mut key) { (key_hash(&key) % shards as u64) as usize } else { 0 }
+    };
+    Ok((0..batch.num_rows()).map(position).collect())
 }
 
 /// Whether equal keys are always in the same shard.
@@ -71,10 +83,13 @@ pub(crate) fn is_routed_by(table: &Table, key: &KeyDef) -> bool {
 /// `duplicate key value violates unique constraint …` for one row of a batch.
 pub(crate) fn duplicate_key(table: &Table, schema: &str, key: &KeyValues, row: usize) -> Error {
     let name = index_name(table, key.def.id);
-    Error::new(SqlState::UNIQUE_VIOLATION, format!("duplicate key value violates unique constraint \"{name}\""))
-        .with_detail(format!("Key {} already exists.", shown(table, key, row)))
-        .with_table(schema, &table.name)
-        .with_constraint(name)
+    Error::new(
+        SqlState::UNIQUE_VIOLATION,
+        format!("duplicate key value violates unique constraint \"{name}\""),
+    )
+    .with_detail(format!("Key {} already exists.", shown(table, key, row)))
+    .with_table(schema, &table.name)
+    .with_constraint(name)
 }
 
 /// `could not create unique index …` for a row whose key an earlier one has.
@@ -109,7 +124,8 @@ fn shown_value(array: &ArrayRef, row: usize) -> String {
         return if flags.value(row) { "t" } else { "f" }.to_owned();
     }
     if let Some(bytes) = array.as_any().downcast_ref::<arrow::array::FixedSizeBinaryArray>() {
-        return uuid::Uuid::from_slice(bytes.value(row)).map_or_else(|_| "?".to_owned(), |uuid| uuid.to_string());
+        return uuid::Uuid::from_slice(bytes.value(row))
+            .map_or_else(|_| "?".to_owned(), |uuid| uuid.to_string());
     }
     let options = FormatOptions::new()
         .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))

@@ -39,11 +39,8 @@ impl Layouts {
         if entries.len() >= LAYOUTS_MAX {
             entries.clear();
         }
-        let entry = Entry {
-            columns: table.columns.clone(),
-            indexes: table.indexes.clone(),
-            layout: layout.clone(),
-        };
+        let entry =
+            Entry { columns: table.columns.clone(), indexes: table.indexes.clone(), layout: layout.clone() };
         entries.insert(table.id, entry);
         layout
     }

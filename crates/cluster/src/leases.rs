@@ -85,10 +85,8 @@ impl Lease {
         if Instant::now() < self.until {
             return Ok(());
         }
-        Err(Error::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old").with_detail(format!(
-            "A snapshot can be read for {} seconds.",
-            self.leases.lease_max.as_secs()
-        )))
+        Err(Error::new(SqlState::SNAPSHOT_TOO_OLD, "snapshot too old")
+            .with_detail(format!("A snapshot can be read for {} seconds.", self.leases.lease_max.as_secs())))
     }
 }
 

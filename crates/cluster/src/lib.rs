@@ -14,11 +14,13 @@ mod meta;
 mod oracle;
 mod proposer;
 mod read;
-mod shared_serde;
 mod recovery;
 mod requests;
 mod sequences;
+mod shared_serde;
 mod state_bytes;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod upkeep;
 

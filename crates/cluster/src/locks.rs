@@ -203,7 +203,9 @@ impl State {
         let mut path = vec![(start, self.blockers(start))];
         while let Some((_, blockers)) = path.last_mut() {
             match blockers.pop() {
-                Some(next) if next == start => return Some(path.into_iter().map(|(owner, _)| owner).collect()),
+                Some(next) if next == start => {
+                    return Some(path.into_iter().map(|(owner, _)| owner).collect());
+                }
                 Some(next) if seen.insert(next) => path.push((next, self.blockers(next))),
                 Some(_) => {}
                 None => {

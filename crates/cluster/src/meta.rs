@@ -145,7 +145,8 @@ impl MetaMachine {
 }
 
 fn content<T: DeserializeOwned>(command: &Command) -> Result<(u64, T)> {
-    let (tag, bytes) = command.blobs.first().ok_or_else(|| Error::corrupt("a meta command without content"))?;
+    let (tag, bytes) =
+        command.blobs.first().ok_or_else(|| Error::corrupt("a meta command without content"))?;
     let [part] = crate::state_bytes::decode(CONTENT_MAGIC, bytes)?[..] else {
         return Err(Error::corrupt("a meta command's content"));
     };

@@ -54,7 +54,12 @@ impl Cluster {
     }
 
     /// Carries a decision out. Once it is to commit, this is tried until it succeeds.
-    pub(crate) async fn finish_prepared(&self, group: &Arc<DataGroup>, txn: TxnId, outcome: Outcome) -> Result<()> {
+    pub(crate) async fn finish_prepared(
+        &self,
+        group: &Arc<DataGroup>,
+        txn: TxnId,
+        outcome: Outcome,
+    ) -> Result<()> {
         if outcome != Outcome::Done {
             self.abort_staged(group, txn).await;
             return Ok(());

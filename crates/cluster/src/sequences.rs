@@ -68,8 +68,14 @@ impl Sequences {
     }
 
     /// A transaction made or changed a sequence. One that others know keeps its values until the commit.
-    pub(crate) fn put_uncommitted(&self, committed: &Catalog, database: DatabaseId, sequence: &Arc<Sequence>) {
-        let known = committed.databases.get(&database).is_some_and(|d| d.sequences.contains_key(&sequence.id));
+    pub(crate) fn put_uncommitted(
+        &self,
+        committed: &Catalog,
+        database: DatabaseId,
+        sequence: &Arc<Sequence>,
+    ) {
+        let known =
+            committed.databases.get(&database).is_some_and(|d| d.sequences.contains_key(&sequence.id));
         if !known {
             let mut uncommitted = self.uncommitted.lock();
             let key = (database, sequence.id);
@@ -125,7 +131,12 @@ impl Cluster {
     }
 
     /// The next `count` values, for a bulk load: one log entry for all of them.
-    pub async fn next_values(&self, database: DatabaseId, sequence: TableId, count: usize) -> Result<Vec<i64>> {
+    pub async fn next_values(
+        &self,
+        database: DatabaseId,
+        sequence: TableId,
+        count: usize,
+    ) -> Result<Vec<i64>> {
         let key = (database, sequence);
         if self.committed_sequence(key).is_err()
             && let Some(values) = self.sequences.take_from_uncommitted(key, count)
@@ -150,7 +161,13 @@ impl Cluster {
     }
 
     /// `setval`: 22003 outside of the bounds.
-    pub async fn set_value(&self, database: DatabaseId, sequence: TableId, value: i64, called: bool) -> Result<()> {
+    pub async fn set_value(
+        &self,
+        database: DatabaseId,
+        sequence: TableId,
+        value: i64,
+        called: bool,
+    ) -> Result<()> {
         let key = (database, sequence);
         let slot = self.sequences.slot(key);
         let mut slot = slot.lock().await;
@@ -222,7 +239,9 @@ impl Cluster {
     async fn extend_range(&self, key: Key, sequence: &Sequence, slot: &mut Slot, count: usize) -> Result<()> {
         let Some(first) = slot.next else { return Err(sequence.used_up()) };
         let (mut end, mut taken) = (Some(first), 0);
-        while taken < count && let Some(value) = end {
+        while taken < count
+            && let Some(value) = end
+        {
             end = sequence.after(value);
             taken += 1;
         }
@@ -232,7 +251,12 @@ impl Cluster {
         Ok(())
     }
 
-    async fn move_sequence(&self, (database, sequence): Key, position: Option<i64>, otherwise: i64) -> Result<()> {
+    async fn move_sequence(
+        &self,
+        (database, sequence): Key,
+        position: Option<i64>,
+        otherwise: i64,
+    ) -> Result<()> {
         let (next, exhausted) = (position.unwrap_or(otherwise), position.is_none());
         let moves = vec![SequenceMove { database, sequence, next, exhausted }];
         let command = Command {

@@ -161,7 +161,8 @@ impl Upkeep {
             for table in database.tables.values() {
                 let layout = cluster.layouts.of(table);
                 for shard in table.shards.iter().filter_map(|shard| group.shard(*shard)) {
-                    let place = jobs::Place { database: database.id, table: table.id, shard, layout: layout.clone() };
+                    let place =
+                        jobs::Place { database: database.id, table: table.id, shard, layout: layout.clone() };
                     found |= self.start_pending(cluster, group, place);
                 }
             }

@@ -124,8 +124,9 @@ async fn a_deadlock_costs_one_transaction_and_lock_timeout_its_statement() {
     let (one, two) = (first.row(&table, 1), first.row(&table, 2));
     first.lock_rows(&table, &[one]).await.unwrap();
     second.lock_rows(&table, &[two]).await.unwrap();
-    let mut impatient =
-        node.begin_with(TxnOptions { lock_timeout: Some(Duration::from_millis(10)), ..TxnOptions::default() }).await;
+    let mut impatient = node
+        .begin_with(TxnOptions { lock_timeout: Some(Duration::from_millis(10)), ..TxnOptions::default() })
+        .await;
     let error = impatient.lock_rows(&table, &[one]).await.unwrap_err();
     assert_eq!(error.state(), SqlState::LOCK_NOT_AVAILABLE);
     let twos = [two];

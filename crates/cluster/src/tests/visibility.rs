@@ -136,7 +136,10 @@ async fn a_sequence_never_repeats_not_even_after_a_crash_or_before_its_commit() 
     assert_eq!(node.cluster.next_value(database, endless.id).await.unwrap(), 2);
     txn.commit().await.unwrap();
     assert_eq!(node.cluster.sequence_state(database, endless.id).await.unwrap(), (2, true));
-    assert_eq!(node.cluster.next_values(database, endless.id, 40).await.unwrap(), (3..43).collect::<Vec<_>>());
+    assert_eq!(
+        node.cluster.next_values(database, endless.id, 40).await.unwrap(),
+        (3..43).collect::<Vec<_>>()
+    );
     assert_eq!(node.cluster.sequence_state(database, short.id).await.unwrap(), (1, false));
     for value in 1..=3 {
         assert_eq!(node.cluster.next_value(database, short.id).await.unwrap(), value);

@@ -47,7 +47,8 @@ impl ShardBuffer {
 
     /// The batch and position of a row that is still buffered.
     pub(crate) fn find(&self, row: RowId) -> Option<(&Arc<RowBatch>, usize)> {
-        let after = self.inserts.partition_point(|batch| batch.row_ids.first().is_some_and(|first| *first <= row));
+        let after =
+            self.inserts.partition_point(|batch| batch.row_ids.first().is_some_and(|first| *first <= row));
         let batch = self.inserts.get(after.checked_sub(1)?)?;
         Some((batch, batch.row_ids.binary_search(&row).ok()?))
     }
@@ -104,7 +105,8 @@ impl Buffer {
 
     /// Buffered batches of a shard with the position before each.
     pub(crate) fn inserted(&self, shard: ShardId) -> impl Iterator<Item = (usize, &Arc<RowBatch>)> {
-        let is_insert = move |(_, op): &(usize, &Op)| matches!(op, Op::Insert { shard: at, .. } if *at == shard);
+        let is_insert =
+            move |(_, op): &(usize, &Op)| matches!(op, Op::Insert { shard: at, .. } if *at == shard);
         let positions = self.ops.iter().enumerate().filter(is_insert).map(|(position, _)| position);
         positions.zip(self.shards.get(&shard).into_iter().flat_map(|part| &part.inserts))
     }

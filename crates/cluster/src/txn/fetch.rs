@@ -71,7 +71,13 @@ impl Txn {
         Ok(concat_batches(parts[0].schema_ref(), &parts)?)
     }
 
-    fn fetch_one(&self, layout: &TableLayout, columns: &[ColumnId], shard: ShardId, row: RowId) -> Result<RecordBatch> {
+    fn fetch_one(
+        &self,
+        layout: &TableLayout,
+        columns: &[ColumnId],
+        shard: ShardId,
+        row: RowId,
+    ) -> Result<RecordBatch> {
         let source = self.source();
         for read_ts in [self.group.last_commit(), self.lease.read_ts] {
             let snapshot = source.snapshot(shard, read_ts);

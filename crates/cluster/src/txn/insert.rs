@@ -79,8 +79,10 @@ impl Incoming {
             let snapshot = source.without_own_rows(*shard, newest);
             for ((key, routed), priors) in self.keys.iter().zip(&self.routed).zip(&mut priors) {
                 let all = self.shards.len() == 1 || !routed;
-                let wanted: Vec<u32> =
-                    (0..self.rows()).filter(|row| all || self.shard_at[*row] == at).map(|row| row as u32).collect();
+                let wanted: Vec<u32> = (0..self.rows())
+                    .filter(|row| all || self.shard_at[*row] == at)
+                    .map(|row| row as u32)
+                    .collect();
                 if wanted.is_empty() {
                     continue;
                 }
@@ -149,7 +151,12 @@ impl Txn {
     }
 
     /// Locks the keys, then finds who has them. After a wait for a row's owner it looks again.
-    async fn check_keys(&mut self, table: &Table, incoming: &Arc<Incoming>, mode: &ConflictMode) -> Result<Verdict> {
+    async fn check_keys(
+        &mut self,
+        table: &Table,
+        incoming: &Arc<Incoming>,
+        mode: &ConflictMode,
+    ) -> Result<Verdict> {
         let alone = self.holds_exclusively(table);
         if !alone {
             self.acquire(incoming.resources(), Mode::Exclusive).await?;
@@ -212,7 +219,13 @@ impl Txn {
     }
 
     /// Goes through the rows in order: each is refused, reported, or goes in and takes its keys from those after it.
-    fn judge(&self, table: &Table, incoming: &Incoming, priors: &Priors, mode: &ConflictMode) -> Result<Verdict> {
+    fn judge(
+        &self,
+        table: &Table,
+        incoming: &Incoming,
+        priors: &Priors,
+        mode: &ConflictMode,
+    ) -> Result<Verdict> {
         let is_reported = |index: IndexId| match mode {
             ConflictMode::Error => false,
             ConflictMode::Report(indexes) => indexes.is_empty() || indexes.contains(&index),
@@ -222,7 +235,8 @@ impl Txn {
             incoming.keys.iter().map(|_| HashMap::with_capacity(incoming.rows())).collect();
         for row in 0..incoming.rows() {
             let prior = |at: usize| {
-                let in_batch = || taken[at].get(incoming.keys[at].bytes(row)?).map(|row| Prior::SameBatch(*row));
+                let in_batch =
+                    || taken[at].get(incoming.keys[at].bytes(row)?).map(|row| Prior::SameBatch(*row));
                 priors[at][row].map(Prior::Row).or_else(in_batch)
             };
             let found: Vec<Option<Prior>> = (0..incoming.keys.len()).map(prior).collect();
@@ -265,7 +279,10 @@ impl Txn {
             self.memory.try_grow("a transaction's rows", batch.get_array_memory_size())?;
             let first = self.cluster.allocate_rows(&self.group, *shard, rows.len() as u64);
             let row_ids: Vec<RowId> = (first.0..first.0 + rows.len() as u64).map(RowId).collect();
-            let refs = rows.iter().zip(&row_ids).map(|(row, id)| (*row as usize, RowRef { shard: *shard, row: *id }));
+            let refs = rows
+                .iter()
+                .zip(&row_ids)
+                .map(|(row, id)| (*row as usize, RowRef { shard: *shard, row: *id }));
             inserted.extend(refs);
             let position = self.buffer.position();
             for key in &incoming.keys {
@@ -283,7 +300,9 @@ impl Txn {
 }
 
 /// Runs what may read from disk away from the async threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|panic| Err(Error::internal(format!("a storage task failed: {panic}"))))

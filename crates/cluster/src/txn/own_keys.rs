@@ -23,7 +23,13 @@ struct OwnKey {
 
 impl OwnKeys {
     /// Makes sure that the index knows every buffered row: it may be younger than they are.
-    pub(super) fn cover(&mut self, index: IndexId, columns: &[ColumnId], shards: &[ShardId], buffer: &Buffer) -> Result<()> {
+    pub(super) fn cover(
+        &mut self,
+        index: IndexId,
+        columns: &[ColumnId],
+        shards: &[ShardId],
+        buffer: &Buffer,
+    ) -> Result<()> {
         if self.0.contains_key(&index) {
             return Ok(());
         }
@@ -51,7 +57,9 @@ impl OwnKeys {
             if buffer.is_deleted(row.shard, row.row) {
                 continue;
             }
-            let Some((batch, at)) = buffer.shard(row.shard).and_then(|part| part.find(row.row)) else { continue };
+            let Some((batch, at)) = buffer.shard(row.shard).and_then(|part| part.find(row.row)) else {
+                continue;
+            };
             let values = columns_by_id(&batch.batch, &key.def.columns)?;
             if encode_key(&values, at)?.as_ref() == Some(bytes) {
                 return Ok(Some(*row));
@@ -88,9 +96,9 @@ fn columns_by_id(batch: &RecordBatch, ids: &[ColumnId]) -> Result<Vec<ArrayRef>>
         schema.fields().iter().position(|field| field.metadata().get(FIELD_ID_KEY) == Some(&wanted))
     };
     let column = |id: &ColumnId| {
-        position(id)
-            .map(|at| batch.column(at).clone())
-            .ok_or_else(|| Error::unsupported("a key over a column that was added in the same transaction as its rows"))
+        position(id).map(|at| batch.column(at).clone()).ok_or_else(|| {
+            Error::unsupported("a key over a column that was added in the same transaction as its rows")
+        })
     };
     ids.iter().map(column).collect()
 }

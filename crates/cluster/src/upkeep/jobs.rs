@@ -39,7 +39,11 @@ impl Drop for CancelOnDrop {
 
 impl Upkeep {
     /// Takes the job that `pick` finds, given those that run on the shard already.
-    pub(super) fn claim(&self, place: &Place, pick: impl FnOnce(&[Job]) -> Option<Job>) -> Option<RunningJob> {
+    pub(super) fn claim(
+        &self,
+        place: &Place,
+        pick: impl FnOnce(&[Job]) -> Option<Job>,
+    ) -> Option<RunningJob> {
         let mut state = self.state.lock();
         let running = state.running.iter().filter(|running| running.job.shard == place.shard.id());
         let job = pick(&running.map(|running| running.job.clone()).collect::<Vec<_>>())?;
@@ -134,7 +138,8 @@ impl Upkeep {
             if let Some(job) = claimed {
                 let guard = CancelOnDrop(job.control.clone());
                 let task = self.spawn(cluster, group, place.clone(), job, None);
-                let result = task.await.unwrap_or_else(|panic| Err(Error::internal(format!("a job failed: {panic}"))));
+                let result =
+                    task.await.unwrap_or_else(|panic| Err(Error::internal(format!("a job failed: {panic}"))));
                 std::mem::forget(guard);
                 return result.map(|()| true);
             }
@@ -146,7 +151,12 @@ impl Upkeep {
 }
 
 /// The work, its publish, and the objects that are garbage after it.
-async fn run(cluster: &Arc<Cluster>, group: &Arc<DataGroup>, place: &Place, running: &RunningJob) -> Result<()> {
+async fn run(
+    cluster: &Arc<Cluster>,
+    group: &Arc<DataGroup>,
+    place: &Place,
+    running: &RunningJob,
+) -> Result<()> {
     let term = group.leader_term()?;
     let oldest = group.leases.oldest(|| group.last_commit());
     let (shard, layout) = (place.shard.clone(), place.layout.clone());
@@ -217,7 +227,8 @@ impl Cluster {
             };
             self.upkeep.drive(self, &group, &place, flush).await?;
             if full {
-                let compact = |running: &[Job]| if running.is_empty() { place.shard.compact_job() } else { None };
+                let compact =
+                    |running: &[Job]| if running.is_empty() { place.shard.compact_job() } else { None };
                 self.upkeep.drive(self, &group, &place, compact).await?;
             }
             self.settle(&group, &place).await?;
@@ -249,9 +260,15 @@ impl Cluster {
         Ok(self.places_of(database, &group, table))
     }
 
-    fn places_of(&self, database: DatabaseId, group: &Arc<DataGroup>, table: &Table) -> Vec<(Arc<DataGroup>, Place)> {
+    fn places_of(
+        &self,
+        database: DatabaseId,
+        group: &Arc<DataGroup>,
+        table: &Table,
+    ) -> Vec<(Arc<DataGroup>, Place)> {
         let layout = self.layouts.of(table);
-        let place = |shard| (group.clone(), Place { database, table: table.id, shard, layout: layout.clone() });
+        let place =
+            |shard| (group.clone(), Place { database, table: table.id, shard, layout: layout.clone() });
         table.shards.iter().filter_map(|shard| group.shard(*shard)).map(place).collect()
     }
 }

@@ -32,8 +32,8 @@ impl Upkeep {
             cluster.forget_rows(shard.id());
             let id = shard.id();
             let destroyed = tokio::task::spawn_blocking(move || shard.destroy()).await;
-            let destroyed: Result<()> =
-                destroyed.unwrap_or_else(|panic| Err(Error::internal(format!("a storage task failed: {panic}"))));
+            let destroyed: Result<()> = destroyed
+                .unwrap_or_else(|panic| Err(Error::internal(format!("a storage task failed: {panic}"))));
             if let Err(error) = destroyed {
                 tracing::warn!(%error, shard = %id, "objects of a dropped shard are still there");
             }
@@ -45,7 +45,8 @@ impl Upkeep {
         let unresolved = group.unresolved();
         // Read last: a shard that is in use and in no unfinished transaction is in a catalog that is as new as this one.
         let catalog = cluster.catalog();
-        let written: HashSet<ShardId> = unresolved.values().flat_map(|txn| txn.shards.iter().copied()).collect();
+        let written: HashSet<ShardId> =
+            unresolved.values().flat_map(|txn| txn.shards.iter().copied()).collect();
         let tables = catalog.databases.values().flat_map(|database| database.tables.values());
         let named: HashSet<ShardId> = tables.flat_map(|table| table.shards.iter().copied()).collect();
         let is_orphan = |shard: &Arc<Shard>| {

@@ -1,0 +1,56 @@
+//! Background work as transactions see it: not at all, but for speed and space.
+
+#![allow(clippy::unwrap_used)] // tests
+use super::*;
+use std::time::Duration;
+
+async fn until(mut done: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it did not happen in 5 s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_flushed_by_size_and_stay_readable_in_old_snapshots() {
+    let node = Node::with(|config| config.storage.memtable_bytes_max = 2_000).await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(0, "old")]).await.unwrap();
+    let reader = node.begin().await;
+    for key in 1..60 {
+        node.insert(&table, &[(key, "a value that takes some room")]).await.unwrap();
+    }
+    until(|| node.cluster.table_stats(&table).shards[0].segments > 0).await;
+    node.cluster.compact(node.database(), table.id, true).await.unwrap();
+    let stats = node.cluster.table_stats(&table).shards[0].clone();
+    assert_eq!((stats.segments, stats.memtable_rows, stats.live_rows), (1, 0, 60));
+    assert_eq!(reader.rows(&table), map(&[(0, "old")]));
+    assert_eq!(node.rows(&table).await.len(), 60);
+    let node = node.kill_and_reopen().await;
+    assert_eq!(node.rows(&table).await.len(), 60);
+    assert!(node.insert(&table, &[(30, "x")]).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_of_dropped_tables_go_once_nobody_reads_them() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a")]).await.unwrap();
+    node.cluster.compact(node.database(), table.id, false).await.unwrap();
+    let reader = node.begin().await;
+    let mut txn = node.begin().await;
+    txn.lock_table(table.id, TableLock::Exclusive).await.unwrap();
+    txn.edit(vec![CatalogEdit::DropTable(node.database(), table.id)]).unwrap();
+    txn.commit().await.unwrap();
+    let shards = || node.cluster.data.values().map(|group| group.shards().len()).sum::<usize>();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(shards(), 1, "somebody reads it");
+    assert_eq!(reader.rows(&table), map(&[(1, "a")]));
+    drop(reader);
+    until(|| shards() == 0).await;
+    let node = node.kill_and_reopen().await;
+    assert!(node.cluster.data.values().all(|group| group.shards().is_empty()));
+}
