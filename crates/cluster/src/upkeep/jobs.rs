@@ -73,7 +73,7 @@ impl Upkeep {
             let job = place.shard.pending_work(&place.layout, running, oldest)?;
             found = true;
             let threads = match job.kind {
-                JobKind::Flush | JobKind::WriteDeletes => &self.flush_thread,
+                JobKind::Flush | JobKind::Spill | JobKind::WriteDeletes => &self.flush_thread,
                 JobKind::Compact | JobKind::BuildIndex => &self.threads,
             };
             permit = Some(threads.clone().try_acquire_owned().ok()?);
