@@ -125,9 +125,10 @@ impl Cluster {
 
     /// Becomes leader of every group, makes the first catalog if there is none, and ends what a crash left open.
     async fn lead(self: &Arc<Self>) -> Result<()> {
-        self.proposer.raft.campaign(GroupId::META).await?;
+        let raft = self.proposer.raft()?;
+        raft.campaign(GroupId::META).await?;
         for group in self.data.keys() {
-            self.proposer.raft.campaign(*group).await?;
+            raft.campaign(*group).await?;
         }
         wait_for_term(&self.meta.term).await?;
         for group in self.data.values() {
@@ -193,8 +194,9 @@ impl Cluster {
 
     /// Takes a checkpoint of every group and purges the log.
     pub async fn checkpoint(&self) -> Result<()> {
+        let raft = self.proposer.raft()?;
         for group in std::iter::once(&GroupId::META).chain(self.data.keys()) {
-            self.proposer.raft.checkpoint(*group).await?;
+            raft.checkpoint(*group).await?;
         }
         Ok(())
     }
@@ -212,14 +214,14 @@ impl Cluster {
     }
 
     /// Stops accepting writes, lets running ones end, checkpoints, releases the folder. What is in memory only is in the checkpoint.
-    pub async fn shutdown(&self) -> Result<()> {
+    pub async fn shutdown(self: &Arc<Self>) -> Result<()> {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.upkeep.stop().await;
         let checkpoint = self.checkpoint().await;
-        let raft = self.proposer.raft.clone();
-        let stopped = tokio::task::spawn_blocking(move || raft.stop()).await;
+        let cluster = self.clone();
+        let stopped = tokio::task::spawn_blocking(move || cluster.proposer.stop()).await;
         self.folder.unlock();
         stopped.map_err(|panic| Error::internal(format!("the log did not stop: {panic}")))?;
         checkpoint
@@ -227,11 +229,11 @@ impl Cluster {
 
     /// Ends as a crash would: no checkpoint, no flush.
     #[cfg(test)]
-    pub(crate) async fn kill(&self) {
+    pub(crate) async fn kill(self: &Arc<Self>) {
         self.stopping.store(true, Ordering::Release);
         self.upkeep.stop().await;
-        let raft = self.proposer.raft.clone();
-        tokio::task::spawn_blocking(move || raft.stop()).await.expect("the log stops");
+        let cluster = self.clone();
+        tokio::task::spawn_blocking(move || cluster.proposer.stop()).await.expect("the log stops");
         self.folder.unlock();
     }
 
@@ -365,7 +367,7 @@ impl Opened {
             config: self.config,
             meta: self.meta,
             data: self.data,
-            proposer: Proposer { raft: self.raft, oracle: self.oracle },
+            proposer: Proposer::new(self.raft, self.oracle),
             locks: Arc::default(),
             layouts: Arc::default(),
             sequences: Sequences::default(),

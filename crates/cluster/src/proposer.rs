@@ -3,6 +3,7 @@
 use crate::command::Encoded;
 use crate::oracle::Oracle;
 use crate::requests::{Outcome, Outcomes, leader_changed};
+use parking_lot::RwLock;
 use quiver_base::{Error, GroupId, Result, SqlState, Term, Timestamp};
 use quiver_raft::RaftNode;
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The way into the log.
 pub(crate) struct Proposer {
-    pub(crate) raft: RaftNode,
+    /// Gone once the node has stopped: the last handle closes the log's files.
+    raft: RwLock<Option<RaftNode>>,
     pub(crate) oracle: Arc<Oracle>,
 }
 
 impl std::fmt::Debug for Proposer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proposer").field("node", &self.raft.node()).finish_non_exhaustive()
+        f.debug_struct("Proposer").field("oracle", &self.oracle).finish_non_exhaustive()
     }
 }
 
@@ -71,6 +73,24 @@ impl Drop for Interest {
 }
 
 impl Proposer {
+    pub(crate) fn new(raft: RaftNode, oracle: Arc<Oracle>) -> Proposer {
+        Proposer { raft: RwLock::new(Some(raft)), oracle }
+    }
+
+    /// The log; 57P01 once it is stopped.
+    pub(crate) fn raft(&self) -> Result<RaftNode> {
+        let stopped = || Error::new(SqlState::ADMIN_SHUTDOWN, "the node is shutting down");
+        self.raft.read().clone().ok_or_else(stopped)
+    }
+
+    /// Stops the log and lets go of its files. Blocks.
+    pub(crate) fn stop(&self) {
+        let raft = self.raft.write().take();
+        if let Some(raft) = raft {
+            raft.stop();
+        }
+    }
+
     /// Appends a command and waits until it is applied here. An error means that it did not take effect, but for 08007.
     pub(crate) async fn propose(
         &self,
@@ -84,7 +104,7 @@ impl Proposer {
         let refusal = Arc::new(OnceLock::new());
         let refuse = refusal.clone();
         let applied = self
-            .raft
+            .raft()?
             .propose_with(group, move |slot| {
                 if stamp.term.is_some_and(|term| term != slot.term) {
                     let _ = refuse.set(leader_changed());

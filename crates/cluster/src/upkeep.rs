@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 
 /// How long a round waits if nobody wakes it.
 const ROUND: Duration = Duration::from_millis(200);
-/// Even if nothing seems to have changed, shards are asked so often.
-const FULL_ROUND: Duration = Duration::from_secs(5);
+/// Even if nothing seems to have changed, shards are asked so often: some work waits until a shard has been quiet for a while.
+const FULL_ROUND: Duration = Duration::from_secs(1);
 /// Between looks at the memory of a writer that waits for some.
 const ADMISSION_POLL: Duration = Duration::from_millis(10);
 
@@ -45,6 +45,8 @@ pub(crate) struct Upkeep {
     threads: Arc<Semaphore>,
     /// Flushes have one of their own, so that back-pressure can always end.
     flush_thread: Arc<Semaphore>,
+    /// One sweep at a time.
+    sweeping: Arc<Semaphore>,
     thread_count: usize,
     wake: Notify,
     /// Counts jobs that ended.
@@ -82,6 +84,7 @@ impl Upkeep {
             state: Mutex::default(),
             threads: Arc::new(Semaphore::new(thread_count)),
             flush_thread: Arc::new(Semaphore::new(1)),
+            sweeping: Arc::new(Semaphore::new(1)),
             thread_count,
             wake: Notify::new(),
             ended: watch::Sender::new(0),
@@ -156,6 +159,7 @@ impl Upkeep {
         if self.is_idle(group.id, seen) {
             return;
         }
+        self.collect_garbage(group);
         let mut found = false;
         for database in catalog.databases.values().filter(|database| database.group == group.id) {
             for table in database.tables.values() {
@@ -170,6 +174,20 @@ impl Upkeep {
         if !found {
             self.state.lock().idle_at.insert(group.id, seen);
         }
+    }
+
+    /// Objects of aborted transactions and of jobs that a crash cut off.
+    fn collect_garbage(self: &Arc<Self>, group: &Arc<DataGroup>) {
+        let Ok(turn) = self.sweeping.clone().try_acquire_owned() else { return };
+        let group = group.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            for shard in group.shards() {
+                if let Err(error) = shard.collect_garbage() {
+                    tracing::warn!(shard = %shard.id(), %error, "objects that nobody needs are still there");
+                }
+            }
+            drop(turn);
+        }));
     }
 
     fn is_idle(&self, group: GroupId, now: Seen) -> bool {

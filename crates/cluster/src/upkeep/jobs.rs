@@ -210,10 +210,17 @@ impl Cluster {
         self: &Arc<Self>,
         database: DatabaseId,
         table: TableId,
-        _index: IndexId,
+        index: IndexId,
     ) -> Result<()> {
         for (group, place) in self.places(database, table)? {
-            self.settle(&group, &place).await?;
+            let pending = |running: &[Job]| {
+                let oldest = group.leases.oldest(|| group.last_commit());
+                place.shard.pending_work_now(&place.layout, running, oldest)
+            };
+            // What comes in meanwhile is indexed in the background.
+            while !place.shard.is_indexed(&place.layout, index)
+                && self.upkeep.drive(self, &group, &place, pending).await?
+            {}
         }
         Ok(())
     }
@@ -240,7 +247,7 @@ impl Cluster {
     async fn settle(self: &Arc<Self>, group: &Arc<DataGroup>, place: &Place) -> Result<()> {
         let pending = |running: &[Job]| {
             let oldest = group.leases.oldest(|| group.last_commit());
-            place.shard.pending_work(&place.layout, running, oldest)
+            place.shard.pending_work_now(&place.layout, running, oldest)
         };
         while self.upkeep.drive(self, group, place, pending).await? {}
         Ok(())
