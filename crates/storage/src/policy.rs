@@ -9,6 +9,8 @@ use quiver_base::{SegmentId, ShardId, Timestamp};
 
 /// Segments are of similar size if none is larger than this many times all smaller ones together.
 const SIZE_RATIO: u64 = 4;
+/// How many times `settle_after` a small segment waits to be merged before it gets a graph of its own.
+const MERGE_PATIENCE: u32 = 10;
 
 /// What the choice depends on.
 pub(crate) struct Policy<'a> {
@@ -59,7 +61,9 @@ impl Policy<'_> {
         let options = &self.env.options;
         let mut free: Vec<&Sealed> = self.free_segments().collect();
         free.sort_by_key(|sealed| sealed.live_rows());
-        let runs = (0..free.len()).map(|first| similar(&free[first..], options.segment_rows_max as u64));
+        // Of runs that are equally long the last counts: that of the smallest segments.
+        let runs =
+            (0..free.len()).rev().map(|first| similar(&free[first..], options.segment_rows_max as u64));
         let run = runs.max_by_key(|run| run.len())?;
         let enough = if self.settled { 2 } else { options.compaction_fan_in.max(2) };
         if run.len() < enough { None } else { self.job(JobKind::Compact, JobInput::Segments(run)) }
@@ -77,25 +81,29 @@ impl Policy<'_> {
         self.job(JobKind::Compact, JobInput::Segments(vec![sealed.meta().id]))
     }
 
-    /// While rows arrive only segments that are large already are worth a graph: small ones will be merged.
+    /// While rows arrive, a small segment gets a graph only if it has not been merged for a while.
     fn build_index(&self) -> Option<Job> {
-        let large = |sealed: &&Sealed| {
-            self.settled || sealed.meta().object_bytes() >= 2 * self.env.options.memtable_bytes_max as u64
+        let options = &self.env.options;
+        let due = |sealed: &&Sealed| {
+            self.settled
+                || sealed.meta().object_bytes() >= 2 * options.memtable_bytes_max as u64
+                || sealed.known_since.elapsed() >= options.settle_after * MERGE_PATIENCE
         };
         let lacks = |sealed: &&Sealed| {
             let unknown = |(id, _): &(_, _)| !self.layout.vector_indexes.iter().any(|index| index.id == *id);
             !wanted_graphs(self.env, self.layout, sealed).is_empty()
                 || sealed.meta().graphs.iter().any(unknown)
         };
-        let sealed = self.free_segments().filter(large).find(lacks)?;
+        let sealed = self.free_segments().filter(due).find(lacks)?;
         self.job(JobKind::BuildIndex, JobInput::Segments(vec![sealed.meta().id]))
     }
 
+    /// Tombstones of segments fill the memory. Those of rows in memory go with the next flush.
     fn write_deletes(&self) -> Option<Job> {
-        if self.version.tombstones.len() <= self.env.options.tombstones_max {
+        let settled = |sealed: &Sealed| sealed.deletes.settled_by(self.oldest_read_ts);
+        if self.version.segments.iter().map(settled).sum::<usize>() <= self.env.options.tombstones_max {
             return None;
         }
-        let settled = |sealed: &Sealed| sealed.deletes.settled_by(self.oldest_read_ts);
         let most = self.free_segments().max_by_key(|sealed| settled(sealed))?;
         if settled(most) == 0 {
             return None;

@@ -76,7 +76,15 @@ impl Publish {
 
 impl Version {
     /// Applies a publish. `None` if it is stale; else segments whose objects may have left the manifest.
-    pub(crate) fn publish(&mut self, publish: &Publish, env: &Arc<StorageEnv>) -> Option<Vec<Sealed>> {
+    pub(crate) fn publish(
+        &mut self,
+        publish: &Publish,
+        shard: ShardId,
+        env: &Arc<StorageEnv>,
+    ) -> Option<Vec<Sealed>> {
+        if publish.shard != shard {
+            return None;
+        }
         match &publish.change {
             Change::Flush { from, to, as_of, add } => self.publish_flush(*from, *to, *as_of, add, env),
             Change::Spill { txn, from, to, add } => self.publish_spill(*txn, *from, *to, add, env),

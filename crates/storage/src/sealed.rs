@@ -5,6 +5,7 @@ use crate::visibility::{Alive, Deletes};
 use crate::{Segment, SegmentMeta, StorageEnv};
 use quiver_base::{Result, RowId, Timestamp};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A segment and the deletes of its rows. Clones share what is open.
 #[derive(Clone, Debug)]
@@ -15,13 +16,15 @@ pub(crate) struct Sealed {
     pub(crate) deletes: Deletes,
     /// What filters let through. Shared by every version of the segment, so it lives as long as any reader of it.
     pub(crate) filters: Arc<FilterCache>,
+    /// When this process learnt of the segment.
+    pub(crate) known_since: Instant,
 }
 
 impl Sealed {
     /// A segment as its manifest entry describes it. Opens nothing.
     pub(crate) fn new(env: &Arc<StorageEnv>, meta: SegmentMeta, deletes: Deletes) -> Sealed {
         let segment = Arc::new(Segment::new(env, Arc::new(meta)));
-        Sealed { segment, deletes, filters: Arc::default() }
+        Sealed { segment, deletes, filters: Arc::default(), known_since: Instant::now() }
     }
 
     /// The same rows under a new manifest entry.
@@ -30,6 +33,7 @@ impl Sealed {
             segment: Arc::new(self.segment.with_meta(Arc::new(meta))),
             deletes: self.deletes.clone(),
             filters: self.filters.clone(),
+            known_since: self.known_since,
         }
     }
 

@@ -133,8 +133,8 @@ impl Search<'_> {
             return Ok(alive.clone());
         }
         let mut passes = match container {
-            Part::Memory(_) => self.passing(container, filter)?.0,
-            Part::Segment(sealed) => self.passing_cached(container, sealed, filter)?,
+            Part::Memory(_) => self.passing(container, filter, Some(alive))?.0,
+            Part::Segment(sealed) => self.passing_cached(container, sealed, filter, alive)?,
         };
         if let Some(alive) = alive.as_filter() {
             Arc::make_mut(&mut passes).and(alive);
@@ -143,29 +143,39 @@ impl Search<'_> {
         Ok(Alive::Some(passes))
     }
 
+    /// Looks at all rows, so that the answer serves later readers too, unless the filter fails on one: then only at those that
+    /// this reader sees.
     fn passing_cached(
         &mut self,
         container: &Part,
         sealed: &Sealed,
         filter: &dyn RowFilter,
+        alive: &Alive,
     ) -> Result<Arc<RowSet>> {
         if let Some(rows) = filter.cache_key().and_then(|key| sealed.filters.get(key)) {
             self.stats.cache_hits += 1;
             return Ok(rows);
         }
-        let (rows, pieces) = self.passing(container, filter)?;
+        let all = self.passing(container, filter, None);
+        let cached = all.is_ok();
+        let (rows, pieces) = all.or_else(|_| self.passing(container, filter, Some(alive)))?;
         self.stats.segments_pruned += u64::from(pieces == 0);
-        if let Some(key) = filter.cache_key() {
+        if let Some(key) = filter.cache_key().filter(|_| cached) {
             self.stats.cache_misses += 1;
             sealed.filters.put(key, rows.clone());
         }
         Ok(rows)
     }
 
-    /// Rows that pass a filter, dead ones included, and how many pieces were looked at.
-    fn passing(&self, container: &Part, filter: &dyn RowFilter) -> Result<(Arc<RowSet>, usize)> {
+    /// Rows that pass a filter, of those alive or of all, and how many pieces were looked at.
+    fn passing(
+        &self,
+        container: &Part,
+        filter: &dyn RowFilter,
+        alive: Option<&Alive>,
+    ) -> Result<(Arc<RowSet>, usize)> {
         let mut rows = RowSet::new(container.rows());
-        let pieces = crate::snapshot::passing(container, self.layout, filter, |row| {
+        let pieces = crate::snapshot::passing(container, self.layout, filter, alive, |row| {
             rows.insert(row);
         })?;
         Ok((Arc::new(rows), pieces))

@@ -36,16 +36,20 @@ pub struct Shard {
     id: ShardId,
     env: Arc<StorageEnv>,
     version: RwLock<Arc<Version>>,
+    last_write: Mutex<Instant>,
+    /// Shared by running jobs, whose objects no manifest names yet; alone for who deletes objects that none names.
+    writing_objects: RwLock<()>,
+    /// One collector at a time.
+    collecting: Mutex<()>,
+    /// Locked before `version` where both are.
     local: Mutex<Local>,
 }
 
-/// What is true of this process only.
+/// What is true of this process only. Locked for moments: apply takes it too.
 #[derive(Debug)]
 struct Local {
-    last_write: Instant,
     retired: Vec<Retired>,
-    /// Jobs whose objects no manifest names yet: running, or waiting for their publish.
-    running: usize,
+    /// Results of jobs that wait for their publish.
     unpublished: Vec<Publish>,
     /// Objects may be left over from a job that ended in nothing.
     to_sweep: bool,
@@ -64,14 +68,16 @@ impl Shard {
     }
 
     fn of(id: ShardId, env: Arc<StorageEnv>, version: Version) -> Arc<Shard> {
-        let local = Local {
-            last_write: Instant::now(),
-            retired: Vec::new(),
-            running: 0,
-            unpublished: Vec::new(),
-            to_sweep: true,
-        };
-        Arc::new(Shard { id, env, version: RwLock::new(Arc::new(version)), local: Mutex::new(local) })
+        let local = Local { retired: Vec::new(), unpublished: Vec::new(), to_sweep: true };
+        Arc::new(Shard {
+            id,
+            env,
+            version: RwLock::new(Arc::new(version)),
+            last_write: Mutex::new(Instant::now()),
+            writing_objects: RwLock::new(()),
+            collecting: Mutex::new(()),
+            local: Mutex::new(local),
+        })
     }
 
     /// Manifest, unflushed and staged rows, tombstones. The state is fixed when this is called, encoded when the closure runs;
@@ -91,31 +97,32 @@ impl Shard {
     /// Makes a write visible at `ts`, which is above all before it. Also what `txn` has staged, if given.
     pub fn commit(&self, ts: Timestamp, write: ShardWrite, staged: Option<TxnId>) {
         self.change(|version| version.commit(ts, &write, staged, &self.env));
-        self.local.lock().last_write = Instant::now();
+        *self.last_write.lock() = Instant::now();
     }
 
     /// Keeps a part of a large transaction, invisible to others until its commit.
     pub fn stage(&self, txn: TxnId, write: ShardWrite) {
         self.change(|version| version.stage(txn, &write, &self.env));
-        self.local.lock().last_write = Instant::now();
+        *self.last_write.lock() = Instant::now();
     }
 
     /// Drops what a transaction staged.
     pub fn abort(&self, txn: TxnId) {
+        // Held throughout, so that what leaves the manifest is at once on the list.
+        let mut local = self.local.lock();
         let (staged, version) = self.change(|version| (version.staged.remove(&txn), version.clone()));
         let segments = staged.map(|staged| staged.segments).unwrap_or_default();
-        let retired = segments.iter().map(|sealed| Retired::new(sealed, &version));
-        self.local.lock().retired.extend(retired);
+        local.retired.extend(segments.iter().map(|sealed| Retired::new(sealed, &version)));
     }
 
     /// Swaps what a job made into the manifest, or does nothing if it no longer fits.
     pub fn publish(&self, publish: &Publish) -> PublishOutcome {
-        let left = self.change(|version| {
-            let left = version.publish(publish, &self.env)?;
-            Some(left.iter().map(|sealed| Retired::new(sealed, version)).collect::<Vec<_>>())
-        });
         let mut local = self.local.lock();
         local.unpublished.retain(|own| own != publish);
+        let left = self.change(|version| {
+            let left = version.publish(publish, self.id, &self.env)?;
+            Some(left.iter().map(|sealed| Retired::new(sealed, version)).collect::<Vec<_>>())
+        });
         match left {
             Some(retired) => {
                 local.retired.extend(retired);
@@ -156,8 +163,11 @@ impl Shard {
     /// Numbers for views and scheduling.
     pub fn stats(&self) -> ShardStats {
         let version = self.version();
+        let sealed = version.segments.iter().map(|sealed| u64::from(sealed.live_rows()));
+        let recent = version.memtable.chunks().iter();
+        let recent = recent.map(|entry| (entry.chunk.len() - entry.deletes.len()) as u64);
         ShardStats {
-            live_rows: Snapshot::new(&version, Timestamp::MAX, None).row_count(),
+            live_rows: sealed.chain(recent).sum(),
             memtable_rows: version.memtable.rows() as u64,
             memtable_bytes: version.memtable.bytes() as u64,
             staged_bytes: version.staged.values().map(|staged| staged.bytes() as u64).sum(),
@@ -183,7 +193,7 @@ impl Shard {
         running: &[Job],
         oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        let settled = self.local.lock().last_write.elapsed() >= self.env.options.settle_after;
+        let settled = self.last_write.lock().elapsed() >= self.env.options.settle_after;
         self.work(layout, running, oldest_read_ts, settled)
     }
 
@@ -237,13 +247,12 @@ impl Shard {
         if job.shard != self.id {
             return Err(Error::internal("a job of another shard"));
         }
+        let _writing = self.writing_objects.read();
         let version = self.version();
-        self.local.lock().running += 1;
         let as_of = oldest_read_ts.min(version.newest_ts);
         let (env, shard) = (&self.env, self.id);
         let done = Run { env, shard, version: &version, layout, as_of, control }.run(job);
         let mut local = self.local.lock();
-        local.running -= 1;
         match &done {
             Ok(publish) => local.unpublished.push(publish.clone()),
             Err(_) => local.to_sweep = true,
@@ -254,9 +263,10 @@ impl Shard {
     /// Deletes the objects of a publish that came back stale or was never proposed. A failure leaves them to
     /// [`Shard::collect_garbage`].
     pub fn discard(&self, publish: &Publish) {
+        let failed = gc::discard(&self.env, publish, &gc::named(&self.version())).err();
         let mut local = self.local.lock();
         local.unpublished.retain(|own| own != publish);
-        if let Err(error) = gc::discard(&self.env, publish, &gc::named(&self.version())) {
+        if let Some(error) = failed {
             tracing::warn!(shard = self.id.0, %error, "objects of an unpublished job stay for now");
             local.to_sweep = true;
         }
@@ -265,15 +275,29 @@ impl Shard {
     /// Deletes objects that neither the manifest nor a live snapshot names. Returns how many. Call it when the log has been
     /// replayed: before that the manifest is of the past.
     pub fn collect_garbage(&self) -> Result<usize> {
-        let mut local = self.local.lock();
-        let mut named = gc::named(&self.version());
-        let mut deleted = gc::collect(&self.env, &mut local.retired, &named)?;
-        if local.to_sweep && local.running == 0 && local.unpublished.is_empty() {
-            named.extend(local.retired.iter().flat_map(Retired::paths));
-            deleted += gc::sweep(&self.env, self.id, &named)?;
+        let _collecting = self.collecting.lock();
+        let mut retired = std::mem::take(&mut self.local.lock().retired);
+        let collected = gc::collect(&self.env, &mut retired, &gc::named(&self.version()));
+        self.local.lock().retired.extend(retired);
+        let Some(_alone) = self.writing_objects.try_write() else { return collected };
+        Ok(collected? + self.sweep()?)
+    }
+
+    /// The caller sees to it that no job runs.
+    fn sweep(&self) -> Result<usize> {
+        let named = {
+            let mut local = self.local.lock();
+            if !local.to_sweep || !local.unpublished.is_empty() {
+                return Ok(0);
+            }
             local.to_sweep = false;
-        }
-        Ok(deleted)
+            let mut named = gc::named(&self.version());
+            named.extend(local.retired.iter().flat_map(Retired::paths));
+            named
+        };
+        let swept = gc::sweep(&self.env, self.id, &named);
+        self.local.lock().to_sweep |= swept.is_err();
+        swept
     }
 
     /// Deletes every object of a dropped shard.

@@ -6,7 +6,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
-use quiver_base::{ColumnId, FIELD_ID_KEY, IndexId, Result, RowId, SqlType};
+use quiver_base::{ColumnId, Error, FIELD_ID_KEY, IndexId, Result, RowId, SqlState, SqlType};
 use std::sync::Arc;
 
 pub(crate) const KEY: ColumnId = ColumnId(1);
@@ -137,5 +137,40 @@ impl RowFilter for KeyBetween {
 
     fn cache_key(&self) -> Option<&str> {
         Some(&self.name)
+    }
+}
+
+/// Fails on rows with one key, as a division by zero would; all others pass.
+#[derive(Debug)]
+pub(crate) struct Refuses {
+    columns: [ColumnId; 1],
+    key: i64,
+}
+
+impl Refuses {
+    pub(crate) fn new(key: i64) -> Arc<dyn RowFilter> {
+        Arc::new(Refuses { columns: [KEY], key })
+    }
+}
+
+impl RowFilter for Refuses {
+    fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let keys = batch.column(0).as_primitive::<Int64Type>();
+        if keys.iter().flatten().any(|key| key == self.key) {
+            return Err(Error::new(SqlState::DIVISION_BY_ZERO, "division by zero"));
+        }
+        Ok(BooleanArray::from(vec![true; keys.len()]))
+    }
+
+    fn may_match(&self, stats: &dyn ColumnStats) -> Vec<bool> {
+        vec![true; stats.containers()]
+    }
+
+    fn cache_key(&self) -> Option<&str> {
+        Some("refuses")
     }
 }

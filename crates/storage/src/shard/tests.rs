@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;
-use crate::testing::{KEY, Row, VECTOR, layout, rows};
+use crate::testing::{EXTRA, EXTRA_MISSING, KEY, Refuses, Row, VECTOR, layout, rows, wide_layout};
 use crate::{Objects, StorageOptions};
 use crate::{RowBatch, ScanRequest, VectorQuery};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
@@ -33,17 +33,13 @@ fn keys(snapshot: &Snapshot) -> Vec<i64> {
     keys
 }
 
+fn l2(query: &[f32], k: usize) -> VectorQuery {
+    let (column, metric, query) = (VECTOR, Metric::L2, query.to_vec());
+    VectorQuery { column, metric, query, k, ef: 40, exact: false, filter: None }
+}
+
 fn nearest(snapshot: &Snapshot, query: &[f32], k: usize) -> Vec<(u64, Option<f64>)> {
-    let query = VectorQuery {
-        column: VECTOR,
-        metric: Metric::L2,
-        query: query.to_vec(),
-        k,
-        ef: 40,
-        exact: false,
-        filter: None,
-    };
-    let hits = snapshot.search(&layout(), &query).unwrap().hits;
+    let hits = snapshot.search(&layout(), &l2(query, k)).unwrap().hits;
     hits.iter().map(|hit| (hit.row_id.0, hit.distance)).collect()
 }
 
@@ -110,16 +106,7 @@ fn search_puts_nulls_last_and_checks_dimensions() {
     let found = nearest(&snapshot, &list[3].vector.unwrap(), 3);
     assert_eq!(found[0], (4, Some(0.0)));
     assert_eq!((found[1].0, found[2]), (2, (1, None)));
-    let query = VectorQuery {
-        column: VECTOR,
-        metric: Metric::L2,
-        query: vec![1.0],
-        k: 1,
-        ef: 1,
-        exact: true,
-        filter: None,
-    };
-    let error = snapshot.search(&layout(), &query).unwrap_err();
+    let error = snapshot.search(&layout(), &l2(&[1.0], 1)).unwrap_err();
     assert_eq!(error.message(), "different vector dimensions 4 and 1");
 }
 
@@ -133,4 +120,117 @@ fn a_long_run_of_single_rows_stays_a_short_list() {
     }
     assert!(shard.version().memtable.chunks().len() < 20);
     assert_eq!(shard.stats().memtable_rows, 4999);
+}
+
+#[test]
+fn rows_younger_than_the_layout_keep_their_columns_through_a_flush() {
+    let shard = Shard::new(ShardId(1), env());
+    let mut wide = Row::new(2, 2);
+    wide.extra = Some(41);
+    shard.commit(Timestamp(1), insert(&[Row::new(1, 1)]), None);
+    shard.commit(Timestamp(2), insert(&[wide]), None);
+    let job = shard.flush_job().unwrap();
+    let publish = shard.run_job(&job, &layout(), Timestamp(2), &JobControl::default()).unwrap();
+    assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+    assert_eq!(shard.publish(&publish), PublishOutcome::Stale, "rows leave memory once");
+    let snapshot = shard.snapshot(Timestamp(2), None);
+    let at: Vec<_> = snapshot.find(&[RowId(1), RowId(2)]).unwrap().into_iter().flatten().collect();
+    let fetched = snapshot.fetch(&wide_layout(), &at, &[EXTRA]).unwrap();
+    let extra = fetched.column(0).as_primitive::<Int64Type>().values().to_vec();
+    assert_eq!(extra, [EXTRA_MISSING, 41]);
+}
+
+#[test]
+fn objects_stay_while_a_snapshot_may_read_them() {
+    let shard = Shard::new(ShardId(1), env());
+    let run = |job: Job| {
+        let publish = shard.run_job(&job, &layout(), Timestamp(9), &JobControl::default()).unwrap();
+        assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+    };
+    for ts in 1..4u64 {
+        shard.commit(Timestamp(ts), insert(&[Row::new(ts, ts as i64)]), None);
+        run(shard.flush_job().unwrap());
+    }
+    let before = shard.snapshot(Timestamp(3), None);
+    run(shard.compact_job().unwrap());
+    assert_eq!(shard.collect_garbage().unwrap(), 0);
+    assert_eq!(keys(&before), [1, 2, 3]);
+    drop(before);
+    assert!(shard.collect_garbage().unwrap() >= 3);
+    assert_eq!(keys(&shard.snapshot(Timestamp(3), None)), [1, 2, 3]);
+    shard.verify().unwrap();
+    shard.destroy().unwrap();
+    assert!(shard.env.objects.list("shards/1").unwrap().is_empty());
+}
+
+#[test]
+fn a_load_ends_as_one_indexed_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects = Objects::local(dir.path(), Arc::new(crate::objects::RealFs)).unwrap();
+    let options = StorageOptions {
+        memtable_bytes_max: 20_000,
+        index_rows_min: 100,
+        settle_after: std::time::Duration::from_secs(3600),
+        ..StorageOptions::default()
+    };
+    let shard = Shard::new(ShardId(1), StorageEnv::new(objects, MemoryBudget::unlimited(), options));
+    let mut layout = layout();
+    let params = quiver_index::HnswParams { m: 8, ef_construction: 32 };
+    let index = crate::VectorIndexDef { id: IndexId(7), column: VECTOR, metric: Metric::L2, params };
+    layout.vector_indexes.push(index);
+    let control = JobControl { threads: 1, ..JobControl::default() };
+    let mut kinds = Vec::new();
+    let mut drain = |ts: u64, settled: bool| loop {
+        let job = if settled {
+            shard.pending_work_now(&layout, &[], Timestamp(ts))
+        } else {
+            shard.pending_work(&layout, &[], Timestamp(ts))
+        };
+        let Some(job) = job else { break };
+        kinds.push(job.kind);
+        let publish = shard.run_job(&job, &layout, Timestamp(ts), &control).unwrap();
+        assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+        shard.collect_garbage().unwrap();
+    };
+    for ts in 1..=30u64 {
+        let list: Vec<Row> = (0..100).map(|row| Row::new(ts * 100 + row, (ts * 100 + row) as i64)).collect();
+        shard.commit(Timestamp(ts), insert(&list), None);
+        drain(ts, false);
+    }
+    drain(30, true);
+    let stats = shard.stats();
+    assert_eq!((stats.segments, stats.live_rows, stats.memtable_rows), (1, 3000, 0), "{kinds:?}");
+    assert!(shard.is_indexed(&layout, IndexId(7)));
+    let built = kinds.iter().filter(|kind| **kind == JobKind::BuildIndex).count();
+    assert!(built <= 2, "merging comes before indexing: {kinds:?}");
+    let list: Vec<RowId> = (100..3000).map(RowId).collect();
+    shard.commit(Timestamp(31), ShardWrite { inserts: vec![], deletes: list }, None);
+    assert_eq!(shard.pending_work_now(&layout, &[], Timestamp(30)), None, "a reader still needs them");
+    let job = shard.pending_work_now(&layout, &[], Timestamp(31)).unwrap();
+    let publish = shard.run_job(&job, &layout, Timestamp(31), &control).unwrap();
+    shard.publish(&publish);
+    let stats = shard.stats();
+    assert_eq!((job.kind, stats.live_rows, stats.tombstones), (JobKind::Compact, 100, 0));
+}
+
+#[test]
+fn a_filter_is_not_asked_about_rows_that_its_reader_cannot_see() {
+    let shard = Shard::new(ShardId(1), env());
+    shard.commit(Timestamp(1), insert(&[Row::new(1, 0), Row::new(2, 5)]), None);
+    shard.commit(Timestamp(2), ShardWrite { inserts: vec![], deletes: vec![RowId(1)] }, None);
+    for flushed in [false, true] {
+        if flushed {
+            let job = shard.flush_job().unwrap();
+            let publish = shard.run_job(&job, &layout(), Timestamp(1), &JobControl::default()).unwrap();
+            shard.publish(&publish);
+        }
+        let snapshot = shard.snapshot(Timestamp(2), None);
+        let filter = Some(Refuses::new(0));
+        let request = ScanRequest { columns: vec![KEY], filter: filter.clone(), batch_rows: 9 };
+        let part = &snapshot.scan_parts(&layout(), &request).unwrap()[0];
+        let batches = snapshot.scan_part(&layout(), &request, part).unwrap();
+        assert_eq!(batches[0].row_ids, [RowId(2)]);
+        let query = VectorQuery { filter, ..l2(&[0.0; 4], 5) };
+        assert_eq!(snapshot.search(&layout(), &query).unwrap().hits.len(), 1);
+    }
 }

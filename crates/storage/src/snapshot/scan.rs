@@ -5,7 +5,7 @@ use super::{ScanBatch, ScanPart, ScanRequest, Snapshot};
 use crate::sealed::Sealed;
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
-use arrow::array::{Array, BooleanArray};
+use arrow::array::Array;
 use quiver_base::{Error, Result};
 use std::ops::Range;
 
@@ -83,24 +83,20 @@ fn choose(
     filter: Option<&dyn RowFilter>,
     range: Range<u32>,
 ) -> Result<Option<Vec<u32>>> {
-    let passes = match filter {
-        Some(filter) => Some(evaluate(container, layout, filter, range.clone())?),
-        None => None,
-    };
-    let keep = |row: &u32| {
-        let at = (*row - range.start) as usize;
-        alive.contains(*row) && passes.as_ref().is_none_or(|mask| mask.is_valid(at) && mask.value(at))
-    };
-    let rows: Vec<u32> = range.clone().filter(keep).collect();
+    let seen: Vec<u32> = range.clone().filter(|row| alive.contains(*row)).collect();
+    let seen = (seen.len() < range.len()).then_some(seen);
+    let Some(filter) = filter else { return Ok(seen) };
+    let rows = evaluate(container, layout, filter, range.clone(), seen.as_deref())?;
     Ok((rows.len() < range.len()).then_some(rows))
 }
 
-/// Calls back with each row of a container that passes a filter, dead ones included. Returns how many pieces statistics
-/// left to look at.
+/// Calls back with each row of a container that passes a filter: of those alive, or of all if `alive` is not given. Returns
+/// how many pieces statistics left to look at.
 pub(crate) fn passing(
     container: &Part,
     layout: &TableLayout,
     filter: &dyn RowFilter,
+    alive: Option<&Alive>,
     mut found: impl FnMut(u32),
 ) -> Result<usize> {
     let ranges = match container {
@@ -108,22 +104,35 @@ pub(crate) fn passing(
         Part::Segment(sealed) => may_pass(sealed, layout, Some(filter))?,
     };
     for range in &ranges {
-        let mask = evaluate(container, layout, filter, range.clone())?;
-        let pass = |at: &u32| mask.is_valid(*at as usize) && mask.value(*at as usize);
-        (0..range.len() as u32).filter(pass).for_each(|at| found(range.start + at));
+        let all = Alive::All(container.rows());
+        match choose(container, layout, alive.unwrap_or(&all), Some(filter), range.clone())? {
+            Some(rows) => rows.into_iter().for_each(&mut found),
+            None => range.clone().for_each(&mut found),
+        }
     }
     Ok(ranges.len())
 }
 
+/// The rows out of a range, or out of `seen` in it, that pass. A row that the reader cannot see is not looked at: the filter
+/// might fail on it.
 fn evaluate(
     container: &Part,
     layout: &TableLayout,
     filter: &dyn RowFilter,
-    rows: Range<u32>,
-) -> Result<BooleanArray> {
-    let mask = filter.evaluate(&container.read(layout, filter.columns(), rows.clone())?)?;
-    if mask.len() != rows.len() {
+    range: Range<u32>,
+    seen: Option<&[u32]>,
+) -> Result<Vec<u32>> {
+    let batch = match seen {
+        Some(rows) => container.take(layout, filter.columns(), rows)?,
+        None => container.read(layout, filter.columns(), range.clone())?,
+    };
+    let mask = filter.evaluate(&batch)?;
+    if mask.len() != batch.num_rows() {
         return Err(Error::internal("a row filter returned another number of rows"));
     }
-    Ok(mask)
+    let passes = (0..mask.len()).filter(|at| mask.is_valid(*at) && mask.value(*at));
+    Ok(match seen {
+        Some(rows) => passes.map(|at| rows[at]).collect(),
+        None => passes.map(|at| range.start + at as u32).collect(),
+    })
 }
