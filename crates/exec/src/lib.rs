@@ -19,6 +19,6 @@ pub mod vector;
 
 pub use context::{QueryContext, SearchSettings};
 pub use engine::{Engine, evaluate};
-pub use errors::{from_datafusion, to_datafusion};
+pub use errors::{from_datafusion, location, to_datafusion};
 pub use functions::Distance;
 pub use table::{CollectionTable, ROW_COLUMN, SHARD_COLUMN};

@@ -260,3 +260,6 @@ impl CollectionScanExec {
         self.limit
     }
 }
+
+#[cfg(test)]
+mod tests;

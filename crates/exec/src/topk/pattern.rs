@@ -107,8 +107,9 @@ pub(super) struct NearestOrder {
 impl NearestOrder {
     /// Sees through what keeps or turns round an order: `1 - (a <=> b)`, `-d`, `d * 2`, casts between floats.
     pub(super) fn of(key: &Arc<dyn PhysicalExpr>, descending: bool) -> Option<NearestOrder> {
-        if let Some(call) = key.downcast_ref::<ScalarFunctionExpr>() {
-            let distance = call.fun().inner().downcast_ref::<Distance>()?;
+        if let Some(call) = key.downcast_ref::<ScalarFunctionExpr>()
+            && let Some(distance) = call.fun().inner().downcast_ref::<Distance>()
+        {
             return if distance.is_negated() == descending { Self::of_call(distance, call) } else { None };
         }
         if let Some(negative) = key.downcast_ref::<NegativeExpr>() {
@@ -118,9 +119,8 @@ impl NearestOrder {
             let keeps_order = matches!(cast.cast_type(), DataType::Float64 | DataType::Float32);
             return if keeps_order { Self::of(cast.expr(), descending) } else { None };
         }
-        let binary = key.downcast_ref::<BinaryExpr>()?;
-        let (left, right) = (binary.left(), binary.right());
-        match (binary.op(), number(left), number(right)) {
+        let (op, left, right) = operands(key)?;
+        match (op, number(left), number(right)) {
             (Operator::Plus | Operator::Minus, None, Some(_)) => Self::of(left, descending),
             (Operator::Plus, Some(_), None) => Self::of(right, descending),
             (Operator::Minus, Some(_), None) => Self::of(right, !descending),
@@ -154,6 +154,20 @@ impl NearestOrder {
     }
 }
 
+/// An arithmetic expression's parts. Division has a function of its own where it must fail on zero.
+fn operands(
+    expr: &Arc<dyn PhysicalExpr>,
+) -> Option<(Operator, &Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>)> {
+    if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
+        return Some((*binary.op(), binary.left(), binary.right()));
+    }
+    let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    match (call.name(), call.args()) {
+        ("double_precision_/", [left, right]) => Some((Operator::Divide, left, right)),
+        _ => None,
+    }
+}
+
 /// A constant that is a finite number.
 fn number(expr: &Arc<dyn PhysicalExpr>) -> Option<f64> {
     let value = expr.downcast_ref::<Literal>()?.value().cast_to(&DataType::Float64).ok()?;
@@ -165,14 +179,12 @@ fn number(expr: &Arc<dyn PhysicalExpr>) -> Option<f64> {
 
 /// `c + d` with c positive and d a distance that is never negative.
 fn is_positive(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    let Some(sum) = expr.downcast_ref::<BinaryExpr>() else { return false };
+    let Some((op, left, right)) = operands(expr) else { return false };
     let is_distance = |expr: &Arc<dyn PhysicalExpr>| {
         let distance = expr.downcast_ref::<ScalarFunctionExpr>();
         let distance = distance.and_then(|call| call.fun().inner().downcast_ref::<Distance>());
         distance.is_some_and(|distance| distance.metric() != Metric::InnerProduct)
     };
     let positive = |expr| number(expr).is_some_and(|number| number > 0.0);
-    *sum.op() == Operator::Plus
-        && (positive(sum.left()) && is_distance(sum.right())
-            || positive(sum.right()) && is_distance(sum.left()))
+    op == Operator::Plus && (positive(left) && is_distance(right) || positive(right) && is_distance(left))
 }
