@@ -2,3 +2,4 @@
 
 mod local;
 mod remote;
+mod s3;

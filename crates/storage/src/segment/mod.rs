@@ -22,7 +22,7 @@ pub use statistics::SegmentStatistics;
 pub use writer::SegmentWriter;
 
 use parquet::errors::ParquetError;
-use quiver_base::{Error, Result, SegmentId, ShardId};
+use quiver_base::{Error, SegmentId, ShardId};
 
 /// Parquet field ids of the columns that no user made: beyond any attnum; the first as Iceberg has it.
 const ROW_ID_FIELD_ID: i32 = 2_147_483_540;

@@ -2,6 +2,7 @@
 //! i64, little-endian; also inside arrays. Everything else is stored as it is.
 
 use arrow::array::{Array, ArrayData, ArrayRef, make_array};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use quiver_base::{Error, Result};
 use std::sync::Arc;
@@ -33,13 +34,20 @@ fn stored_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// The same values under another type: between an interval and its stored form, and between types that differ only in
-/// the names and metadata of what is nested.
+/// The same values under another type: between an interval and its stored form, between types that differ only in the
+/// names and metadata of what is nested, and to a wider type of a column that was altered without a rewrite.
 pub(super) fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if array.data_type() == to {
         return Ok(array.clone());
     }
+    if !array.data_type().is_nested() && !is_interval(array.data_type()) && !is_interval(to) {
+        return Ok(cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })?);
+    }
     Ok(make_array(convert_data(array.to_data(), to)?))
+}
+
+fn is_interval(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(_))
 }
 
 fn convert_data(data: ArrayData, to: &DataType) -> Result<ArrayData> {

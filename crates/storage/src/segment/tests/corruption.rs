@@ -3,7 +3,7 @@
 use super::*;
 use crate::objects::ObjectRef;
 use crate::{JobControl, VectorIndexDef};
-use arrow::array::{FixedSizeListArray, Float32Array, Int32Array};
+use arrow::array::{FixedSizeListArray, Int32Array};
 use arrow::datatypes::Float32Type;
 use quiver_base::{Result, SqlState};
 use quiver_index::{HnswParams, Metric};

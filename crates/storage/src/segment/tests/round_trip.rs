@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ColumnStats;
+use crate::objects::LocalFs;
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
     FixedSizeBinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
@@ -13,6 +14,7 @@ use arrow::datatypes::{DataType, Int32Type, IntervalMonthDayNano, i256};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use std::fs::File;
+use std::path::Path;
 
 fn types() -> Vec<SqlType> {
     let array = |item| SqlType::Array(Box::new(item));
@@ -238,6 +240,102 @@ fn a_layout_may_have_changed_since() {
     let read = open(&fixture.env, &meta).read(&new, &[ColumnId(3), ColumnId(1)], 0..150).unwrap();
     assert_eq!(read.column(0).as_primitive::<Int32Type>().values(), &[42; 150]);
     assert_eq!(read.column(1), rows.column(0));
+}
+
+#[test]
+fn a_column_may_have_become_wider() {
+    let fixture = fixture();
+    let numeric = |p, s| layout(vec![column(1, "n", &SqlType::Numeric(Some((p, s))))]);
+    let (old, new) = (numeric(10, 2), numeric(60, 2));
+    let rows = batch(&old, vec![values(&DataType::Decimal128(10, 2), 120, 5)]);
+    let segment = open(&fixture.env, &write(&fixture.env, &old, &rows, 120));
+    let read = segment.read(&new, &[ColumnId(1)], 0..120).unwrap();
+    assert_eq!(read.column(0), &arrow::compute::cast(rows.column(0), &DataType::Decimal256(60, 2)).unwrap());
+    assert!(
+        segment.statistics(&new).unwrap().max(ColumnId(1)).is_none(),
+        "of the old type: not to be compared"
+    );
+    let text = layout(vec![column(1, "n", &SqlType::Vector(Some(2)))]);
+    assert!(segment.read(&text, &[ColumnId(1)], 0..1).is_err());
+}
+
+/// A disk that fills up at any point costs the segment, nothing else.
+#[test]
+fn a_failed_segment_leaves_no_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Arc::new(FailingLater::default());
+    let objects = Objects::local(dir.path(), fs.clone()).unwrap();
+    let env = StorageEnv::new(objects, MemoryBudget::unlimited(), StorageOptions::default());
+    let (mut layout, batch) = every_type(200);
+    layout.keys = vec![key(50, &[2])];
+    let attempt = || -> quiver_base::Result<SegmentMeta> {
+        let mut writer = SegmentWriter::new(&env, SHARD, SegmentId(3), &layout)?;
+        let row_ids: Vec<_> = (0..200).map(RowId).collect();
+        writer.append(&batch, &row_ids, &[Timestamp(1); 200])?;
+        writer.finish()
+    };
+    for changes in 0.. {
+        fs.left.store(changes, std::sync::atomic::Ordering::Relaxed);
+        match attempt() {
+            Ok(meta) => {
+                assert!(changes > 10);
+                fs.left.store(usize::MAX, std::sync::atomic::Ordering::Relaxed);
+                return open(&env, &meta).verify().unwrap();
+            }
+            Err(error) => {
+                assert_eq!(error.state(), quiver_base::SqlState::DISK_FULL, "{error}");
+                assert!(
+                    error.message().contains("object \"shards/7/3/") || error.message().contains(".tmp"),
+                    "{error}"
+                );
+                assert!(env.objects.list("").unwrap().is_empty());
+            }
+        }
+    }
+}
+
+/// Fails once a number of changes has been made; removals are let through.
+#[derive(Debug, Default)]
+struct FailingLater {
+    left: std::sync::atomic::AtomicUsize,
+}
+
+impl FailingLater {
+    fn change(&self) -> std::io::Result<()> {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.left
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+            .map(drop)
+            .map_err(|_| std::io::ErrorKind::StorageFull.into())
+    }
+}
+
+impl LocalFs for FailingLater {
+    fn create_dir(&self, path: &Path) -> std::io::Result<()> {
+        RealFs.create_dir(path)
+    }
+    fn create(&self, path: &Path) -> std::io::Result<File> {
+        self.change()?;
+        RealFs.create(path)
+    }
+    fn write(&self, file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
+        self.change()?;
+        RealFs.write(file, bytes)
+    }
+    fn sync_file(&self, path: &Path, file: &File) -> std::io::Result<()> {
+        self.change()?;
+        RealFs.sync_file(path, file)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.change()?;
+        RealFs.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        RealFs.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> std::io::Result<()> {
+        RealFs.sync_dir(path)
+    }
 }
 
 #[test]
