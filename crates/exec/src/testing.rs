@@ -14,7 +14,7 @@ use quiver_base::{
 use quiver_cluster::{Column, Index, IndexMethod, KeyColumn, Table};
 use quiver_index::{HnswParams, Metric};
 use quiver_storage::{
-    ColumnDef, KeyDef, Objects, RowBatch, Shard, ShardWrite, Snapshot, StorageEnv, StorageOptions,
+    ColumnDef, JobControl, KeyDef, Objects, RowBatch, Shard, ShardWrite, Snapshot, StorageEnv, StorageOptions,
     TableLayout, VectorIndexDef,
 };
 use std::collections::HashMap;
@@ -53,6 +53,7 @@ pub(crate) struct Fixture {
     pub(crate) context: SessionContext,
     pub(crate) statement: Arc<TestStatement>,
     env: Arc<StorageEnv>,
+    shards: Vec<(Arc<Shard>, Arc<TableLayout>)>,
     next_shard: u64,
     _dir: tempfile::TempDir,
 }
@@ -71,11 +72,12 @@ impl Fixture {
             tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(open)
         });
         let objects = objects.join().unwrap().unwrap();
-        let env = StorageEnv::new(objects, MemoryBudget::unlimited(), StorageOptions::default());
+        let env = StorageEnv::new(objects, MemoryBudget::unlimited(), small_segments());
         let statement = Arc::new(TestStatement::default());
         let mut state = Engine::new(memory).unwrap().bare_state();
         state.config_mut().set_extension(statement.clone());
-        Fixture { context: SessionContext::new_with_state(state), statement, env, next_shard: 1, _dir: dir }
+        let context = SessionContext::new_with_state(state);
+        Fixture { context, statement, env, shards: vec![], next_shard: 1, _dir: dir }
     }
 
     /// Makes a table and registers it. Rows go to its shards in turn. A column named `id` is its primary key; a vector column gets an L2
@@ -103,9 +105,26 @@ impl Fixture {
                 shard.commit(Timestamp(1), ShardWrite { inserts: vec![insert], deletes: vec![] }, None);
             }
             self.statement.snapshots.lock().insert(*shard_id, shard.snapshot(Timestamp(1), None));
+            self.shards.push((shard, layout.clone()));
         }
         self.statement.layouts.lock().insert(table.id, layout);
         self.context.register_table(name, CollectionTable::new(table, false)).unwrap();
+    }
+
+    /// Flushes every table and builds its indexes.
+    pub(crate) fn seal(&self) {
+        for (shard, layout) in &self.shards {
+            let flush = shard.flush_job();
+            let mut next = flush.or_else(|| shard.pending_work_now(layout, &[], Timestamp(1)));
+            while let Some(job) = next {
+                let control = JobControl { threads: 1, ..Default::default() };
+                let publish = shard.run_job(&job, layout, Timestamp(1), &control).unwrap();
+                shard.publish(&publish);
+                next = shard.pending_work_now(layout, &[], Timestamp(1));
+            }
+            let snapshot = shard.snapshot(Timestamp(1), None);
+            self.statement.snapshots.lock().insert(shard.id(), snapshot);
+        }
     }
 
     fn describe(&mut self, name: &str, columns: &[(&str, SqlType)], shards: usize) -> Table {
@@ -181,6 +200,10 @@ impl Fixture {
         };
         crate::from_datafusion(error)
     }
+}
+
+fn small_segments() -> StorageOptions {
+    StorageOptions { index_rows_min: 100, row_group_rows: 128, ..Default::default() }
 }
 
 fn index_of(table: u32, name: &str, column: &Column) -> Option<Index> {

@@ -106,3 +106,26 @@ async fn a_query_past_the_memory_limit_is_refused() {
     assert_eq!(error.state().code(), "53200", "{error}");
     assert_eq!(fixture.rows("SELECT count(*) FROM docs").await, ["4000"]);
 }
+
+#[tokio::test]
+async fn statistics_prune_parts_of_sealed_segments() {
+    let mut fixture = Fixture::new();
+    Docs::random(1000, 4).load(&mut fixture, "docs", 1);
+    fixture.seal();
+    for (filter, rows, parts) in [
+        ("size >= 990", 10, 1),
+        ("size BETWEEN 130 AND 131", 2, 1),
+        ("size < 200", 200, 2),
+        ("size IN (1, 500)", 2, 2),
+        ("size > 5000", 0, 0),
+        ("lang IS NULL", 0, 0),
+        ("size + 1 = 4", 1, 8),
+    ] {
+        let sql = format!("SELECT lang FROM docs WHERE {filter}");
+        assert_eq!(fixture.rows(&sql).await.len(), rows, "{filter}");
+        let plan = fixture.explain_analyze(&sql).await;
+        assert!(plan.contains(&format!("parts_scanned={parts}")), "{filter}: {plan}");
+    }
+    assert_eq!(fixture.rows("SELECT size FROM docs WHERE id = 17").await, ["17"]);
+    assert_eq!(fixture.rows("SELECT count(*) FROM docs").await, ["1000"]);
+}

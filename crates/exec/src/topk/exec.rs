@@ -9,6 +9,8 @@ use crate::filter::{Predicate, with_subquery_values};
 use crate::search::{self, TableView, VectorSource, Wanted};
 use crate::vector::Vectors;
 use crate::{SearchSettings, to_datafusion};
+use arrow::array::UInt32Array;
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::stats::Precision;
@@ -28,6 +30,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
+use quiver_index::Metric;
 use std::fmt;
 use std::sync::Arc;
 
@@ -122,7 +125,27 @@ impl VectorTopKExec {
         let (hits, stats) =
             self.source.nearest(&view, statement.search(), query, wanted, filter).map_err(to_datafusion)?;
         counters.record(&stats);
-        self.output(&self.source.fetch(&view, &hits, &self.fetched).map_err(to_datafusion)?)
+        let rows = self.source.fetch(&view, &hits, &self.fetched).map_err(to_datafusion)?;
+        self.output(&self.in_exact_order(rows, query)?)
+    }
+
+    /// A cosine's search score has fewer digits than the distance function's result: rows that are shown with it are put in
+    /// its order.
+    fn in_exact_order(&self, rows: RecordBatch, query: &[f32]) -> Result<RecordBatch> {
+        let vectors = self.fetched.binary_search(&self.source.column).ok();
+        let Some(at) = vectors.filter(|_| self.source.metric == Metric::Cosine) else { return Ok(rows) };
+        let vectors = Vectors::from_array(rows.column(at)).map_err(to_datafusion)?;
+        let distances: Vec<f64> = (0..rows.num_rows())
+            .map_while(|row| vectors.row(row).map(|vector| self.source.metric.distance_between(vector, query)))
+            .take_while(|distance| !distance.is_nan())
+            .collect();
+        if distances.is_sorted() {
+            return Ok(rows);
+        }
+        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
+        order[..distances.len()]
+            .sort_by(|a, b| distances[*a as usize].total_cmp(&distances[*b as usize]));
+        Ok(take_record_batch(&rows, &UInt32Array::from(order))?)
     }
 
     fn output(&self, rows: &RecordBatch) -> Result<RecordBatch> {

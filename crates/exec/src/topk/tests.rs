@@ -224,3 +224,40 @@ async fn a_cancelled_statement_stops() {
         assert_eq!(fixture.error(sql).await.state().code(), "57014", "{sql}");
     }
 }
+
+#[tokio::test]
+async fn a_graph_answers_too_and_filters_leave_k_rows() {
+    let (mut fixture, docs) = (Fixture::new(), Docs::random(3000, 5));
+    docs.load(&mut fixture, "docs", 1);
+    fixture.seal();
+    let (mut found, mut wanted) = (0, 0);
+    for (filter, passes) in [
+        ("true", &(|_| true) as &dyn Fn(usize) -> bool),
+        ("lang = 'en'", &|row| docs.langs[row] == "en"),
+        ("lang = 'de' AND size < 1500", &|row| docs.langs[row] == "de" && row < 1500),
+        ("size BETWEEN 100 AND 139", &|row| (100..140).contains(&row)),
+        ("size % 300 = 0", &|row| row % 300 == 0),
+    ] {
+        for seed in 0..8 {
+            let query = query(seed);
+            let sql = format!(
+                "SELECT id FROM docs WHERE {filter} ORDER BY l2_distance(embedding, '{}') LIMIT 10",
+                format(&query)
+            );
+            let near = docs.nearest(Metric::L2, &query, passes);
+            let rows = ids(&fixture.rows(&sql).await);
+            assert_eq!(rows.len(), 10, "{sql}");
+            assert!(rows.iter().all(|row| passes(*row)), "{sql}");
+            found += rows.iter().filter(|row| near[..10].contains(row)).count();
+            wanted += 10;
+            fixture.statement.search.lock().use_index = false;
+            assert_eq!(ids(&fixture.rows(&sql).await), near[..10], "{sql}, exact");
+            fixture.statement.search.lock().use_index = true;
+        }
+    }
+    assert!(found * 100 >= wanted * 95, "recall {found}/{wanted}");
+    let plan = fixture
+        .explain_analyze("SELECT id FROM docs ORDER BY l2_distance(embedding, '[0,0,0,0,0,0,0,1]') LIMIT 5")
+        .await;
+    assert!(plan.contains("searched=[graph: 1]") && plan.contains("segments=1"), "{plan}");
+}
