@@ -14,8 +14,8 @@ use quiver_base::{
 use quiver_cluster::{Column, Index, IndexMethod, KeyColumn, Table};
 use quiver_index::{HnswParams, Metric};
 use quiver_storage::{
-    ColumnDef, JobControl, KeyDef, Objects, RowBatch, Shard, ShardWrite, Snapshot, StorageEnv, StorageOptions,
-    TableLayout, VectorIndexDef,
+    ColumnDef, JobControl, KeyDef, Objects, RowBatch, Shard, ShardWrite, Snapshot, StorageEnv,
+    StorageOptions, TableLayout, VectorIndexDef,
 };
 use std::collections::HashMap;
 use std::sync::Arc;

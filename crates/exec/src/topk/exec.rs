@@ -136,15 +136,16 @@ impl VectorTopKExec {
         let Some(at) = vectors.filter(|_| self.source.metric == Metric::Cosine) else { return Ok(rows) };
         let vectors = Vectors::from_array(rows.column(at)).map_err(to_datafusion)?;
         let distances: Vec<f64> = (0..rows.num_rows())
-            .map_while(|row| vectors.row(row).map(|vector| self.source.metric.distance_between(vector, query)))
+            .map_while(|row| {
+                vectors.row(row).map(|vector| self.source.metric.distance_between(vector, query))
+            })
             .take_while(|distance| !distance.is_nan())
             .collect();
         if distances.is_sorted() {
             return Ok(rows);
         }
         let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
-        order[..distances.len()]
-            .sort_by(|a, b| distances[*a as usize].total_cmp(&distances[*b as usize]));
+        order[..distances.len()].sort_by(|a, b| distances[*a as usize].total_cmp(&distances[*b as usize]));
         Ok(take_record_batch(&rows, &UInt32Array::from(order))?)
     }
 
