@@ -13,3 +13,6 @@ mod outcome;
 mod session;
 mod settings;
 mod statement;
+mod wire;
+
+pub use wire::{ServerConfig, SqlMetrics, SqlServer};

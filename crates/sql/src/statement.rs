@@ -57,6 +57,8 @@ pub(crate) struct StatementContext<'a> {
     pub session: &'a Arc<SessionInfo>,
     /// Set on cancel, timeout and disconnect.
     pub cancel: Arc<AtomicBool>,
+    /// Inside BEGIN, or one of several statements of a string: VACUUM and CREATE DATABASE are refused then.
+    pub in_block: bool,
     /// Sent before the statement's result.
     pub notices: &'a mut Vec<Notice>,
 }
@@ -73,6 +75,13 @@ pub(crate) struct Analyzed {
     pub params: Vec<SqlType>,
     /// The result's columns; `None` if it has no rows.
     pub columns: Option<SchemaRef>,
+}
+
+impl Analyzed {
+    /// A statement that nobody plans: of the session, or empty.
+    pub(crate) fn without_plan(parsed: Arc<Parsed>, columns: Option<SchemaRef>) -> Analyzed {
+        Analyzed { parsed, params: Vec::new(), columns }
+    }
 }
 
 /// Splits a query string into statements. Positions of syntax errors count characters of the whole string, from 1.

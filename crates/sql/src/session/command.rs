@@ -6,7 +6,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use parse::parse_command;
+pub(crate) use parse::{isolation_named, parse_command};
 
 use crate::settings::SetScope;
 use crate::statement::Parsed;

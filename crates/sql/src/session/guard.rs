@@ -1,0 +1,110 @@
+//! Runs a step of a statement so that cancel, timeouts, the client's leaving and panics end it and nothing else.
+
+use super::info::{SessionInfo, Stop};
+use crate::wire::connection::Input;
+use futures::FutureExt;
+use quiver_base::{Error, Result, SqlState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::Instant;
+
+/// What ends a statement early.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    /// Seen by blocking work. A fresh one for every statement, so that work which outlives it still stops.
+    pub flag: Arc<AtomicBool>,
+    /// statement_timeout.
+    pub deadline: Option<Instant>,
+}
+
+impl Watch {
+    /// For a statement that begins now.
+    pub(super) fn new(timeout: Option<std::time::Duration>) -> Watch {
+        Watch {
+            flag: Arc::new(AtomicBool::new(false)),
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        }
+    }
+}
+
+/// Runs `step` to its end or until something stops it; it is dropped then.
+pub(super) async fn guarded<T>(
+    input: &mut Input,
+    info: &SessionInfo,
+    watch: &Watch,
+    step: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    info.interrupt.start(watch.flag.clone());
+    let caught = AssertUnwindSafe(step).catch_unwind();
+    let result = tokio::select! {
+        biased;
+        result = caught => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
+        stop = info.interrupt.wanted() => Err(stopped(stop)),
+        () = sleep_until(watch.deadline) => Err(timed_out()),
+        () = input.disconnected() => {
+            Err(Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost"))
+        }
+    };
+    info.interrupt.finish();
+    match result {
+        Ok(value) => Ok(value),
+        Err(error) => {
+            watch.flag.store(true, Ordering::SeqCst);
+            Err(error)
+        }
+    }
+}
+
+/// Waits for the client in the midst of a statement, but not past a cancel or a timeout.
+pub(super) async fn waiting<T>(
+    info: &SessionInfo,
+    watch: &Watch,
+    client: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    info.interrupt.start(watch.flag.clone());
+    let result = tokio::select! {
+        biased;
+        result = client => result,
+        stop = info.interrupt.wanted() => Err(stopped(stop)),
+        () = sleep_until(watch.deadline) => Err(timed_out()),
+    };
+    info.interrupt.finish();
+    result
+}
+
+fn timed_out() -> Error {
+    Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
+}
+
+fn stopped(stop: Stop) -> Error {
+    match stop {
+        Stop::Cancel => Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"),
+        Stop::Terminate => shut_down(),
+    }
+}
+
+/// 57P01.
+pub(super) fn shut_down() -> Error {
+    Error::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    tracing::error!(panic = text, "a statement panicked");
+    Error::internal(format!("internal error: {text}"))
+        .with_hint("This is a bug in Quiver. The server goes on; please report it.")
+}
+
+/// After these nobody is there to go on with.
+pub(super) fn ends_session(error: &Error) -> bool {
+    matches!(error.state(), SqlState::CONNECTION_FAILURE | SqlState::ADMIN_SHUTDOWN)
+}

@@ -1,0 +1,47 @@
+//! Names behind oids for results that show regclass and its kin.
+
+use super::{SessionInfo, Shared};
+use crate::catalog::{CatalogContext, regclass_name, regproc_name, regtype_name};
+use crate::encode::ObjectNames;
+use crate::settings::Settings;
+use quiver_base::{Result, SqlType};
+use quiver_cluster::Txn;
+use std::sync::Arc;
+
+/// Looks names up in the catalog that the statement saw.
+#[derive(Debug)]
+pub(super) struct SessionNames {
+    context: CatalogContext,
+}
+
+impl SessionNames {
+    /// Outside of a transaction (a held cursor) the newest catalog is looked at.
+    pub(super) fn new(
+        shared: &Shared,
+        info: &Arc<SessionInfo>,
+        settings: &Settings,
+        txn: Option<&Txn>,
+    ) -> Result<SessionNames> {
+        let (catalog, database) = match txn {
+            Some(txn) => (txn.catalog(), txn.database()),
+            None => (shared.cluster.catalog(), shared.cluster.database(&info.database)?),
+        };
+        let (cluster, settings, session) = (shared.cluster.clone(), settings.clone(), info.clone());
+        Ok(SessionNames { context: CatalogContext { cluster, catalog, database, settings, session } })
+    }
+}
+
+impl ObjectNames for SessionNames {
+    fn name(&self, ty: &SqlType, oid: i64) -> Option<String> {
+        let oid = u32::try_from(oid).ok()?;
+        match ty {
+            SqlType::Regclass => Some(regclass_name(&self.context, oid)),
+            SqlType::Regtype => Some(regtype_name(oid)),
+            SqlType::Regproc => Some(regproc_name(oid)),
+            SqlType::Regnamespace => {
+                self.context.database.schemas.get(&oid).map(|schema| schema.name.clone())
+            }
+            _ => None,
+        }
+    }
+}

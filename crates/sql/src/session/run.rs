@@ -1,0 +1,228 @@
+//! Where the simple and the extended protocol meet: analyse, execute, send what came of it.
+
+use super::guard::{Watch, guarded};
+use super::names::SessionNames;
+use super::rows::{RowFormat, RowSource};
+use super::transaction::{Block, aborted};
+use super::{Session, SessionCommand};
+use crate::outcome::{CopyChunk, CopyFormat, Outcome, Tag};
+use crate::statement::{self, Analyzed, ParamValue, Parsed, Statement, StatementContext};
+use crate::wire::backend;
+use crate::wire::connection::Connection;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use quiver_base::{Result, SqlType};
+use std::sync::Arc;
+
+/// Where a statement stands in its query string.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// The implicit transaction ends with it.
+    pub last: bool,
+    /// Nothing else is in the string: it may be what cannot run inside a transaction block.
+    pub alone: bool,
+    /// The whole string.
+    pub query: Arc<str>,
+}
+
+impl Session {
+    /// Runs one statement of a query string and sends its result.
+    pub(super) async fn run_parsed(
+        &mut self,
+        conn: &mut Connection,
+        parsed: Arc<Parsed>,
+        step: Step,
+    ) -> Result<()> {
+        match &parsed.statement {
+            Statement::Empty => {
+                backend::bare(&mut conn.output.buffer, b'I');
+                Ok(())
+            }
+            Statement::Session(command) => {
+                let command = (**command).clone();
+                self.run_command(conn, command, &[], true, step).await
+            }
+            _ => {
+                self.ensure_transaction()?;
+                let analyzed = self.analyze(conn, parsed.clone(), &[]).await?;
+                let outcome = self.execute(conn, &analyzed, &[], &step).await?;
+                self.deliver(conn, outcome, &[], true, step.last).await
+            }
+        }
+    }
+
+    /// Resolves a statement in the session's transaction.
+    pub(super) async fn analyze(
+        &mut self,
+        conn: &mut Connection,
+        parsed: Arc<Parsed>,
+        declared: &[Option<SqlType>],
+    ) -> Result<Analyzed> {
+        let watch = self.watch();
+        let info = self.info.clone();
+        let mut ctx = self.context(&watch, true)?;
+        let analyze = async {
+            ctx.txn.begin_statement().await?;
+            statement::analyze(&mut ctx, parsed, declared).await
+        };
+        guarded(&mut conn.input, &info, &watch, Box::pin(analyze)).await
+    }
+
+    /// What a statement can reach, with its transaction, which must be open.
+    pub(super) fn context(&mut self, watch: &Watch, in_block: bool) -> Result<StatementContext<'_>> {
+        let Session { shared, info, settings, transaction, notices, .. } = self;
+        Ok(StatementContext {
+            cluster: &shared.cluster,
+            engine: &shared.engine,
+            txn: transaction.txn.as_mut().ok_or_else(aborted)?,
+            settings,
+            session: info,
+            cancel: watch.flag.clone(),
+            in_block,
+            notices,
+        })
+    }
+
+    /// Runs an analysed statement in the session's transaction.
+    pub(super) async fn execute(
+        &mut self,
+        conn: &mut Connection,
+        analyzed: &Analyzed,
+        params: &[ParamValue],
+        step: &Step,
+    ) -> Result<Executed> {
+        let watch = self.watch();
+        let in_block = !step.alone || self.transaction.block == Block::Explicit;
+        self.transaction.queried = true;
+        let info = self.info.clone();
+        let mut ctx = self.context(&watch, in_block)?;
+        let execute = async {
+            ctx.txn.begin_statement().await?;
+            statement::execute(&mut ctx, analyzed, params).await
+        };
+        let outcome = guarded(&mut conn.input, &info, &watch, Box::pin(execute)).await?;
+        Ok(Executed { outcome, watch })
+    }
+
+    /// Sends an outcome to its end. `describe`: RowDescription goes before rows, as the simple protocol has it.
+    pub(super) async fn deliver(
+        &mut self,
+        conn: &mut Connection,
+        executed: Executed,
+        formats: &[i16],
+        describe: bool,
+        last: bool,
+    ) -> Result<()> {
+        let Executed { outcome, watch } = executed;
+        let tag = match outcome {
+            Outcome::Done(tag) => tag,
+            Outcome::Rows { schema, stream, tag } => {
+                let mut source = RowSource::of_stream(schema, stream, watch);
+                let format = self.row_format(&source, formats)?;
+                if describe {
+                    self.tell(conn);
+                    backend::row_description(&mut conn.output.buffer, &source.schema, format.formats())?;
+                }
+                let (sent, _) = self.send_rows(conn, &mut source, &format, u64::MAX).await?;
+                tag_of(&tag, sent)
+            }
+            Outcome::CopyIn(sink) => self.copy_in(conn, sink, &watch).await?,
+            Outcome::CopyOut { format, stream } => self.copy_out(conn, format, stream, &watch).await?,
+        };
+        self.complete(conn, &tag, last).await
+    }
+
+    /// How the rows of a source are sent.
+    pub(super) fn row_format(&self, source: &RowSource, formats: &[i16]) -> Result<RowFormat> {
+        let mut style = self.settings.output_style();
+        if backend::column_types(&source.schema)?.iter().any(shows_name) {
+            let txn = self.transaction.txn.as_ref();
+            style.names = Some(Arc::new(SessionNames::new(&self.shared, &self.info, &self.settings, txn)?));
+        }
+        RowFormat::new(&source.schema, formats, style)
+    }
+
+    /// Sends rows up to a limit; how many, and whether the limit ended it.
+    pub(super) async fn send_rows(
+        &mut self,
+        conn: &mut Connection,
+        source: &mut RowSource,
+        format: &RowFormat,
+        limit: u64,
+    ) -> Result<(u64, bool)> {
+        let mut sent = 0;
+        while sent < limit {
+            let wanted = super::portal::at_most(limit - sent);
+            match source.next_guarded(&mut conn.input, &self.info, wanted).await? {
+                Some(batch) => {
+                    format.send(conn, &batch).await?;
+                    sent += batch.num_rows() as u64;
+                }
+                None => return Ok((sent, false)),
+            }
+        }
+        Ok((sent, true))
+    }
+
+    async fn copy_out(
+        &mut self,
+        conn: &mut Connection,
+        format: CopyFormat,
+        mut stream: BoxStream<'static, Result<CopyChunk>>,
+        watch: &Watch,
+    ) -> Result<String> {
+        self.tell(conn);
+        backend::copy_response(&mut conn.output.buffer, b'H', format);
+        let mut rows = 0;
+        loop {
+            let next = async { stream.next().await.transpose() };
+            let Some(chunk) = guarded(&mut conn.input, &self.info, watch, next).await? else { break };
+            for message in &chunk.messages {
+                backend::copy_data(&mut conn.output.buffer, message);
+                conn.output.flush_if_full().await?;
+            }
+            rows += chunk.rows;
+        }
+        backend::bare(&mut conn.output.buffer, b'c');
+        Ok(format!("COPY {rows}"))
+    }
+
+    /// Checks that a statement may run: in a failed block only its end may.
+    pub(super) fn check_not_failed(&self, statement: &Statement) -> Result<()> {
+        let leaves = match statement {
+            Statement::Session(command) => matches!(
+                **command,
+                SessionCommand::Commit { .. }
+                    | SessionCommand::Rollback { .. }
+                    | SessionCommand::RollbackTo(_)
+            ),
+            _ => false,
+        };
+        if self.transaction.failed && !leaves { Err(aborted()) } else { Ok(()) }
+    }
+}
+
+/// What a statement gave, and what stops it.
+pub(super) struct Executed {
+    /// The result.
+    pub outcome: Outcome,
+    /// Goes on while rows are read.
+    pub watch: Watch,
+}
+
+/// Types that print the name behind an oid.
+fn shows_name(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace => true,
+        SqlType::Array(item) => shows_name(item),
+        _ => false,
+    }
+}
+
+/// The tag after so many rows.
+pub(super) fn tag_of(tag: &Tag, rows: u64) -> String {
+    match tag {
+        Tag::Counted(word) => format!("{word} {rows}"),
+        Tag::Fixed(tag) => tag.clone(),
+    }
+}

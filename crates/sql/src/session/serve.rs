@@ -1,0 +1,139 @@
+//! The life of a connection after it has logged in: wait for a message, handle it, until the client or the server ends it.
+
+use super::guard::{ends_session, shut_down};
+use super::transaction::Block;
+use super::{Flow, Session};
+use crate::wire::connection::Connection;
+use crate::wire::frontend::Message;
+use crate::wire::{backend, frontend};
+use quiver_base::{Error, Result, SqlState};
+
+impl Session {
+    /// Serves the connection to its end. A transaction that is open then is rolled back.
+    pub(crate) async fn serve(mut self, conn: &mut Connection) {
+        let ended = self.serve_messages(conn).await;
+        self.rollback().await;
+        if let Err(error) = ended {
+            if error.state() != SqlState::CONNECTION_FAILURE {
+                self.tell_error(conn, &error, true);
+                // The client may be gone already.
+                let _ = conn.output.flush().await;
+            }
+            tracing::debug!(pid = self.info.pid, %error, "connection ended");
+        }
+    }
+
+    async fn serve_messages(&mut self, conn: &mut Connection) -> Flow {
+        self.tell(conn);
+        self.ready(conn).await?;
+        while let Some(message) = self.next_message(conn).await? {
+            let handled = match message {
+                Ok(Message::Terminate) => return Ok(()),
+                Ok(message) if self.skip_until_sync && !matches!(message, Message::Sync) => Ok(()),
+                Ok(message) => Box::pin(self.handle(conn, message)).await,
+                // Read whole, but malformed: an error like any other.
+                Err(error) => {
+                    self.skip_until_sync = true;
+                    Err(error)
+                }
+            };
+            if let Err(error) = handled {
+                if ends_session(&error) {
+                    return Err(error);
+                }
+                self.fail().await;
+                self.tell_error(conn, &error, false);
+                conn.output.flush_if_full().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the client, but not for ever: the server may stop, an idle session time out.
+    async fn next_message(&mut self, conn: &mut Connection) -> Result<Option<Result<Message>>> {
+        let idle_limit = match self.transaction.block {
+            Block::Explicit => self.settings.timeout("idle_in_transaction_session_timeout").map(|limit| {
+                let message = "terminating connection due to idle-in-transaction timeout";
+                (limit, Error::new(SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, message))
+            }),
+            _ => self.settings.timeout("idle_session_timeout").map(|limit| {
+                let message = "terminating connection due to idle-session timeout";
+                (limit, Error::new(SqlState::IDLE_SESSION_TIMEOUT, message))
+            }),
+        };
+        let too_long = async {
+            match idle_limit {
+                Some((limit, error)) => {
+                    tokio::time::sleep(limit).await;
+                    error
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            message = conn.input.message() => message,
+            () = self.shared.shutdown.cancelled() => Err(shut_down()),
+            () = self.info.interrupt.terminated() => Err(shut_down()),
+            error = too_long => Err(error),
+        }
+    }
+
+    async fn handle(&mut self, conn: &mut Connection, message: Message) -> Flow {
+        let extended = !matches!(message, Message::Query(_) | Message::FunctionCall);
+        let handled = match message {
+            Message::Query(query) => return self.simple_query(conn, query).await,
+            Message::Parse { name, query, types } => self.parse(conn, name, query, &types).await,
+            Message::Bind(bind) => self.bind(conn, bind),
+            Message::Describe(target) => self.describe(conn, &target),
+            Message::Execute { portal, rows_max } => self.execute_portal(conn, &portal, rows_max).await,
+            Message::Close(target) => {
+                self.close(conn, &target);
+                Ok(())
+            }
+            Message::Flush => conn.output.flush().await,
+            Message::Sync => return self.sync(conn).await,
+            // Left over from a COPY that failed: its client did not know yet.
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => return Ok(()),
+            Message::FunctionCall => Err(Error::unsupported("the function call protocol")),
+            Message::Password(_) => Err(frontend::violation("unexpected password message")),
+            Message::Terminate => Ok(()),
+        };
+        match handled {
+            Err(error) if !extended => {
+                self.fail().await;
+                self.tell_error(conn, &error, false);
+                self.ready(conn).await
+            }
+            Err(error) => {
+                self.skip_until_sync = true;
+                Err(error)
+            }
+            Ok(()) => conn.output.flush_if_full().await,
+        }
+    }
+
+    /// Sync: the implicit transaction of a pipeline ends here.
+    async fn sync(&mut self, conn: &mut Connection) -> Flow {
+        self.skip_until_sync = false;
+        if self.transaction.block == Block::Implicit
+            && let Err(error) = self.commit().await
+        {
+            self.tell_error(conn, &error, false);
+        }
+        self.ready(conn).await
+    }
+
+    /// ReadyForQuery, and everything before it leaves.
+    pub(super) async fn ready(&mut self, conn: &mut Connection) -> Flow {
+        self.tell(conn);
+        let status = self.transaction.status();
+        backend::ready(&mut conn.output.buffer, status);
+        self.info.set_state(match status {
+            b'T' => "idle in transaction",
+            b'E' => "idle in transaction (aborted)",
+            _ => "idle",
+        });
+        conn.output.flush().await
+    }
+}

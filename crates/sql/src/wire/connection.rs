@@ -1,0 +1,170 @@
+//! A socket with its two buffers. Reading stops at a bound, so that a client cannot fill the memory by not waiting for answers;
+//! writing waits for the client.
+
+use super::frontend::{self, Message, violation};
+use bytes::{Bytes, BytesMut};
+use quiver_base::{Error, Result, SqlState};
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// What is sent once the output has grown to it.
+pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
+/// How far ahead of a running statement input is read.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+/// The output buffer is given back to the allocator past this.
+const KEEP_BYTES_MAX: usize = 1024 * 1024;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// From the client.
+    pub input: Input,
+    /// To the client.
+    pub output: Output,
+    /// The client's address.
+    pub peer: SocketAddr,
+}
+
+impl Connection {
+    /// Takes a socket.
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, message_bytes_max: usize) -> Connection {
+        let (read, write) = stream.into_split();
+        Connection {
+            input: Input { half: read, buffer: BytesMut::new(), message_bytes_max },
+            output: Output { half: write, buffer: Vec::new() },
+            peer,
+        }
+    }
+}
+
+/// The reading side.
+#[derive(Debug)]
+pub(crate) struct Input {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+    message_bytes_max: usize,
+}
+
+impl Input {
+    /// The next message; `None` at the end of the connection. Dropping the future loses nothing. An `Err` of the outer result is fatal, of the
+    /// inner one concerns a message that was read whole.
+    pub(crate) async fn message(&mut self) -> Result<Option<Result<Message>>> {
+        if !self.fill(5).await? {
+            return Ok(None);
+        }
+        let ty = self.buffer[0];
+        if !frontend::is_known(ty) {
+            return Err(violation(format!("invalid frontend message type {ty}")));
+        }
+        let limit =
+            if frontend::may_be_long(ty) { self.message_bytes_max } else { frontend::SHORT_BYTES_MAX };
+        let length = self.length_at(1, limit)?;
+        if !self.fill(1 + length).await? {
+            return Ok(None);
+        }
+        let body = self.buffer.split_to(1 + length).freeze().slice(5..);
+        Ok(Some(frontend::decode(ty, body)))
+    }
+
+    /// The body of a startup packet, which has no type.
+    pub(crate) async fn startup_packet(&mut self) -> Result<Option<Bytes>> {
+        if !self.fill(4).await? {
+            return Ok(None);
+        }
+        let length = self.length_at(0, frontend::SHORT_BYTES_MAX)?;
+        if length < 8 {
+            return Err(violation("invalid length of startup packet"));
+        }
+        if !self.fill(length).await? {
+            return Ok(None);
+        }
+        Ok(Some(self.buffer.split_to(length).freeze().slice(4..)))
+    }
+
+    /// Whether bytes are waiting: after a refused SSLRequest they would have been sent without encryption on purpose or by an attacker.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    fn length_at(&self, at: usize, limit: usize) -> Result<usize> {
+        let length = self.buffer[at..at + 4].try_into().map(u32::from_be_bytes).unwrap_or(0) as usize;
+        if length < 4 {
+            return Err(violation("invalid message length"));
+        }
+        if length > limit {
+            return Err(violation("invalid message length").with_detail(format!(
+                "A message of {length} bytes is longer than the {limit} bytes that are accepted."
+            )));
+        }
+        Ok(length)
+    }
+
+    /// Reads until so many bytes are there; false if the connection ends before.
+    async fn fill(&mut self, bytes: usize) -> Result<bool> {
+        while self.buffer.len() < bytes {
+            // Room grows with what has arrived, not with what a length word promises.
+            let room = (bytes - self.buffer.len()).clamp(8 * 1024, self.buffer.len().max(FLUSH_BYTES));
+            self.buffer.reserve(room);
+            if self.half.read_buf(&mut self.buffer).await.map_err(lost)? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns when the client has gone. Meanwhile reads ahead as far as the bound.
+    pub(crate) async fn disconnected(&mut self) {
+        loop {
+            if self.buffer.len() >= READ_AHEAD_BYTES {
+                // Nothing more is read until the statement ends, so the end of the connection shows when something is sent.
+                std::future::pending::<()>().await;
+            }
+            self.buffer.reserve(8 * 1024);
+            match self.half.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// The writing side.
+#[derive(Debug)]
+pub(crate) struct Output {
+    half: OwnedWriteHalf,
+    /// Messages that are to be sent.
+    pub buffer: Vec<u8>,
+}
+
+impl Output {
+    /// Sends what has been written.
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            let sent = self.half.write_all(&self.buffer).await.map_err(lost);
+            self.buffer.clear();
+            if self.buffer.capacity() > KEEP_BYTES_MAX {
+                self.buffer = Vec::new();
+            }
+            sent?;
+        }
+        Ok(())
+    }
+
+    /// Sends what has been written once it is enough to be worth it.
+    pub(crate) async fn flush_if_full(&mut self) -> Result<()> {
+        if self.buffer.len() >= FLUSH_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// One byte that is no message: the answer to SSLRequest.
+    pub(crate) async fn byte(&mut self, byte: u8) -> Result<()> {
+        self.buffer.push(byte);
+        self.flush().await
+    }
+}
+
+/// 08006: nobody is left to tell.
+fn lost(error: std::io::Error) -> Error {
+    Error::new(SqlState::CONNECTION_FAILURE, format!("connection to client lost: {error}"))
+}
