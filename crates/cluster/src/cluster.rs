@@ -2,12 +2,12 @@
 
 use crate::catalog::first_edits;
 use crate::command::{Command, Kind};
-use crate::data::{DataGroup, DataMachine};
+use crate::data::DataGroup;
 use crate::folder::Folder;
 use crate::layout::Layouts;
 use crate::locks::Locks;
-use crate::meta::{MetaGroup, MetaMachine, encode_content};
-use crate::oracle::Oracle;
+use crate::meta::{MetaGroup, encode_content};
+use crate::open::{Opened, Seat};
 use crate::proposer::{Proposer, Stamp, StampTs, no_timestamp};
 use crate::requests::Outcome;
 use crate::sequences::Sequences;
@@ -16,11 +16,9 @@ use crate::{Catalog, Database, FIRST_USER_OID, Table, Txn, TxnOptions};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quiver_base::{
-    DatabaseId, Error, GroupId, MemoryBudget, ReplicaId, Result, RowId, ShardId, SqlState, Term, Timestamp,
-    TxnId,
+    DatabaseId, Error, GroupId, MemoryBudget, Result, RowId, ShardId, SqlState, Term, Timestamp, TxnId,
 };
-use quiver_raft::{DiskFs, FileCheckpoints, NoWire, Peer, RaftConfig, RaftNode, StateMachine};
-use quiver_storage::{Objects, ShardStats, StorageEnv, StorageOptions};
+use quiver_storage::{ShardStats, StorageOptions};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,8 +28,6 @@ use tokio::sync::watch;
 
 /// How long a start waits for its groups to have a leader.
 const ELECTION_WAIT: Duration = Duration::from_secs(60);
-/// This node's replica of every group that it made.
-const FIRST_REPLICA: ReplicaId = ReplicaId(1);
 
 /// What a node needs to know.
 #[derive(Clone, Debug)]
@@ -108,23 +104,14 @@ impl Cluster {
     /// Opens or makes a data folder, replays the log, elects itself, starts the upkeep. A second process on the same folder
     /// is refused, as is a folder of a newer version.
     pub async fn open(config: ClusterConfig) -> Result<Arc<Cluster>> {
-        let folder = Folder::open(&config.data_dir)?;
-        let url = match &config.object_store {
-            Some(url) => url.clone(),
-            None => local_url(&folder)?,
-        };
-        let objects = Objects::open(&url, &folder.cache()).await?;
-        let env = StorageEnv::new(objects, config.memory.clone(), config.storage.clone());
-        let opening = tokio::task::spawn_blocking(move || Opened::new(config, folder, env)).await;
-        let opened = opening.map_err(|panic| Error::internal(format!("the start failed: {panic}")))??;
-        let cluster = Arc::new(opened.into_cluster());
+        let cluster = Cluster::open_seat(config, Seat::alone()).await?;
         cluster.lead().await?;
         Upkeep::start(&cluster);
         Ok(cluster)
     }
 
     /// Becomes leader of every group, makes the first catalog if there is none, and ends what a crash left open.
-    async fn lead(self: &Arc<Self>) -> Result<()> {
+    pub(crate) async fn lead(self: &Arc<Self>) -> Result<()> {
         let raft = self.proposer.raft()?;
         raft.campaign(GroupId::META).await?;
         for group in self.data.keys() {
@@ -133,8 +120,6 @@ impl Cluster {
         wait_for_term(&self.meta.term).await?;
         for group in self.data.values() {
             wait_for_term(&group.term).await?;
-            // Timestamps of an earlier life may have been used up to the last applied one.
-            self.proposer.oracle.raise(group.last_commit());
         }
         self.raise_bound().await?;
         if self.catalog().version == 0 {
@@ -148,6 +133,29 @@ impl Cluster {
             self.recover(group).await?;
         }
         Ok(())
+    }
+
+    /// The node of an opened folder.
+    pub(crate) fn of(opened: Opened) -> Cluster {
+        Cluster {
+            upkeep: Arc::new(Upkeep::new(opened.config.background_threads)),
+            config: opened.config,
+            meta: opened.meta,
+            data: opened.data,
+            proposer: Proposer::new(opened.raft, opened.oracle),
+            locks: Arc::default(),
+            layouts: Arc::default(),
+            sequences: Sequences::default(),
+            next_oid: AtomicU32::new(FIRST_USER_OID),
+            next_shard: AtomicU64::new(1),
+            live_staged: Mutex::default(),
+            next_rows: Mutex::default(),
+            raising_bound: tokio::sync::Mutex::default(),
+            stopping: AtomicBool::new(false),
+            folder: opened.folder,
+            #[cfg(test)]
+            crash_at: Mutex::default(),
+        }
     }
 
     /// Oids and shard ids go on above what the catalog says and what a crash left in a data group.
@@ -228,8 +236,8 @@ impl Cluster {
     }
 
     /// Ends as a crash would: no checkpoint, no flush.
-    #[cfg(test)]
-    pub(crate) async fn kill(self: &Arc<Self>) {
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) async fn abandon(self: &Arc<Self>) {
         self.stopping.store(true, Ordering::Release);
         self.upkeep.stop().await;
         let cluster = self.clone();
@@ -313,11 +321,6 @@ impl Cluster {
     }
 }
 
-fn local_url(folder: &Folder) -> Result<String> {
-    let objects = std::path::absolute(folder.objects()).map_err(|cause| Error::io("data folder", cause))?;
-    Ok(format!("file://{}", objects.display()))
-}
-
 async fn wait_for_term(term: &watch::Sender<Term>) -> Result<()> {
     let mut term = term.subscribe();
     let leads = tokio::time::timeout(ELECTION_WAIT, term.wait_for(|term| term.0 != 0)).await;
@@ -325,75 +328,4 @@ async fn wait_for_term(term: &watch::Sender<Term>) -> Result<()> {
         Ok(Ok(_)) => Ok(()),
         _ => Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "this node could not become leader")),
     }
-}
-
-/// What opening the folder gave: groups that replay their logs.
-struct Opened {
-    config: ClusterConfig,
-    folder: Folder,
-    raft: RaftNode,
-    oracle: Arc<Oracle>,
-    meta: Arc<MetaGroup>,
-    data: BTreeMap<GroupId, Arc<DataGroup>>,
-}
-
-impl Opened {
-    fn new(config: ClusterConfig, mut folder: Folder, env: Arc<StorageEnv>) -> Result<Opened> {
-        let fs = Arc::new(DiskFs);
-        let checkpoints = Arc::new(FileCheckpoints::open(folder.checkpoints(), fs.clone())?);
-        let raft_config =
-            RaftConfig { log_bytes_max: config.log_bytes_max, ..RaftConfig::new(folder.node, folder.raft()) };
-        let raft = RaftNode::open(raft_config, fs, checkpoints, Arc::new(NoWire))?;
-        let oracle = Arc::new(Oracle::default());
-        let meta = MetaGroup::new(oracle.clone());
-        let groups =
-            if folder.groups == 0 { u64::from(config.data_groups.max(1)) + 1 } else { folder.groups };
-        open_group(&raft, &folder, GroupId::META, MetaMachine::new(meta.clone()))?;
-        let mut data = BTreeMap::new();
-        for id in (1..groups).map(GroupId) {
-            let group = DataGroup::new(id, env.clone());
-            open_group(&raft, &folder, id, DataMachine::new(group.clone()))?;
-            data.insert(id, group);
-        }
-        if folder.groups == 0 {
-            folder.set_groups(groups)?;
-        }
-        Ok(Opened { config, folder, raft, oracle, meta, data })
-    }
-
-    fn into_cluster(self) -> Cluster {
-        Cluster {
-            upkeep: Arc::new(Upkeep::new(self.config.background_threads)),
-            config: self.config,
-            meta: self.meta,
-            data: self.data,
-            proposer: Proposer::new(self.raft, self.oracle),
-            locks: Arc::default(),
-            layouts: Arc::default(),
-            sequences: Sequences::default(),
-            next_oid: AtomicU32::new(FIRST_USER_OID),
-            next_shard: AtomicU64::new(1),
-            live_staged: Mutex::default(),
-            next_rows: Mutex::default(),
-            raising_bound: tokio::sync::Mutex::default(),
-            stopping: AtomicBool::new(false),
-            folder: self.folder,
-            #[cfg(test)]
-            crash_at: Mutex::default(),
-        }
-    }
-}
-
-/// Opens a group of the log, or makes it if the folder is new.
-fn open_group(raft: &RaftNode, folder: &Folder, id: GroupId, machine: Box<dyn StateMachine>) -> Result<()> {
-    if raft.stored_groups().contains(&id) {
-        return raft.open_group(id, machine);
-    }
-    if folder.groups != 0 {
-        return Err(Error::corrupt(format!(
-            "group {id} is missing in the log \"{}\"",
-            folder.raft().display()
-        )));
-    }
-    raft.create_group(id, &[Peer { replica: FIRST_REPLICA, node: folder.node }], machine)
 }

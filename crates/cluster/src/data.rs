@@ -3,6 +3,7 @@
 
 use crate::command::{Command, Kind};
 use crate::leases::Leases;
+use crate::oracle::Oracle;
 use crate::requests::{Outcome, Outcomes, Requests};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 pub(crate) struct DataGroup {
     pub(crate) id: GroupId,
     pub(crate) env: Arc<StorageEnv>,
+    oracle: Arc<Oracle>,
     shards: RwLock<HashMap<ShardId, Arc<Shard>>>,
     last_commit: AtomicU64,
     /// Transactions with rows here that are not committed, with the shards they have rows in.
@@ -44,10 +46,11 @@ pub(crate) struct Unresolved {
 }
 
 impl DataGroup {
-    pub(crate) fn new(id: GroupId, env: Arc<StorageEnv>) -> Arc<DataGroup> {
+    pub(crate) fn new(id: GroupId, env: Arc<StorageEnv>, oracle: Arc<Oracle>) -> Arc<DataGroup> {
         Arc::new(DataGroup {
             id,
             env,
+            oracle,
             shards: RwLock::default(),
             last_commit: AtomicU64::new(0),
             unresolved: Mutex::default(),
@@ -286,7 +289,11 @@ impl StateMachine for DataMachine {
 
     fn leadership(&mut self, event: Leadership) {
         let term = match event {
-            Leadership::BecameLeader { term } => term,
+            Leadership::BecameLeader { term } => {
+                // An earlier leader may have stamped more than the bound here says.
+                self.group.oracle.raise(self.small.last_commit);
+                term
+            }
             Leadership::LostLeader => Term(0),
         };
         self.group.term.send_replace(term);

@@ -11,6 +11,7 @@ mod layout;
 mod leases;
 mod locks;
 mod meta;
+mod open;
 mod oracle;
 mod proposer;
 mod read;
@@ -19,6 +20,8 @@ mod requests;
 mod sequences;
 mod shared_serde;
 mod state_bytes;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod txn;

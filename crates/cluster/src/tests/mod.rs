@@ -5,6 +5,7 @@
 mod commit;
 mod conflicts;
 mod recovery;
+mod seam;
 mod upkeep;
 mod visibility;
 
@@ -46,7 +47,7 @@ impl Node {
     pub(crate) async fn kill_and_reopen(self) -> Node {
         let Node { cluster, dir } = self;
         let config = cluster.config.clone();
-        cluster.kill().await;
+        cluster.abandon().await;
         drop(cluster);
         Node { cluster: Cluster::open(config).await.unwrap(), dir }
     }

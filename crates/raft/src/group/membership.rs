@@ -121,8 +121,10 @@ impl Group {
             return Err(self.undefined(replica, "learner"));
         }
         let last = self.raw.raft.raft_log.last_index();
+        // In a group without writes a learner that a snapshot filled has everything and is still being probed.
         let caught_up = self.raw.raft.prs().get(replica.0).is_some_and(|progress| {
-            progress.state == ProgressState::Replicate && progress.matched + PROMOTION_LAG_MAX >= last
+            progress.matched >= last
+                || progress.state == ProgressState::Replicate && progress.matched + PROMOTION_LAG_MAX >= last
         });
         if caught_up {
             return Ok(());
