@@ -46,9 +46,11 @@ pub(crate) enum Command {
 
 /// What the checkpoint thread can be asked to do.
 pub(crate) enum Job {
-    Store(CheckpointJob),
+    Store(Box<CheckpointJob>),
     /// Everything before this checkpoint may go.
     Purge(GroupId, LogIndex),
+    /// The group is gone, and so shall be its checkpoints, with any that is just being stored.
+    Destroy(GroupId, Answer<()>),
 }
 
 pub(crate) struct EventLoop {
@@ -223,7 +225,7 @@ impl EventLoop {
         let mut batch = LogBatch::default();
         group.remove_from(&mut batch);
         self.log.write(&mut batch)?;
-        let _gone = done.send(self.checkpoints.purge_before(id, LogIndex(u64::MAX)));
+        let _stopping = self.jobs.send(Job::Destroy(id, done));
         Ok(())
     }
 
@@ -234,7 +236,7 @@ impl EventLoop {
                 self.active.insert(*id);
             }
             if let Some(job) = group.begin_checkpoint() {
-                let _stopping = self.jobs.send(Job::Store(job));
+                let _stopping = self.jobs.send(Job::Store(Box::new(job)));
             }
         }
     }
@@ -262,7 +264,7 @@ impl EventLoop {
                 self.active.insert(id);
             }
             if let Some(job) = group.begin_checkpoint() {
-                let _stopping = self.jobs.send(Job::Store(job));
+                let _stopping = self.jobs.send(Job::Store(Box::new(job)));
             }
         }
         self.send()
@@ -288,10 +290,13 @@ pub(crate) fn work(
             Job::Store(job) => {
                 let (group, index) = (job.group, job.index);
                 let outcome =
-                    catch_unwind(AssertUnwindSafe(|| store(job, checkpoints))).unwrap_or_else(|p| {
+                    catch_unwind(AssertUnwindSafe(|| store(*job, checkpoints))).unwrap_or_else(|p| {
                         Err(Error::internal(format!("encoding a checkpoint failed: {}", panic_text(&*p))))
                     });
                 let _stopping = commands.send(Command::CheckpointDone(group, index, outcome));
+            }
+            Job::Destroy(group, done) => {
+                drop(done.send(checkpoints.purge_before(group, LogIndex(u64::MAX))));
             }
             Job::Purge(group, index) => {
                 if let Err(e) = checkpoints.purge_before(group, index) {

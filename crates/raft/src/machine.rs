@@ -33,7 +33,8 @@ pub enum Leadership {
 pub type SnapshotEncoder = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
 /// The replicated state of one group. Called from the Raft thread only, so every method must be quick:
-/// all groups of the node wait for it.
+/// all groups of the node wait for it. A machine that holds a handle of the node keeps it from stopping by
+/// itself: then call `RaftNode::stop`.
 pub trait StateMachine: Send + 'static {
     /// Applies one entry. Infallible, memory only: whatever may be refused was refused by the leader
     /// before it proposed. Called once for each entry, in log order.

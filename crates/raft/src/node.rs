@@ -92,7 +92,8 @@ pub struct RaftNode(Arc<Inner>);
 struct Inner {
     config: Arc<RaftConfig>,
     shared: Arc<Shared>,
-    log: Arc<SharedLog>,
+    /// Gone once stopped, so that the folder can be opened again while handles are still about.
+    log: Mutex<Option<Arc<SharedLog>>>,
     checkpoints: Arc<dyn CheckpointStore>,
     commands: Sender<Command>,
     inbox: Sender<Bytes>,
@@ -149,7 +150,7 @@ impl RaftNode {
             places: Arc::new(Semaphore::new(config.max_inflight_proposals)),
             config,
             shared,
-            log,
+            log: Mutex::new(Some(log)),
             checkpoints,
             commands,
             inbox,
@@ -165,7 +166,7 @@ impl RaftNode {
 
     /// The groups in this node's log, open or not.
     pub fn stored_groups(&self) -> Vec<GroupId> {
-        self.0.log.groups()
+        self.log().map(|log| log.groups()).unwrap_or_default()
     }
 
     /// Begins a new group with these voters, of which this node holds one. Every voter's node does the
@@ -208,7 +209,7 @@ impl RaftNode {
             vote: 0,
             commit: FIRST_INDEX,
         };
-        GroupLog::create(&self.0.log, group, &state)?;
+        GroupLog::create(&*self.log()?, group, &state)?;
         self.start(group, Some(first), machine)
     }
 
@@ -221,12 +222,12 @@ impl RaftNode {
     ) -> Result<()> {
         self.refuse_stored(group)?;
         let state = GroupState { replica: replica.0, ..GroupState::default() };
-        GroupLog::create(&self.0.log, group, &state)?;
+        GroupLog::create(&*self.log()?, group, &state)?;
         self.start(group, None, machine)
     }
 
     fn refuse_stored(&self, group: GroupId) -> Result<()> {
-        if self.0.log.has_group(group) {
+        if self.log()?.has_group(group) {
             return Err(Error::new(
                 SqlState::DUPLICATE_OBJECT,
                 format!("node {} already has a replica of group {group}", self.node()),
@@ -262,7 +263,7 @@ impl RaftNode {
         machine: Box<dyn StateMachine>,
     ) -> Result<()> {
         let inner = &self.0;
-        let mut log = GroupLog::open(inner.log.clone(), group, inner.config.cache_bytes)?
+        let mut log = GroupLog::open(self.log()?, group, inner.config.cache_bytes)?
             .ok_or_else(|| inner.shared.no_group(group))?;
         log.meet(checkpoint.as_ref())?;
         let config = inner.config.clone();
@@ -270,6 +271,10 @@ impl RaftNode {
         let (done, answer) = bounded(1);
         self.command(Command::Add(Box::new(group), done))?;
         answer.recv().unwrap_or_else(|_| Err(inner.shared.failure()))
+    }
+
+    fn log(&self) -> Result<Arc<SharedLog>> {
+        self.0.log.lock().clone().ok_or_else(|| self.0.shared.failure())
     }
 
     fn command(&self, command: Command) -> Result<()> {
@@ -378,14 +383,16 @@ impl RaftNode {
 
     /// The group as this node sees it.
     pub fn status(&self, group: GroupId) -> Option<Status> {
+        let last_fsync_micros = self.log().map_or(0, |log| log.last_sync_micros());
         let statuses = self.0.shared.statuses.read();
-        statuses.get(&group).map(|status| status.read(self.0.log.last_sync_micros()))
+        statuses.get(&group).map(|status| status.read(last_fsync_micros))
     }
 
     /// All open groups.
     pub fn statuses(&self) -> Vec<Status> {
+        let last_fsync_micros = self.log().map_or(0, |log| log.last_sync_micros());
         let statuses = self.0.shared.statuses.read();
-        statuses.values().map(|status| status.read(self.0.log.last_sync_micros())).collect()
+        statuses.values().map(|status| status.read(last_fsync_micros)).collect()
     }
 
     /// Whether this node leads the group and takes proposals.
@@ -405,12 +412,12 @@ impl RaftNode {
 
     /// Fsyncs of the log since the start.
     pub fn log_syncs(&self) -> u64 {
-        self.0.log.syncs()
+        self.log().map_or(0, |log| log.syncs())
     }
 
     /// Bytes of the log's files, all groups together.
     pub fn log_disk_bytes(&self) -> u64 {
-        self.0.log.disk_bytes()
+        self.log().map_or(0, |log| log.disk_bytes())
     }
 
     /// Why Raft stopped on this node, if it did.
@@ -418,7 +425,8 @@ impl RaftNode {
         self.0.shared.failure.lock().clone()
     }
 
-    /// Stops the Raft thread and waits for it. Proposals that wait fail. Dropping the last handle does the same.
+    /// Stops the Raft thread, waits for it and closes the folder. Proposals that wait fail. Dropping the last
+    /// handle does the same.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -434,6 +442,7 @@ impl Inner {
                 tracing::error!("a Raft thread panicked");
             }
         }
+        *self.log.lock() = None;
     }
 }
 

@@ -6,7 +6,7 @@ use raft::ProgressState;
 use raft::prelude::{ConfChange, ConfChangeType, Entry, EntryType};
 use tokio::sync::oneshot;
 
-use super::{ByIndex, Group, unknown_outcome};
+use super::{ByIndex, Group, displaced, unknown_outcome};
 
 /// A learner is promoted when it lacks at most so many entries.
 const PROMOTION_LAG_MAX: u64 = 1024;
@@ -44,10 +44,28 @@ impl PendingMembership {
         }
     }
 
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.appended.is_empty()
+    }
+
+    /// Something was applied at this index: a change that still waits there was pushed out of the log.
+    pub(super) fn displace(&mut self, index: u64) {
+        for (_, done) in self.appended.remove(&index).into_iter().flatten() {
+            let _gone = done.send(Err(displaced()));
+        }
+    }
+
+    /// Nothing more will be heard of the changes up to this index.
+    pub(super) fn lose_through(&mut self, index: u64, error: &Error) {
+        let later = index.checked_add(1).map(|next| self.appended.split_off(&next)).unwrap_or_default();
+        for (_, done) in std::mem::replace(&mut self.appended, later).into_values().flatten() {
+            let _gone = done.send(Err(error.clone()));
+        }
+    }
+
     pub(super) fn fail(&mut self, cause: &Error) {
-        let appended = std::mem::take(&mut self.appended).into_values().flatten().map(|(_, done)| done);
-        let applied = self.applied.drain(..).map(|(_, done)| done);
-        for done in appended.chain(applied) {
+        self.lose_through(u64::MAX, &unknown_outcome(cause));
+        for (_, done) in self.applied.drain(..) {
             let _gone = done.send(Err(unknown_outcome(cause)));
         }
     }
@@ -157,7 +175,7 @@ impl Group {
     pub(super) fn apply_membership(&mut self, entry: &Entry) -> Result<()> {
         let outcome = self.take_effect(entry)?;
         for (term, done) in self.membership.appended.remove(&entry.index).into_iter().flatten() {
-            let outcome = if term == entry.term { outcome.clone() } else { Err(self.not_leader()) };
+            let outcome = if term == entry.term { outcome.clone() } else { Err(displaced()) };
             self.membership.applied.push((outcome, done));
         }
         self.raw.mut_store().set_commit(entry.index);

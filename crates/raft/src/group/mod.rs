@@ -232,6 +232,7 @@ impl Group {
             }
             EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => self.apply_membership(&entry)?,
         }
+        self.membership.displace(entry.index);
         self.status.set_applied(entry.index);
         if leads_in_its_term && self.announced.is_none() {
             self.announced = Some(entry.term);
@@ -366,6 +367,15 @@ impl Group {
     pub(crate) fn remove_from(&self, batch: &mut LogBatch) {
         self.raw.store().remove(batch);
     }
+}
+
+/// Another leader's entry took the place of ours: ours is nowhere.
+fn displaced() -> Error {
+    Error::new(
+        SqlState::SERIALIZATION_FAILURE,
+        "could not commit: the leader changed before the commit was replicated",
+    )
+    .with_hint("It has not taken effect; the transaction might succeed if retried.")
 }
 
 /// What an answer that never comes means to a proposal that was appended.

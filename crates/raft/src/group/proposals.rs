@@ -9,7 +9,7 @@ use raft::prelude::{Entry, Message, MessageType};
 use raft::{ReadState, StateRole};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{ByIndex, Group, unknown_outcome};
+use super::{ByIndex, Group, displaced, unknown_outcome};
 use crate::node::{Applied, Slot};
 
 /// Makes the entry once its place in the log is known.
@@ -145,11 +145,7 @@ impl Group {
             let outcome = if waiter.term == term {
                 Ok(Some(Applied { index: LogIndex(index), term: Term(term) }))
             } else {
-                Err(Error::new(
-                    SqlState::SERIALIZATION_FAILURE,
-                    "could not commit: the leader changed before the commit was replicated",
-                )
-                .with_hint("It has not taken effect; the transaction might succeed if retried."))
+                Err(displaced())
             };
             let _gone = waiter.done.send(outcome);
         }
@@ -164,7 +160,9 @@ impl Group {
     pub(super) fn lose_proposals_through(&mut self, index: u64) {
         let later = self.proposals.waiters.split_off(&(index + 1));
         let lost = mem::replace(&mut self.proposals.waiters, later);
-        self.lose(lost, &unknown_outcome("the leader changed, and its log was replaced by a snapshot"));
+        let error = unknown_outcome("the leader changed, and the log was replaced by a snapshot");
+        self.lose(lost, &error);
+        self.membership.lose_through(index, &error);
     }
 
     fn lose(&mut self, lost: ByIndex<Waiter>, error: &Error) {
@@ -177,14 +175,16 @@ impl Group {
     /// Waiters of a lost leadership usually learn their fate from the next leader; not for ever.
     pub(super) fn tick_proposals(&mut self) {
         let leads = self.raw.raft.state == StateRole::Leader;
-        if leads || self.proposals.waiters.is_empty() {
+        if leads || self.proposals.waiters.is_empty() && !self.membership.is_waiting() {
             self.proposals.orphaned_ticks = 0;
             return;
         }
         self.proposals.orphaned_ticks += 1;
         if self.proposals.orphaned_ticks > self.config.outcome_ticks {
             let lost = mem::take(&mut self.proposals.waiters);
-            self.lose(lost, &unknown_outcome("this node lost its leadership"));
+            let error = unknown_outcome("this node lost its leadership");
+            self.lose(lost, &error);
+            self.membership.lose_through(u64::MAX, &error);
         }
     }
 

@@ -18,13 +18,13 @@ use crate::fs::{RaftFile, RaftFs};
 /// The first failure of the file layer; once set it stays.
 #[derive(Default)]
 pub(crate) struct Failure {
-    first: Mutex<Option<String>>,
+    first: Mutex<Option<(io::ErrorKind, String)>>,
     syncs: AtomicU64,
 }
 
 impl Failure {
-    pub(super) fn get(&self) -> Option<String> {
-        self.first.lock().clone()
+    pub(super) fn get(&self) -> Option<io::Error> {
+        self.first.lock().as_ref().map(|(kind, text)| io::Error::new(*kind, text.clone()))
     }
 
     /// How many fsyncs of log files were made.
@@ -34,14 +34,14 @@ impl Failure {
 
     fn note<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
         if let Err(e) = &result {
-            self.first.lock().get_or_insert_with(|| format!("{what}: {e}"));
+            self.first.lock().get_or_insert_with(|| (e.kind(), format!("{what}: {e}")));
         }
         result
     }
 
     fn refuse_after(&self) -> io::Result<()> {
         match &*self.first.lock() {
-            Some(first) => Err(io::Error::other(format!("refused after a failure ({first})"))),
+            Some((_, first)) => Err(io::Error::other(format!("refused after a failure ({first})"))),
             None => Ok(()),
         }
     }
@@ -152,6 +152,11 @@ impl Write for Cursor {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.failure.refuse_after()?;
         self.file.failure.note("writing the log", self.file.file.write_at(self.offset, bytes))?;
+        if self.offset == 0 {
+            // raft-engine fsyncs the header of its first file together with the first batch; one that is
+            // torn must not stand before a batch that is whole.
+            self.file.failure.note("fsync of a new log file", self.file.file.sync())?;
+        }
         self.offset += bytes.len() as u64;
         Ok(bytes.len())
     }

@@ -152,6 +152,9 @@ impl GroupLog {
             self.state.commit = self.state.commit.max(checkpoint.index);
             return Ok(());
         }
+        if checkpoint.index <= self.state.commit && checkpoint.index > needed {
+            return missing(format!("its newest checkpoint is of another log at {}", checkpoint.index));
+        }
         // A snapshot of the leader was stored, and the power went before the log followed it.
         let mut batch = LogBatch::default();
         self.reset(&mut batch, checkpoint.index, checkpoint.term, checkpoint.conf_state.clone());
@@ -250,7 +253,10 @@ impl GroupLog {
         batch.add_command(self.group.0, Command::Compact { index: index.max(self.last_index) + 1 });
         self.state.truncated = (index, term);
         self.state.commit = self.state.commit.max(index);
-        self.state.term = self.state.term.max(term);
+        if term > self.state.term {
+            self.state.term = term;
+            self.state.vote = 0;
+        }
         self.conf_state = conf_state;
         self.last_index = index;
         self.terms = vec![(index, term)];

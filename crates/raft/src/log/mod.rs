@@ -75,10 +75,7 @@ impl SharedLog {
         let started = Instant::now();
         let written = self.engine.write(batch, true);
         if let Some(first) = self.failure.get() {
-            return Err(Error::new(
-                SqlState::IO_ERROR,
-                format!("log in {} failed: {first}", self.dir.display()),
-            ));
+            return Err(Error::io(format!("log in {}", self.dir.display()), first));
         }
         written.map_err(|e| engine_error(&self.dir, e))?;
         self.last_sync_micros.store(started.elapsed().as_micros() as u64, Ordering::Relaxed);

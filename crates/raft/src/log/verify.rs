@@ -3,8 +3,9 @@
 //! incomplete batch at the very end may be cut: it was never acknowledged, since every batch is fsynced before
 //! the next is written. A whole batch behind a broken one means that something acknowledged was damaged.
 //!
-//! raft-engine's format, version 2: a header of 72 bytes, then batches of
-//! `{ u56 length | u8 compression | u64 footer offset | entries | crc32 | footer | crc32 ^ file number }`.
+//! raft-engine's format: a header of magic, version u64 and, in version 2, alignment u64; then batches of
+//! `{ u56 length | u8 compression | u64 footer offset | entries | crc32 | footer | crc32 }`, the last checksum
+//! xored with the file's number in version 2. A file whose header was torn by a power cut goes on in version 1.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +14,13 @@ use quiver_base::{Error, Result};
 use crate::fs::{RaftFs, read_all};
 
 const MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
-const FORMAT_VERSION: u64 = 2;
-/// magic, version u64, alignment u64.
-const FILE_HEADER_LEN: usize = MAGIC.len() + 16;
+/// magic, version u64.
+const FILE_HEADER_LEN: usize = MAGIC.len() + 8;
+const ALIGNMENT_LEN: usize = 8;
 const BATCH_HEADER_LEN: usize = 16;
 const CHECKSUM_LEN: usize = 4;
+/// The only kind of batch we have written.
+const UNCOMPRESSED: u8 = 0;
 
 /// A queue of raft-engine: new batches, or old ones that were moved so that their file could go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,48 +74,52 @@ fn files(dir: &Path, queue: Queue) -> Result<Vec<(u64, PathBuf)>> {
 
 /// Walks a file's batches; the error is the offset of the damage.
 fn verify_file(bytes: &[u8], number: u32, queue: Queue, is_last: bool) -> Result<(), usize> {
-    let mut at = 0;
-    if has_header(bytes) {
-        at = FILE_HEADER_LEN;
-        while let Some(len) = batch_len(&bytes[at..], number) {
-            at += len;
-        }
+    let (mut at, signature) = header(bytes, number).unwrap_or((0, number));
+    while at > 0
+        && let Some(len) = batch_len(&bytes[at..], signature)
+    {
+        at += len;
     }
     if at == bytes.len() && at > 0 {
         return Ok(());
     }
     // The rewrite queue is fsynced once for several batches, and what it holds stays in the append queue
     // until then: a whole batch may follow a broken one.
-    let damaged = !is_last || queue == Queue::Append && batch_follows(&bytes[at..], number);
+    let damaged = !is_last || queue == Queue::Append && batch_follows(&bytes[at..], signature);
     if damaged { Err(at) } else { Ok(()) }
 }
 
-fn has_header(bytes: &[u8]) -> bool {
-    let version = bytes.get(MAGIC.len()..MAGIC.len() + 8);
-    bytes.len() >= FILE_HEADER_LEN
-        && bytes.starts_with(MAGIC)
-        && version == Some(&FORMAT_VERSION.to_be_bytes())
+/// Where the batches begin, and what their checksums are signed with.
+fn header(bytes: &[u8], number: u32) -> Option<(usize, u32)> {
+    let head = bytes.get(..FILE_HEADER_LEN).filter(|head| head.starts_with(MAGIC))?;
+    match u64::from_be_bytes(head[MAGIC.len()..].try_into().ok()?) {
+        1 => Some((FILE_HEADER_LEN, 0)),
+        2 if bytes.len() >= FILE_HEADER_LEN + ALIGNMENT_LEN => {
+            Some((FILE_HEADER_LEN + ALIGNMENT_LEN, number))
+        }
+        _ => None,
+    }
 }
 
-fn batch_follows(bytes: &[u8], number: u32) -> bool {
-    (1..bytes.len()).any(|at| batch_len(&bytes[at..], number).is_some())
+fn batch_follows(bytes: &[u8], signature: u32) -> bool {
+    (1..bytes.len()).any(|at| batch_len(&bytes[at..], signature).is_some())
 }
 
 /// The length of the batch that the bytes begin with, if it is whole and undamaged.
-fn batch_len(bytes: &[u8], number: u32) -> Option<usize> {
+fn batch_len(bytes: &[u8], signature: u32) -> Option<usize> {
     let head = bytes.get(..BATCH_HEADER_LEN)?;
     let len_and_type = u64::from_be_bytes(head[..8].try_into().ok()?);
-    let len = usize::try_from(len_and_type >> 8).ok()?;
+    let len = usize::try_from(len_and_type >> 8).ok().filter(|_| len_and_type as u8 == UNCOMPRESSED)?;
     let footer = usize::try_from(u64::from_be_bytes(head[8..].try_into().ok()?)).ok()?;
     if len > bytes.len() || footer < BATCH_HEADER_LEN || footer + CHECKSUM_LEN >= len {
         return None;
     }
     let entries = &bytes[BATCH_HEADER_LEN..footer];
     let entries_whole = entries.is_empty() || has_checksum(entries, 0);
-    (entries_whole && has_checksum(&bytes[footer..len], number)).then_some(len)
+    (entries_whole && has_checksum(&bytes[footer..len], signature)).then_some(len)
 }
 
-/// Whether the bytes end with the checksum of what is before it, signed with the file's number.
+/// Whether the bytes end with the checksum of what is before it, xored with the signature.
 fn has_checksum(bytes: &[u8], signature: u32) -> bool {
     let Some(body_len) = bytes.len().checked_sub(CHECKSUM_LEN).filter(|len| *len > 0) else { return false };
     let (body, stored) = bytes.split_at(body_len);
@@ -139,7 +146,7 @@ mod tests {
 
     fn file(batches: &[&str]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&FORMAT_VERSION.to_be_bytes());
+        bytes.extend_from_slice(&2u64.to_be_bytes());
         bytes.extend_from_slice(&0u64.to_be_bytes());
         for text in batches {
             bytes.extend_from_slice(&batch(text, 3));

@@ -264,7 +264,7 @@ async fn a_lost_disk_comes_back_as_a_new_replica() {
     cluster.stop(lost);
     let node = cluster.node(leader);
     node.checkpoint(GROUP).await.unwrap();
-    acknowledged.extend(write(&[node.clone()], "b", 10).await);
+    acknowledged.extend(write(std::slice::from_ref(&node), "b", 10).await);
 
     let used = node.add_learner(GROUP, peer(lost)).await.unwrap_err();
     assert_eq!(used.state(), SqlState::DUPLICATE_OBJECT, "{used}");
@@ -276,7 +276,7 @@ async fn a_lost_disk_comes_back_as_a_new_replica() {
 
     cluster.add(lost, Start::Join(4));
     node.add_learner(GROUP, occupied).await.unwrap();
-    acknowledged.extend(write(&[node.clone()], "c", 5).await);
+    acknowledged.extend(write(std::slice::from_ref(&node), "c", 5).await);
     cluster.agree_on(&acknowledged).await;
     assert!(cluster.journal(lost).with(|j| j.restored) > 0, "it came by a snapshot");
     let (promoter, mut tries) = (node.clone(), 0);
@@ -337,7 +337,7 @@ async fn leadership_moves_on_request() {
     cluster.node(old).transfer_leader(GROUP, ReplicaId(to)).await.unwrap();
     let node = cluster.node(to);
     eventually("the other leads", || node.is_leader(GROUP)).await;
-    let acknowledged = write(&[node.clone()], "a", 3).await;
+    let acknowledged = write(std::slice::from_ref(&node), "a", 3).await;
     let index = node.read_index(GROUP).await.unwrap();
     assert!(index >= node.status(GROUP).unwrap().commit);
     cluster.agree_on(&acknowledged).await;

@@ -7,13 +7,13 @@ use quiver_base::SqlState;
 
 use super::*;
 
-/// A stopped node with 40 entries, the first 20 of them checkpointed, and small log files.
+/// A stopped node with 100 entries, the first 20 of them checkpointed, and small log files.
 async fn written(dir: &Path) -> RaftConfig {
     let config =
         RaftConfig { log_file_bytes: 4 << 10, keep_entries: 0, ..RaftConfig::for_tests(NodeId(1), dir) };
     let (node, _journal) = open_with(config.clone(), Arc::new(DiskFs)).unwrap();
     leads(&node).await;
-    for i in 0..40 {
+    for i in 0..100 {
         node.propose(GROUP, bytes(&format!("e{i}-{}", "x".repeat(300)))).await.unwrap();
         if i == 19 {
             node.checkpoint(GROUP).await.unwrap();
@@ -105,6 +105,6 @@ async fn an_incomplete_tail_is_cut() {
     fs::write(last, bytes).unwrap();
     let (node, journal) = open_with(config, Arc::new(DiskFs)).unwrap();
     leads(&node).await;
-    assert_eq!(journal.texts().len(), 40);
+    assert_eq!(journal.texts().len(), 100);
     assert!(journal.with(|j| j.restored) == 1, "the checkpoint was used");
 }

@@ -47,11 +47,18 @@ async fn cut_again_and_again(seed: u64, rounds: u64, lying_disk: bool) -> Vec<St
     for round in 0..rounds {
         fs.cut_power_after(dice.below(if round == 0 { 20 } else { 150 }));
         // The power may go while the node starts.
-        if let Ok((node, _journal)) = open_with(config.clone(), Arc::new(fs.clone())) {
-            acknowledged.extend(write_until_cut(&node, round).await);
-            node.stop();
+        match open_with(config.clone(), Arc::new(fs.clone())) {
+            Ok((node, _journal)) => {
+                acknowledged.extend(write_until_cut(&node, round).await);
+                node.stop();
+                assert!(fs.is_off(), "stopped by {:?}", node.failure());
+            }
+            Err(e) if !fs.is_off() && lying_disk => {
+                tracing::debug!(error = %e, "the loss was noticed");
+                return acknowledged;
+            }
+            Err(e) => assert!(fs.is_off(), "did not start: {e}"),
         }
-        assert!(fs.is_off());
         let residue = [Residue::Nothing, Residue::Some, Residue::Some, Residue::All][dice.below(4) as usize];
         fs.power_on(residue, dice.below(u64::MAX)).unwrap();
     }

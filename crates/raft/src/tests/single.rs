@@ -114,3 +114,58 @@ async fn a_folder_is_one_nodes_and_one_versions() {
     let missing = open_alone(dir.path(), Arc::new(DiskFs)).err().unwrap();
     assert_eq!(missing.state(), SqlState::DATA_CORRUPTED);
 }
+
+#[tokio::test]
+async fn a_full_log_is_checkpointed_and_its_files_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RaftConfig {
+        log_bytes_max: 32 << 10,
+        log_file_bytes: 16 << 10,
+        ..RaftConfig::for_tests(NodeId(1), dir.path())
+    };
+    let (node, journal) = open_with(config.clone(), Arc::new(DiskFs)).unwrap();
+    // A group that says little must not keep the files of one that says much.
+    let quiet = Journal::default();
+    node.create_group(GroupId(1), &[peer(1)], Box::new(quiet.clone())).unwrap();
+    leads(&node).await;
+    eventually("the quiet one leads", || node.is_leader(GroupId(1))).await;
+    node.propose(GroupId(1), bytes("quiet")).await.unwrap();
+    for i in 0..300 {
+        node.propose(GROUP, bytes(&format!("{i}-{}", "x".repeat(1000)))).await.unwrap();
+    }
+    eventually("files are purged", || node.log_disk_bytes() < 150 << 10).await;
+    let status = node.status(GROUP).unwrap();
+    assert!(status.checkpoint_index.0 > 200 && status.first_index.0 > 150, "{status:?}");
+    assert!(status.last_fsync_micros > 0);
+    let before = journal.texts();
+    node.stop();
+
+    let (node, journal) = open_with(config, Arc::new(DiskFs)).unwrap();
+    let quiet = Journal::default();
+    node.open_group(GroupId(1), Box::new(quiet.clone())).unwrap();
+    leads(&node).await;
+    eventually("the quiet one leads", || node.is_leader(GroupId(1))).await;
+    assert!(journal.texts() == before, "the same entries");
+    assert_eq!(quiet.texts(), ["quiet"]);
+}
+
+#[tokio::test]
+async fn a_destroyed_group_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, _journal) = on_disk(dir.path());
+    leads(&node).await;
+    node.propose(GROUP, bytes("gone")).await.unwrap();
+    node.checkpoint(GROUP).await.unwrap();
+    node.destroy_group(GROUP).await.unwrap();
+    assert_eq!(node.stored_groups(), []);
+    assert!(node.status(GROUP).is_none());
+    let journal = Journal::default();
+    node.create_group(GROUP, &[peer(1)], Box::new(journal.clone())).unwrap();
+    leads(&node).await;
+    node.propose(GROUP, bytes("new")).await.unwrap();
+    assert_eq!(journal.texts(), ["new"]);
+    drop(node);
+    let (node, journal) = on_disk(dir.path());
+    leads(&node).await;
+    assert_eq!(journal.texts(), ["new"]);
+}
