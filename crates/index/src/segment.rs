@@ -1,6 +1,8 @@
 //! How one segment is searched: exactly, over its graph, or over its graph with a filter; whichever is cheapest
 //! and never comes back short.
 
+use crate::distance::prefetch;
+use crate::mapped::as_bytes;
 use crate::rowset::positions;
 use crate::{HnswGraph, Metric, Neighbor, RowSet, TopK, VectorColumn};
 use std::fmt;
@@ -86,9 +88,35 @@ pub(crate) fn exact_outcome(
         match allowed {
             None => positions(present).for_each(&mut compare),
             Some(allowed) => {
-                positions(present.zip(allowed.words()).map(|(a, b)| a & b)).for_each(&mut compare);
+                let rows = positions(present.zip(allowed.words()).map(|(a, b)| a & b));
+                for_each_prefetched(vectors, rows, &mut compare);
             }
         }
     }
     SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::Exact }
+}
+
+/// Asks for each row's memory some rows before its turn: survivors of a filter lie too far apart for the CPU to
+/// see a pattern.
+fn for_each_prefetched(
+    vectors: &VectorColumn,
+    mut rows: impl Iterator<Item = u32>,
+    mut compare: impl FnMut(u32),
+) {
+    const AHEAD: usize = 4;
+    let mut ring = [None; AHEAD];
+    for at in (0..AHEAD).cycle() {
+        let next = rows.next();
+        if let Some(row) = next {
+            prefetch(as_bytes(vectors.raw(row)));
+        }
+        let Some(row) = std::mem::replace(&mut ring[at], next) else {
+            // Empty places are met at the start, before the ring is full, and at the end, once all is done.
+            if next.is_none() && ring.iter().all(Option::is_none) {
+                return;
+            }
+            continue;
+        };
+        compare(row);
+    }
 }

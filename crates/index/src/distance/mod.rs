@@ -11,6 +11,7 @@ mod x86;
 use std::sync::OnceLock;
 
 type F32Kernel = unsafe fn(&[f32], &[f32]) -> f32;
+type CosineKernel = unsafe fn(&[f32], &[f32]) -> (f32, f32, f32);
 
 /// One implementation of every kernel. They are `unsafe fn` because each may need CPU features; a value of
 /// this type is only made where those were found.
@@ -19,7 +20,7 @@ struct Kernels {
     l2_squared: F32Kernel,
     dot: F32Kernel,
     l1: F32Kernel,
-    dot_and_norms: unsafe fn(&[f32], &[f32]) -> (f32, f32, f32),
+    dot_and_norms: CosineKernel,
     dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
     l1_u8: unsafe fn(&[u8], &[u8]) -> i32,
 }
@@ -118,13 +119,13 @@ pub fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
     unsafe { (kernels().l1_u8)(a, b) }
 }
 
-/// Asks the CPU to fetch the first `bytes` of `data`, at most eight cache lines: the hardware follows from there.
+/// Asks the CPU to fetch the first `bytes` of `data`, at most 32 cache lines.
 #[inline(always)]
 pub(crate) fn prefetch(data: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in data.chunks(64).take(8) {
+        for line in data.chunks(64).take(32) {
             // SAFETY: a prefetch reads nothing that the program sees, and the address is in a live slice.
             unsafe { _mm_prefetch(line.as_ptr().cast(), _MM_HINT_T0) };
         }

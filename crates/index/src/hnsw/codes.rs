@@ -101,6 +101,12 @@ impl Quantizer {
         }
     }
 
+    /// Rounds a query whose scores are only compared with one another. What is the same in all of them is left
+    /// out: for a query far away it would take all their digits.
+    pub(super) fn search_form(&self, query: &[f32], out: &mut [i8]) -> Form {
+        Form { offset: 0.0, ..self.form(query, out) }
+    }
+
     /// The one step of L1.
     pub(super) fn l1_step(&self) -> f32 {
         self.step.first().copied().unwrap_or(0.0)

@@ -139,3 +139,6 @@ impl HnswGraph {
         search::search(self, &search::Question { vectors, query, k, ef, allowed })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,17 +66,21 @@ struct Plan {
 impl Plan {
     fn new(graph: &HnswGraph, question: &Question<'_>, survivors: u32) -> Plan {
         let header = &graph.file.header;
-        let ef = question.ef.max(question.k).min(header.nodes as usize).max(1);
+        // Some more than k: the last of exactly k candidates would hardly be the k nearest.
+        let ef = question.ef.max(question.k + question.k / 4).min(header.nodes as usize).max(1);
         // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
         let dim = f64::from(header.dim);
-        let row_ns = 4.0 + 0.25 * dim;
-        let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.06 * dim } else { 0.5 * dim };
+        let row_ns = 4.0 + if survivors < header.rows / 2 { 0.3 * dim } else { 0.2 * dim };
+        let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.14 * dim } else { 0.5 * dim };
         let share = f64::from(survivors) / f64::from(header.rows.max(1));
-        // A walk meets about m new nodes for each candidate, and needs more candidates when few are allowed.
-        let walked = ef as f64 / share.max(1e-9) * f64::from(header.params.m) * 0.8 + 100.0;
+        // Candidates grow as fewer are allowed; comparisons grow more slowly, as measured: ever more of a
+        // candidate's links were met before.
+        let candidates = ef as f64 / share.max(1e-9);
+        let walked = 3.4 * f64::from(header.params.m) * candidates.powf(0.75);
         let exact_ns = f64::from(survivors) * row_ns;
         Plan {
-            exact: exact_ns <= walked.min(f64::from(header.nodes)) * node_ns,
+            // In doubt exact: a walk that gives up costs both.
+            exact: exact_ns <= 1.5 * walked.min(f64::from(header.nodes)) * node_ns,
             ef,
             compared_max: (exact_ns / node_ns) as u64,
         }
@@ -114,7 +118,7 @@ fn with_scorer(
         let mut query = std::mem::take(&mut scratch.query_i8);
         query.clear();
         query.resize(stride, 0);
-        let form = quantizer.form(&prepared, &mut query);
+        let form = quantizer.search_form(&prepared, &mut query);
         let outcome =
             walk(graph, question, &ProductScorer { codes, query: &query, form }, scratch, compared_max);
         scratch.query_i8 = query;

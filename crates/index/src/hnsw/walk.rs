@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// How many points ahead of the comparison their memory is asked for.
-const PREFETCH_AHEAD: usize = 4;
+const PREFETCH_AHEAD: usize = 8;
 /// Scratches kept for the next search; more are made and dropped when more searches run at once.
 const SCRATCHES_MAX: usize = 64;
 
