@@ -24,6 +24,11 @@ impl StorageEnv {
         let columns = ColumnCache::new(options.column_cache_bytes, memory.clone());
         Arc::new(StorageEnv { objects, memory, options, columns })
     }
+
+    /// How often a block of a column was found decoded, and how often not, so far.
+    pub fn column_cache_counts(&self) -> (u64, u64) {
+        self.columns.counts()
+    }
 }
 
 /// Tunables with defaults for production; tests make them small.

@@ -3,6 +3,7 @@
 //! Every method blocks its thread, so call them from threads that may block. They are safe anywhere else, too: remote
 //! requests run on a small runtime of their own, so a blocked worker of another runtime cannot stop them.
 
+mod blocks;
 mod local;
 mod maps;
 mod remote;
@@ -11,6 +12,7 @@ pub mod testing;
 mod url;
 mod writer;
 
+pub use blocks::BlockMap;
 pub use local::{LocalFs, RealFs};
 pub use maps::ObjectMap;
 pub use writer::ObjectWriter;
@@ -200,6 +202,31 @@ impl Objects {
     ///
     /// A cached file stays as long as the answer lives, whatever has been cloned out of it.
     pub fn map(&self, object: &ObjectRef) -> Result<Arc<ObjectMap>> {
+        let map = self.map_unchecked(object)?;
+        if self.maps.is_verified(&object.path) {
+            return Ok(map);
+        }
+        let _flight = self.maps.enter(&object.path);
+        if !self.maps.is_verified(&object.path) {
+            check_bytes(object, &map)?;
+            self.maps.set_verified(&object.path);
+        }
+        Ok(map)
+    }
+
+    /// [`Objects::map`] for large objects of which little may be read: a local one is checked block by block, as it is read.
+    /// `blocks` are from [`ObjectWriter::finish_with_blocks`].
+    pub fn map_blocks(&self, object: &ObjectRef, blocks: &[u32]) -> Result<BlockMap> {
+        // What has come through a cache has been read as a whole anyway.
+        let lazily = matches!(self.store, Store::Local(_)) && blocks::count(object.bytes) == blocks.len();
+        if !lazily || self.maps.is_verified(&object.path) {
+            return Ok(BlockMap::checked(object, self.map(object)?));
+        }
+        Ok(BlockMap::unchecked(object, self.map_unchecked(object)?, blocks))
+    }
+
+    /// Maps an object; its length is right, its content checked only if it came through the cache.
+    fn map_unchecked(&self, object: &ObjectRef) -> Result<Arc<ObjectMap>> {
         check_path(&object.path)?;
         if let Some(map) = self.maps.live(&object.path) {
             return Ok(map);
@@ -209,7 +236,7 @@ impl Objects {
             return Ok(map);
         }
         let mapped = match &self.store {
-            Store::Local(store) => self.map_checked(object, &store.file_path(&object.path))?,
+            Store::Local(store) => map_file(object, &store.file_path(&object.path))?,
             Store::Remote(store) => self.map_cached(object, store)?,
         };
         Ok(self.maps.add_live(&object.path, mapped))
@@ -223,7 +250,7 @@ impl Objects {
                 // Of an earlier life of this process, or harmed since: the store has the good one.
                 Err(error) => tracing::warn!(object = %object.path, %error, "fetching a cached object again"),
             }
-            self.drop_cached(&[object.path.clone()]);
+            self.drop_cached(std::slice::from_ref(&object.path));
         }
         self.drop_cached(&self.maps.make_room(object.bytes));
         store.download(object)?;
@@ -232,8 +259,8 @@ impl Objects {
     }
 
     fn map_checked(&self, object: &ObjectRef, file: &Path) -> Result<Mapped> {
-        let mapped = Mapped::from_file(file).map_err(|e| missing_or(&object.path, file, e))?;
-        if mapped.len() as u64 != object.bytes || !self.maps.is_verified(&object.path) {
+        let mapped = map_file(object, file)?;
+        if !self.maps.is_verified(&object.path) {
             check_bytes(object, &mapped)?;
             self.maps.set_verified(&object.path);
         }
@@ -309,10 +336,21 @@ fn check_path(path: &str) -> Result<()> {
     Err(Error::internal(format!("\"{path}\" is not a path of an object")))
 }
 
-fn check_bytes(object: &ObjectRef, bytes: &[u8]) -> Result<()> {
+fn map_file(object: &ObjectRef, file: &Path) -> Result<Mapped> {
+    let mapped = Mapped::from_file(file).map_err(|e| missing_or(&object.path, file, e))?;
+    check_len(object, &mapped)?;
+    Ok(mapped)
+}
+
+fn check_len(object: &ObjectRef, bytes: &[u8]) -> Result<()> {
     if bytes.len() as u64 != object.bytes {
         return Err(damaged(object, &format!("it has {} bytes, not {}", bytes.len(), object.bytes)));
     }
+    Ok(())
+}
+
+fn check_bytes(object: &ObjectRef, bytes: &[u8]) -> Result<()> {
+    check_len(object, bytes)?;
     if crc32c::crc32c(bytes) != object.crc32c {
         return Err(damaged(object, "its checksum is wrong"));
     }

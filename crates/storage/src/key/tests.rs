@@ -90,15 +90,14 @@ proptest! {
         ),
         offset in 0usize..3,
     ) {
-        let texts = |pick: fn(&(String, String, Vec<Option<i32>>)) -> &str| -> ArrayRef {
-            Arc::new(StringArray::from_iter_values(rows.iter().map(pick)))
-        };
+        let first: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.0)));
+        let second: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1)));
         let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int4, _, _>(
             rows.iter().map(|(_, _, items)| Some(items.clone())),
         ));
         let offset = offset.min(rows.len() - 1);
         // Slices start inside shared buffers.
-        let columns: Vec<ArrayRef> = [texts(|row| &row.0), texts(|row| &row.1), lists]
+        let columns: Vec<ArrayRef> = [first, second, lists]
             .iter()
             .map(|column| column.slice(offset, rows.len() - offset))
             .collect();

@@ -1,10 +1,10 @@
 //! The Parquet object of a segment, opened: where its columns are and how runs of rows are decoded.
 
+use super::source::Source;
 use super::{COMMIT_TS_FIELD_ID, NAN_COLUMNS_KEY, SegmentMeta, object_error};
-use crate::objects::ObjectMap;
+use crate::objects::BlockMap;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -24,7 +24,7 @@ const BLOCK_ROWS: Range<u64> = 64..4096;
 #[derive(Debug)]
 pub(super) struct DataFile {
     path: String,
-    bytes: Bytes,
+    source: Source,
     metadata: ArrowReaderMetadata,
     /// Place in the file by column id.
     columns: HashMap<ColumnId, usize>,
@@ -37,12 +37,13 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    pub(super) fn open(map: &Arc<ObjectMap>, meta: &SegmentMeta) -> Result<DataFile> {
+    pub(super) fn open(map: BlockMap, meta: &SegmentMeta) -> Result<DataFile> {
         let path = &meta.data.path;
         let damaged = |what: &str| Error::corrupt(format!("object \"{path}\": {what}"));
-        let bytes = map.bytes();
+        let source = Source(Arc::new(map));
         let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&bytes, options).map_err(|e| object_error(path, e))?;
+        let metadata = ArrowReaderMetadata::load(&source, options)
+            .map_err(|e| source.0.damage().unwrap_or_else(|| object_error(path, e)))?;
         let starts = group_starts(metadata.metadata(), meta.rows)
             .ok_or_else(|| damaged("not as many rows as the manifest says"))?;
         let (mut columns, mut commit_ts) = (HashMap::new(), None);
@@ -64,7 +65,7 @@ impl DataFile {
             nan_columns: nan_columns(metadata.metadata()),
             starts,
             block_rows: block_rows(metadata.metadata(), metadata.schema().fields().len()),
-            bytes,
+            source,
             metadata,
         })
     }
@@ -114,7 +115,9 @@ impl DataFile {
 
     /// Decodes rows of a row group, counted within it, as arrays of a block each; the last may be shorter.
     pub(super) fn decode(&self, column: usize, group: usize, rows: Range<u32>) -> Result<Vec<ArrayRef>> {
-        self.try_decode(column, group, rows).map_err(|e| object_error(&self.path, e))
+        // The Parquet reader turns the errors of its source into text.
+        let failed = |e| self.source.0.damage().unwrap_or_else(|| object_error(&self.path, e));
+        self.try_decode(column, group, rows).map_err(failed)
     }
 
     fn try_decode(
@@ -127,7 +130,7 @@ impl DataFile {
         let wanted = rows.start as usize..rows.end as usize;
         let selection = RowSelection::from_consecutive_ranges(std::iter::once(wanted), group_rows);
         let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.metadata.clone())
                 .with_projection(ProjectionMask::roots(self.parquet_schema(), [column]))
                 .with_row_groups(vec![group])
                 .with_row_selection(selection)

@@ -16,6 +16,8 @@ pub struct SegmentMeta {
     pub columns: Vec<ColumnId>,
     /// The rows, as Parquet.
     pub data: ObjectRef,
+    /// Checksums of its blocks, so that a few rows can be read without reading all of it first.
+    pub data_blocks: Vec<u32>,
     /// One flat file for each `vector(n)` column.
     pub vectors: Vec<(ColumnId, ObjectRef)>,
     /// Graphs built so far.

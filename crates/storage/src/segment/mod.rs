@@ -9,6 +9,7 @@ mod meta;
 mod parts;
 mod reader;
 mod row_ids;
+mod source;
 mod statistics;
 mod stored;
 mod vector_spill;

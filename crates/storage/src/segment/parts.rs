@@ -27,9 +27,10 @@ pub struct KeyMatch {
 
 impl Segment {
     pub(super) fn data(&self) -> Result<Arc<DataFile>> {
-        self.parts
-            .data
-            .get((), || Ok(Arc::new(DataFile::open(&self.env.objects.map(&self.meta.data)?, &self.meta)?)))
+        self.parts.data.get((), || {
+            let map = self.env.objects.map_blocks(&self.meta.data, &self.meta.data_blocks)?;
+            Ok(Arc::new(DataFile::open(map, &self.meta)?))
+        })
     }
 
     /// The flat file of a `vector(n)` column; `None` if the segment has no such column.

@@ -193,7 +193,9 @@ impl SegmentWriter {
         let nans: Vec<String> = self.nan_columns.iter().map(ToString::to_string).collect();
         self.parquet.append_key_value_metadata(KeyValue::new(NAN_COLUMNS_KEY.to_owned(), nans.join(",")));
         let path = self.parquet.inner().path().to_owned();
-        let data = keep(self.parquet.into_inner().map_err(|e| object_error(&path, e))?.finish()?);
+        let written = self.parquet.into_inner().map_err(|e| object_error(&path, e))?;
+        let (data, data_blocks) = written.finish_with_blocks()?;
+        let data = keep(data);
         let mut vectors = Vec::new();
         for (at, spill) in self.vectors {
             let id = self.columns[at].id;
@@ -214,6 +216,7 @@ impl SegmentWriter {
             rows: self.rows,
             columns: self.columns.iter().map(|column| column.id).collect(),
             data,
+            data_blocks,
             vectors,
             graphs: Vec::new(),
             keys,

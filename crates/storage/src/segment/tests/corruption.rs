@@ -3,10 +3,12 @@
 use super::*;
 use crate::objects::ObjectRef;
 use crate::{JobControl, VectorIndexDef};
-use arrow::array::{FixedSizeListArray, Int32Array};
+use arrow::array::{BinaryArray, FixedSizeListArray, Int32Array};
 use arrow::datatypes::Float32Type;
 use quiver_base::{Result, SqlState};
 use quiver_index::{HnswParams, Metric};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use roaring::RoaringBitmap;
 
 fn table(rows: i32) -> (TableLayout, RecordBatch) {
@@ -81,10 +83,12 @@ fn a_flipped_bit_is_named_and_not_served() {
             bad[at] ^= 4;
             std::fs::write(&file, bad).unwrap();
             let segment = open(&restarted(&fixture), &meta);
-            for error in [read_all(&segment, &layout).unwrap_err(), segment.verify().unwrap_err()] {
-                assert_eq!(error.state(), SqlState::DATA_CORRUPTED, "{error}");
-                assert!(error.message().contains(&object.path), "{error}");
-            }
+            let error = segment.verify().unwrap_err();
+            assert_eq!(error.state(), SqlState::DATA_CORRUPTED, "{error}");
+            assert!(error.message().contains(&object.path), "{error}");
+            let error = read_all(&segment, &layout).unwrap_err();
+            assert_eq!(error.state(), SqlState::DATA_CORRUPTED, "{error}");
+            assert!(error.message().contains(&object.path), "{error}");
         }
         for cut in [0, 1, good.len() / 2, good.len() - 1] {
             std::fs::write(&file, &good[..cut]).unwrap();
@@ -98,6 +102,43 @@ fn a_flipped_bit_is_named_and_not_served() {
         std::fs::write(&file, &good).unwrap();
     }
     open(&restarted(&fixture), &meta).verify().unwrap();
+}
+
+/// Of a large data object only what is read is checked; the rest neither hinders nor gets through.
+#[test]
+fn damage_elsewhere_does_not_hinder() {
+    let fixture = fixture();
+    let layout = layout(vec![column(1, "a", &SqlType::Bytea), column(2, "b", &SqlType::Int4)]);
+    let mut noise = StdRng::seed_from_u64(1);
+    let mut row = || -> Vec<u8> { (0..2500).map(|_| noise.random()).collect() };
+    let bytes = BinaryArray::from_iter_values((0..2000).map(|_| row()));
+    let batch = batch(&layout, vec![Arc::new(bytes), Arc::new(Int32Array::from_iter_values(0..2000))]);
+    let meta = write(&fixture.env, &layout, &batch, 2000);
+    assert!(meta.data.bytes > 4 << 20 && meta.data_blocks.len() > 4, "{}", meta.data.bytes);
+    let file = fixture.dir.path().join(&meta.data.path);
+    let mut bad = std::fs::read(&file).unwrap();
+    bad[5 << 19] ^= 1;
+    std::fs::write(&file, bad).unwrap();
+    let segment = open(&restarted(&fixture), &meta);
+    let (mut good, mut refused) = (0, 0);
+    for position in (0..2000).step_by(50) {
+        match segment.take(&layout, &[ColumnId(1)], &[position]) {
+            Ok(row) => {
+                assert_eq!(row.column(0), &batch.column(0).slice(position as usize, 1));
+                good += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.state(), SqlState::DATA_CORRUPTED, "{error}");
+                assert!(error.message().contains(&meta.data.path), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(good > 20 && refused > 5, "{good} {refused}");
+    assert!(segment.verify().is_err());
+    // A manifest without block checksums: all of it is checked at once.
+    let bare = SegmentMeta { data_blocks: Vec::new(), ..meta };
+    assert!(open(&restarted(&fixture), &bare).take(&layout, &[ColumnId(1)], &[0]).is_err());
 }
 
 /// Checksums agree, the content is not what it must be: a mix-up, not a bad disk.
