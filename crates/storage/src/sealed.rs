@@ -24,7 +24,8 @@ impl Sealed {
     /// A segment as its manifest entry describes it. Opens nothing.
     pub(crate) fn new(env: &Arc<StorageEnv>, meta: SegmentMeta, deletes: Deletes) -> Sealed {
         let segment = Arc::new(Segment::new(env, Arc::new(meta)));
-        Sealed { segment, deletes, filters: Arc::default(), known_since: Instant::now() }
+        let filters = FilterCache::new(&env.memory);
+        Sealed { segment, deletes, filters, known_since: Instant::now() }
     }
 
     /// The same rows under a new manifest entry.

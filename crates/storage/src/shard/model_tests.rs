@@ -241,10 +241,12 @@ impl World {
     fn start_job(&mut self) {
         let oldest = self.oldest_read();
         let running: Vec<Job> = self.in_flight.iter().map(|(job, _)| job.clone()).collect();
-        let job = match self.rng.random_range(0..6) {
+        let job = match self.rng.random_range(0..8) {
             0 => self.leader.flush_job(),
             1 => self.leader.compact_job(),
             2 => self.spill_job(),
+            3 => self.job_on_one(JobKind::WriteDeletes),
+            4 => self.job_on_one(JobKind::BuildIndex),
             _ => self.leader.pending_work(&self.layout, &running, Timestamp(oldest)),
         };
         let Some(job) = job.filter(|job| self.rng.random_ratio(1, 10) || !running.contains(job)) else {
@@ -260,6 +262,12 @@ impl World {
     fn spill_job(&mut self) -> Option<Job> {
         let txn = *self.staged.keys().copied().collect::<Vec<_>>().choose(&mut self.rng)?;
         Some(Job { kind: JobKind::Spill, shard: ShardId(5), input: JobInput::Txn(TxnId(txn)) })
+    }
+
+    fn job_on_one(&mut self, kind: JobKind) -> Option<Job> {
+        let version = self.leader.version();
+        let segment = version.segments.choose(&mut self.rng)?.meta().id;
+        Some(Job { kind, shard: ShardId(5), input: JobInput::Segments(vec![segment]) })
     }
 
     fn publish_one(&mut self) {
