@@ -17,8 +17,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 const FORMAT: Format = Format { magic: *b"QVST", version: 1, name: "shard state" };
-/// Rows that are written as one batch.
-const GROUP_ROWS_MAX: usize = 8192;
+/// Rows that are written as one batch; few in tests, so that they see several.
+const GROUP_ROWS_MAX: usize = if cfg!(test) { 32 } else { 8192 };
 
 #[derive(Serialize, Deserialize)]
 struct Facts {

@@ -109,9 +109,9 @@ impl Version {
         }
         self.flushed_ts = to;
         let taken = self.memtable.cut(to, &env.memory);
+        // A chunk that was cut comes whole: deletes of rows that stay are newer than `as_of`, and no new segment has them.
         let deleted = taken.iter().flat_map(|MemChunk { chunk, deletes }| {
-            let of_flushed = deletes.iter().filter(|(row, _)| chunk.born().at(*row as usize) <= to);
-            of_flushed.map(|(row, ts)| (chunk.row_ids()[row as usize], ts))
+            deletes.iter().map(|(row, ts)| (chunk.row_ids()[row as usize], ts))
         });
         let deleted = deleted.collect();
         let newer = self.settle(deleted, as_of);
