@@ -95,6 +95,8 @@ pub struct Cluster {
     next_rows: Mutex<HashMap<ShardId, u64>>,
     raising_bound: tokio::sync::Mutex<()>,
     stopping: AtomicBool,
+    /// No other node votes: whoever leads here leads everywhere.
+    alone: AtomicBool,
     folder: Folder,
     #[cfg(test)]
     pub(crate) crash_at: Mutex<Option<&'static str>>,
@@ -121,6 +123,9 @@ impl Cluster {
         for group in self.data.values() {
             wait_for_term(&group.term).await?;
         }
+        let voters = |group| raft.status(group).map_or(0, |status| status.voters.len());
+        let groups = || std::iter::once(&GroupId::META).chain(self.data.keys());
+        self.alone.store(groups().all(|group| voters(*group) == 1), Ordering::Release);
         self.raise_bound().await?;
         if self.catalog().version == 0 {
             let edits = first_edits(self.data_groups());
@@ -132,6 +137,12 @@ impl Cluster {
         for group in self.data.values() {
             self.recover(group).await?;
         }
+        let cluster = self.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = cluster.sweep_dropped_shards() {
+                tracing::warn!(%error, "objects of dropped shards are still there");
+            }
+        }));
         Ok(())
     }
 
@@ -152,6 +163,7 @@ impl Cluster {
             next_rows: Mutex::default(),
             raising_bound: tokio::sync::Mutex::default(),
             stopping: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
             folder: opened.folder,
             #[cfg(test)]
             crash_at: Mutex::default(),
@@ -243,6 +255,25 @@ impl Cluster {
         let cluster = self.clone();
         tokio::task::spawn_blocking(move || cluster.proposer.stop()).await.expect("the log stops");
         self.folder.unlock();
+    }
+
+    /// Returns once everything that was acknowledged anywhere before the call can be read here; 57P03 if this node does not lead.
+    pub(crate) async fn confirm_leadership(&self, group: &DataGroup) -> Result<()> {
+        group.leader_term()?;
+        if self.alone.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let raft = self.proposer.raft()?;
+        let (meta, data) = futures::join!(raft.read_index(GroupId::META), raft.read_index(group.id));
+        meta.and(data).map(drop)
+    }
+
+    /// 57P01 once the node is to stop.
+    pub(crate) fn refuse_stopping(&self) -> Result<()> {
+        if self.is_stopping() {
+            return Err(Error::new(SqlState::ADMIN_SHUTDOWN, "the node is shutting down"));
+        }
+        Ok(())
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

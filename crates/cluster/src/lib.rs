@@ -13,6 +13,7 @@ mod locks;
 mod meta;
 mod open;
 mod oracle;
+mod ownership;
 mod proposer;
 mod read;
 mod recovery;

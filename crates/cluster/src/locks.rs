@@ -324,6 +324,22 @@ impl LockSet {
         Ok(None)
     }
 
+    /// Takes a resource if that needs no wait. Returns whether it holds it.
+    pub(crate) fn try_acquire(&mut self, resource: Resource, mode: Mode) -> bool {
+        let mut state = self.locks.state.lock();
+        match state.acquire(self.owner, resource, mode) {
+            Attempt::Held => true,
+            Attempt::New => {
+                self.held.push(resource);
+                true
+            }
+            Attempt::Queued(_) => {
+                state.leave_queue(self.owner, resource);
+                false
+            }
+        }
+    }
+
     /// Whether it holds the resource at least so strongly.
     pub(crate) fn holds(&self, resource: Resource, mode: Mode) -> bool {
         let state = self.locks.state.lock();

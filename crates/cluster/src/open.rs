@@ -5,6 +5,7 @@ use crate::data::{DataGroup, DataMachine};
 use crate::folder::Folder;
 use crate::meta::{MetaGroup, MetaMachine};
 use crate::oracle::Oracle;
+use crate::ownership;
 use quiver_base::{Error, GroupId, NodeId, ReplicaId, Result};
 use quiver_raft::{DiskFs, FileCheckpoints, NoWire, Peer, RaftConfig, RaftNode, StateMachine, Wire};
 use quiver_storage::{Objects, StorageEnv};
@@ -23,8 +24,10 @@ pub(crate) struct Seat {
     /// Changes Raft's settings.
     pub(crate) tune: fn(&mut RaftConfig),
     /// Puts something around a state machine.
-    pub(crate) wrap: Box<dyn Fn(GroupId, Box<dyn StateMachine>) -> Box<dyn StateMachine> + Send>,
+    pub(crate) wrap: Wrap,
 }
+
+type Wrap = Box<dyn Fn(Box<dyn StateMachine>) -> Box<dyn StateMachine> + Send>;
 
 /// What a node does with a group that is not in its log.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ impl Seat {
             wire: Arc::new(NoWire),
             first_start: FirstStart::Alone,
             tune: |_| {},
-            wrap: Box::new(|_, machine| machine),
+            wrap: Box::new(|machine| machine),
         }
     }
 }
@@ -77,6 +80,13 @@ impl Cluster {
             None => local_url(&folder)?,
         };
         let objects = Objects::open(&url, &folder.cache()).await?;
+        // Nodes that share a cluster are told apart from others by who starts them.
+        if matches!(seat.first_start, FirstStart::Alone) && seat.node.is_none() {
+            let (objects, node, is_new) = (objects.clone(), folder.node, folder.groups == 0);
+            let claimed =
+                tokio::task::spawn_blocking(move || ownership::claim(&objects, &url, node, is_new)).await;
+            claimed.map_err(|panic| Error::internal(format!("the start failed: {panic}")))??;
+        }
         let env = StorageEnv::new(objects, config.memory.clone(), config.storage.clone());
         let opening = tokio::task::spawn_blocking(move || Opened::new(config, folder, env, &seat)).await;
         let opened = opening.map_err(|panic| Error::internal(format!("the start failed: {panic}")))??;
@@ -124,7 +134,7 @@ fn open_group(
     id: GroupId,
     machine: Box<dyn StateMachine>,
 ) -> Result<()> {
-    let machine = (seat.wrap)(id, machine);
+    let machine = (seat.wrap)(machine);
     if raft.stored_groups().contains(&id) {
         return raft.open_group(id, machine);
     }

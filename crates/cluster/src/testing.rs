@@ -99,7 +99,7 @@ impl Nodes {
                 let fast = RaftConfig::for_tests(raft.node, raft.dir.clone());
                 *raft = RaftConfig { log_bytes_max: raft.log_bytes_max, ..fast };
             },
-            wrap: Box::new(move |_, machine| {
+            wrap: Box::new(move |machine| {
                 Box::new(Watched { machine, watching: watching.clone(), states: states.clone() })
             }),
         };

@@ -127,6 +127,7 @@ pub struct Txn {
     has_snapshot: bool,
     savepoints: Vec<Mark>,
     memory: Reservation,
+    lock_memory: Reservation,
 }
 
 /// What a savepoint goes back to.
@@ -135,6 +136,9 @@ struct Mark {
     writes: usize,
     edits: usize,
 }
+
+/// What one held lock costs, in bytes: its slot in the table and its place in the list of its owner.
+const LOCK_BYTES: usize = 96;
 
 /// Catalogs with own DDL have versions of their own: a plan made from one must not be found again by anybody else.
 static OWN_VERSION: AtomicU64 = AtomicU64::new(1 << 63);
@@ -148,7 +152,7 @@ impl Txn {
         });
         let group = cluster.data_group(database.group);
         let lease = Arc::new(group.leases.take(|| group.last_commit()));
-        let memory = cluster.memory().empty();
+        let (memory, lock_memory) = (cluster.memory().empty(), cluster.memory().empty());
         let locks = cluster.locks.new_set();
         Txn {
             cluster,
@@ -169,12 +173,13 @@ impl Txn {
             has_snapshot: false,
             savepoints: Vec::new(),
             memory,
+            lock_memory,
         }
     }
 
     /// Takes the snapshot that the next statement reads: a new one under READ COMMITTED, the first again otherwise.
     pub async fn begin_statement(&mut self) -> Result<()> {
-        self.group.check()?;
+        self.cluster.confirm_leadership(&self.group).await?;
         loop {
             let view = self.cluster.meta.view();
             for (txn, _) in view.decisions.iter().filter(|(_, group)| **group == self.group.id) {
@@ -289,6 +294,26 @@ impl Txn {
         self.locks.acquire(resources, mode, self.options.lock_timeout).await
     }
 
+    /// Keys or rows, exclusively. A transaction may hold millions of them, so their memory is counted.
+    async fn acquire_all(&mut self, resources: Vec<Resource>) -> Result<bool> {
+        self.lock_memory.try_grow("a transaction's locks", resources.len() * LOCK_BYTES)?;
+        self.acquire(resources, Mode::Exclusive).await
+    }
+
+    /// Like [`Txn::lock_rows`] without a wait: locks what is free and unchanged, and says for each row whether it is. For NOWAIT
+    /// and SKIP LOCKED.
+    pub async fn try_lock_rows(&mut self, table: &Arc<Table>, rows: &[RowRef]) -> Result<Vec<bool>> {
+        self.begin_write(table).await?;
+        let alone = self.holds_exclusively(table);
+        let mut locked = Vec::with_capacity(rows.len());
+        for row in rows {
+            let own = alone || self.is_own(row);
+            let free = own || self.locks.try_acquire(Resource::Row(row.shard, row.row), Mode::Exclusive);
+            locked.push(free && (self.is_own(row) || self.are_live(&[*row])));
+        }
+        Ok(locked)
+    }
+
     fn holds_exclusively(&self, table: &Table) -> bool {
         self.locks.holds(Resource::Table(self.database_id, table.id), Mode::Exclusive)
     }
@@ -324,6 +349,7 @@ impl Txn {
     /// What every write begins with: allowed, admitted, the table locked and still as the caller knows it.
     async fn begin_write(&mut self, table: &Table) -> Result<()> {
         self.refuse_read_only()?;
+        self.cluster.refuse_stopping()?;
         self.pin_term()?;
         if !self.locks.holds(Resource::Table(self.database_id, table.id), Mode::Shared) {
             self.lock_table(table.id, TableLock::Shared).await?;
@@ -351,7 +377,7 @@ impl Txn {
         let others: Vec<RowRef> = rows.iter().filter(|row| !self.is_own(row)).copied().collect();
         if !self.holds_exclusively(table) {
             let resources = others.iter().map(|row| Resource::Row(row.shard, row.row));
-            self.acquire(resources.collect::<Vec<_>>(), Mode::Exclusive).await?;
+            self.acquire_all(resources.collect()).await?;
         }
         if self.are_live(&others) {
             return Ok(LockOutcome::Unchanged);

@@ -139,6 +139,80 @@ async fn a_deadlock_costs_one_transaction_and_lock_timeout_its_statement() {
 }
 
 #[tokio::test]
+async fn rows_can_be_locked_without_waiting() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a"), (2, "b"), (3, "c")]).await.unwrap();
+    let (mut first, mut second) = (node.begin().await, node.begin().await);
+    let rows: Vec<RowRef> = first.seen(&table).into_iter().map(|(_, _, row)| row).collect();
+    first.lock_rows(&table, &rows[..1]).await.unwrap();
+    let mut deleter = node.begin().await;
+    deleter.lock_rows(&table, &rows[2..]).await.unwrap();
+    deleter.delete(&table, &rows[2..]).await.unwrap();
+    deleter.commit().await.unwrap();
+    assert_eq!(second.try_lock_rows(&table, &rows).await.unwrap(), [false, true, false]);
+    assert_eq!(first.try_lock_rows(&table, &rows).await.unwrap(), [true, false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_never_see_half_a_transfer() {
+    const ACCOUNTS: i64 = 12;
+    let node = Arc::new(Node::with(|config| config.storage.memtable_bytes_max = 3_000).await);
+    let mut txn = node.begin().await;
+    let table = create(&mut txn, "t", 3);
+    let accounts: Vec<(i64, &str)> = (0..ACCOUNTS).map(|id| (id, "100")).collect();
+    txn.insert(&table, &batch(&accounts), ConflictMode::Error).await.unwrap();
+    txn.commit().await.unwrap();
+    let transfers = (0..4_i64).map(|client| {
+        let (node, table) = (node.clone(), table.clone());
+        tokio::spawn(async move {
+            for at in 0..25_i64 {
+                let (from, to) = ((client + at) % ACCOUNTS, (client * 5 + at * 7 + 1) % ACCOUNTS);
+                if from == to {
+                    continue;
+                }
+                let mut txn = node.begin().await;
+                loop {
+                    let seen = txn.seen(&table);
+                    // In one order, so that transfers never wait for each other in a circle.
+                    let (low, high) = (&seen[from.min(to) as usize], &seen[from.max(to) as usize]);
+                    let rows = [low.2, high.2];
+                    if txn.lock_rows(&table, &rows).await.unwrap() == LockOutcome::Changed {
+                        txn.begin_statement().await.unwrap();
+                        continue;
+                    }
+                    let amount =
+                        |id: i64, by: i64| (seen[id as usize].1.parse::<i64>().unwrap() + by).to_string();
+                    let (less, more) = (amount(from, -5), amount(to, 5));
+                    let new = if from < to {
+                        [(from, &*less), (to, &*more)]
+                    } else {
+                        [(to, &*more), (from, &*less)]
+                    };
+                    txn.update(&table, &rows, &batch(&new)).await.unwrap();
+                    break;
+                }
+                txn.commit().await.unwrap();
+            }
+        })
+    });
+    let transfers = futures::future::join_all(transfers);
+    let sum =
+        |rows: BTreeMap<i64, String>| rows.values().map(|value| value.parse::<i64>().unwrap()).sum::<i64>();
+    let reader = async {
+        loop {
+            assert_eq!(sum(node.rows(&table).await), ACCOUNTS * 100);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        done = transfers => assert!(done.into_iter().all(|client| client.is_ok())),
+        () = reader => {}
+    }
+    assert_eq!(sum(node.rows(&table).await), ACCOUNTS * 100);
+}
+
+#[tokio::test]
 async fn an_exclusive_lock_keeps_writers_out_and_a_stale_table_is_refused() {
     let node = Node::new().await;
     let table = node.table("t").await;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // tests
 
+mod bulk;
 mod commit;
 mod conflicts;
 mod recovery;

@@ -54,3 +54,36 @@ async fn shards_of_dropped_tables_go_once_nobody_reads_them() {
     let node = node.kill_and_reopen().await;
     assert!(node.cluster.data.values().all(|group| group.shards().is_empty()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_memory_makes_writers_wait_for_flushes_not_fail() {
+    let node = Node::with(|config| config.memory = MemoryBudget::new(4 << 20)).await;
+    let table = node.table("t").await;
+    let words = "words ".repeat(1_000);
+    for key in 0..1_500 {
+        node.insert(&table, &[(key, &words)]).await.unwrap();
+    }
+    assert!(node.cluster.table_stats(&table).shards[0].segments > 0, "nothing was flushed");
+    assert_eq!(node.cluster.table_stats(&table).shards[0].live_rows, 1_500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_of_a_dropped_shard_go_even_if_a_crash_came_between() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a")]).await.unwrap();
+    node.cluster.compact(node.database(), table.id, false).await.unwrap();
+    let orphan = node.dir.path().join("objects/shards").join(table.shards[0].to_string());
+    assert!(orphan.exists());
+    // As if the folder of a shard that was dropped long ago were still there.
+    let mut txn = node.begin().await;
+    let gone = txn.new_shards(1)[0];
+    create(&mut txn, "u", 1);
+    txn.commit().await.unwrap();
+    let left = node.dir.path().join("objects/shards").join(gone.to_string());
+    std::fs::create_dir_all(left.join("1")).unwrap();
+    std::fs::write(left.join("1/data-00000000.parquet"), "x").unwrap();
+    let node = node.kill_and_reopen().await;
+    until(|| !left.join("1/data-00000000.parquet").exists()).await;
+    assert_eq!(node.rows(&table).await, map(&[(1, "a")]));
+}

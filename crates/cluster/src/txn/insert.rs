@@ -3,7 +3,7 @@
 use super::{ConflictMode, InsertOutcome, Isolation, Prior, RowRef, Txn, concurrent_update};
 use crate::Table;
 use crate::keys::{KeyValues, duplicate_key, is_routed_by, shard_positions};
-use crate::locks::{Mode, Resource};
+use crate::locks::Resource;
 use crate::read::SnapshotSource;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{take, take_record_batch};
@@ -159,7 +159,7 @@ impl Txn {
     ) -> Result<Verdict> {
         let alone = self.holds_exclusively(table);
         if !alone {
-            self.acquire(incoming.resources(), Mode::Exclusive).await?;
+            self.acquire_all(incoming.resources()).await?;
         }
         self.cover_own_keys(&incoming.keys, &incoming.shards)?;
         loop {
@@ -171,7 +171,7 @@ impl Txn {
             }
             if !owners.is_empty() && !alone {
                 let locks = owners.iter().map(|row| Resource::Row(row.shard, row.row));
-                self.acquire(locks.collect::<Vec<_>>(), Mode::Exclusive).await?;
+                self.acquire_all(locks.collect()).await?;
             }
             // A row that its owner has meanwhile deleted or moved takes no key any more.
             if !self.are_live(&owners) {
@@ -233,6 +233,7 @@ impl Txn {
         let mut verdict = Verdict { accepted: Vec::with_capacity(incoming.rows()), conflicts: Vec::new() };
         let mut taken: Vec<HashMap<&[u8], usize>> =
             incoming.keys.iter().map(|_| HashMap::with_capacity(incoming.rows())).collect();
+        #[allow(clippy::needless_range_loop)] // a row's number is its place in many lists
         for row in 0..incoming.rows() {
             let prior = |at: usize| {
                 let in_batch =

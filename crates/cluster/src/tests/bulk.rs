@@ -1,0 +1,52 @@
+//! A bulk load as COPY does it. Measured by hand: `cargo test --release -p quiver-cluster bulk -- --ignored --nocapture`.
+
+#![allow(clippy::unwrap_used)] // tests
+use super::*;
+use arrow::array::{FixedSizeListArray, Float32Array};
+use arrow::datatypes::{DataType, Field};
+use std::time::Instant;
+
+const ROWS: usize = 115_659;
+const DIM: usize = 384;
+const BATCH: usize = 10_000;
+
+fn with_vectors(start: usize, count: usize) -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((start..start + count).map(|id| id as i64)));
+    let names: ArrayRef =
+        Arc::new(StringArray::from_iter_values((start..start + count).map(|id| format!("document {id}"))));
+    let values = Float32Array::from_iter_values((0..count * DIM).map(|at| ((at + start) % 977) as f32));
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    let vectors: ArrayRef = Arc::new(FixedSizeListArray::new(item, DIM as i32, Arc::new(values), None));
+    RecordBatch::try_from_iter([("id", ids), ("name", names), ("v", vectors)]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn bulk_load_speed() {
+    let node = Node::new().await;
+    let mut txn = node.begin().await;
+    let mut table = Table::clone(&create(&mut txn, "t", 1));
+    table.columns.push(Column {
+        id: ColumnId(3),
+        name: "v".to_owned(),
+        ty: SqlType::Vector(Some(DIM as u16)),
+        ..table.columns[1].clone()
+    });
+    let table = Arc::new(table);
+    txn.edit(vec![CatalogEdit::PutTable(node.database(), table.clone())]).unwrap();
+    txn.commit().await.unwrap();
+    let batches: Vec<RecordBatch> =
+        (0..ROWS).step_by(BATCH).map(|start| with_vectors(start, BATCH.min(ROWS - start))).collect();
+    let begun = Instant::now();
+    let mut txn = node.begin().await;
+    for batch in &batches {
+        let step = Instant::now();
+        txn.insert(&table, batch, ConflictMode::Error).await.unwrap();
+        println!("batch after {:?}", step.elapsed());
+    }
+    let inserted = begun.elapsed();
+    txn.commit().await.unwrap();
+    println!("{ROWS} rows: inserted after {inserted:?}, committed after {:?}", begun.elapsed());
+    let count: u64 = node.cluster.table_stats(&table).shards.iter().map(|shard| shard.live_rows).sum();
+    assert_eq!(count, ROWS as u64);
+}
