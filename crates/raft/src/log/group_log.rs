@@ -95,9 +95,12 @@ impl GroupLog {
 
     /// Reads what the log knows of a group; `None` if nothing.
     pub(crate) fn open(shared: Arc<SharedLog>, group: GroupId, cache_limit: usize) -> Result<Option<Self>> {
-        let Some(bytes) = shared.engine.get(group.0, STATE_KEY) else { return Ok(None) };
         let damaged =
             |what: String| Error::corrupt(format!("log in {}: group {group}: {what}", shared.dir.display()));
+        let Some(bytes) = shared.engine.get(group.0, STATE_KEY) else {
+            let is_known = shared.groups().contains(&group);
+            return if is_known { Err(damaged("its state is missing".to_owned())) } else { Ok(None) };
+        };
         let state = GroupState::decode(&bytes).ok_or_else(|| damaged("unreadable state".to_owned()))?;
         let first = state.truncated.0 + 1;
         let mut last_index = state.truncated.0;
