@@ -79,6 +79,20 @@ impl Engine {
         state.create_physical_plan(plan).await.map_err(from_datafusion)
     }
 
+    /// Only optimises: the slow half of planning, and the one that can be kept for a statement's next run. Placeholders may be left.
+    pub fn optimize(&self, state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        state.optimize(plan).map_err(from_datafusion)
+    }
+
+    /// Only plans what [`Engine::optimize`] gave, placeholders filled in.
+    pub async fn plan_optimized(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        state.query_planner().create_physical_plan(plan, state).await.map_err(from_datafusion)
+    }
+
     /// Runs a physical plan as one stream.
     pub fn run(
         &self,

@@ -100,6 +100,11 @@ fn is_column(expr: &Expr, field: &Field) -> bool {
 fn constant(expr: &Expr, field: &Field) -> Option<ScalarValue> {
     match expr {
         Expr::Literal(value, _) if value.data_type() == *field.data_type() => Some(value.clone()),
+        // As when a parameter's value was put in after the plan was simplified.
+        Expr::Cast(cast) if cast.field.data_type() == field.data_type() => match cast.expr.as_ref() {
+            Expr::Literal(value, _) => value.cast_to(field.data_type()).ok(),
+            _ => None,
+        },
         _ => None,
     }
 }

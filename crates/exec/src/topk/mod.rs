@@ -6,28 +6,34 @@
 //!     CollectionScanExec: filter
 //! ```
 //!
-//! Filters become part of the search, projections are computed for the winners only. With more sort keys after the distance the
-//! sort stays, over the k nearest and all that are as far as the last of them.
+//! Filters become part of the search, projections are computed for the winners only. A bound on the same distance needs no filter:
+//! the nearest rows are the ones within it. With more sort keys after the distance the sort stays, over the k nearest and all that are
+//! as far as the last of them.
 
 mod exec;
 mod metrics;
+mod output;
 mod pattern;
+mod run;
 
 pub(crate) use exec::VectorTopKExec;
 pub(crate) use metrics::SearchMetrics;
 pub(crate) use pattern::substitute;
 
-use crate::search::VectorSource;
+use crate::filter::Predicate;
+use crate::search::{VectorSource, Wanted};
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, IsNullExpr};
 use datafusion::physical_expr::utils::conjunction;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use pattern::{NearestOrder, Pipeline};
+use run::Search;
 use std::sync::Arc;
 
 /// The rule.
@@ -62,17 +68,14 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
     if sort.preserve_partitioning() {
         return Ok(None);
     }
-    let Some(pipeline) = Pipeline::below(sort.input())? else { return Ok(None) };
+    let Some(mut pipeline) = Pipeline::below(sort.input())? else { return Ok(None) };
     let first = &sort.expr()[0];
     let key = pipeline.over_table(first.expr.clone())?;
     let Some(order) = NearestOrder::of(&key, first.options.descending) else { return Ok(None) };
-    let field = pipeline.scan.table_schema.field(order.column);
-    // A search finds NULL distances last.
-    if first.options.nulls_first && field.is_nullable() {
-        return Ok(None);
-    }
-    let DataType::FixedSizeList(_, dim) = field.data_type() else { return Ok(None) };
     let scan = &pipeline.scan;
+    let field = scan.table_schema.field(order.column);
+    let DataType::FixedSizeList(_, dim) = field.data_type() else { return Ok(None) };
+    let nulls_first = first.options.nulls_first && field.is_nullable();
     let source = VectorSource {
         table: scan.table.clone(),
         table_schema: scan.table_schema.clone(),
@@ -82,24 +85,34 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
         dim: *dim as usize,
     };
     let ties = sort.expr().len() > 1;
-    let filter = (!pipeline.filters.is_empty()).then(|| conjunction(pipeline.filters.clone()));
+    let (within, filters): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut pipeline.filters).into_iter().partition(|filter| order.is_bounded_by(filter));
+    // NULLs are within no bound.
+    let nulls_first = nulls_first && within.is_empty();
+    let null_filters = nulls_first.then(|| {
+        let is_null = Arc::new(IsNullExpr::new(Arc::new(Column::new(field.name(), order.column))));
+        filters.iter().cloned().chain([is_null as Arc<dyn PhysicalExpr>]).collect()
+    });
+    let predicate = |filters: Vec<Arc<dyn PhysicalExpr>>| {
+        if filters.is_empty() {
+            return Ok(None);
+        }
+        Predicate::new(conjunction(filters), &source.table_schema, &source.table_columns).map(Some)
+    };
+    let search = Search {
+        query: order.query,
+        wanted: Wanted { k, ties },
+        predicate: predicate(filters)?,
+        null_predicate: null_filters.map(predicate).transpose()?.flatten(),
+        within: (!within.is_empty()).then(|| conjunction(within)),
+        source: source.clone(),
+    };
     let ordering = (!ties).then(|| sort.expr().clone());
-    let search = VectorTopKExec::new(
-        source,
-        order.query,
-        exec::Limit { k, ties },
-        filter,
-        pipeline.outputs,
-        sort.schema(),
-        ordering,
-        scan.settings,
-    )?;
+    let settings = scan.settings;
+    let search = VectorTopKExec::new(search, pipeline.outputs, sort.schema(), ordering, settings)?;
     let search: Arc<dyn ExecutionPlan> = Arc::new(search);
     Ok(Some(if ties { replace_children_if_necessary(plan.clone(), vec![search])? } else { search }))
 }
-
-/// An expression and the name of the column it makes.
-pub(crate) type Output = (Arc<dyn PhysicalExpr>, String);
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Recognises what may lie between a sort and a scan, and sort keys that order rows as a distance does.
 
-use super::Output;
+use super::output::Output;
 use crate::functions::Distance;
 use crate::scan::CollectionScanExec;
 use arrow::datatypes::DataType;
@@ -138,6 +138,24 @@ impl NearestOrder {
         }
     }
 
+    /// Whether a filter is an upper bound on the same distance: `a <-> b < 1`, `1 - (a <=> b) >= 0.8`.
+    pub(super) fn is_bounded_by(&self, filter: &Arc<dyn PhysicalExpr>) -> bool {
+        let Some(comparison) = filter.downcast_ref::<BinaryExpr>() else { return false };
+        let (left, right) = (comparison.left(), comparison.right());
+        let (measured, bound, falls) = match (comparison.op(), is_constant(left), is_constant(right)) {
+            (Operator::Lt | Operator::LtEq, false, true) => (left, right, false),
+            (Operator::Gt | Operator::GtEq, false, true) => (left, right, true),
+            (Operator::Gt | Operator::GtEq, true, false) => (right, left, false),
+            (Operator::Lt | Operator::LtEq, true, false) => (right, left, true),
+            _ => return false,
+        };
+        // A bound that has to wait for a subquery is left to the filter.
+        let same = |other: NearestOrder| {
+            other.column == self.column && other.metric == self.metric && other.query.eq(&self.query)
+        };
+        bound.is::<Literal>() && Self::of(measured, falls).is_some_and(same)
+    }
+
     fn of_call(distance: &Distance, call: &ScalarFunctionExpr) -> Option<NearestOrder> {
         let [left, right] = call.args() else { return None };
         let (column, query) = match (left.downcast_ref::<Column>(), right.downcast_ref::<Column>()) {
@@ -145,13 +163,16 @@ impl NearestOrder {
             (None, Some(column)) => (column, left),
             _ => return None,
         };
-        let constant = collect_columns(query).is_empty() && !is_volatile(query);
-        constant.then(|| NearestOrder {
+        is_constant(query).then(|| NearestOrder {
             column: column.index(),
             metric: distance.metric(),
             query: query.clone(),
         })
     }
+}
+
+fn is_constant(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    collect_columns(expr).is_empty() && !is_volatile(expr)
 }
 
 /// An arithmetic expression's parts. Division has a function of its own where it must fail on zero.

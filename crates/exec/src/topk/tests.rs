@@ -2,6 +2,9 @@
 
 use crate::testing::{DIM, Docs, Fixture};
 use crate::vector::format;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use datafusion::common::{ParamValues, ScalarValue};
 use quiver_index::Metric;
 
 const ROWS: usize = 600;
@@ -100,18 +103,70 @@ async fn the_distance_can_be_selected_named_and_turned_round() {
 }
 
 #[tokio::test]
-async fn similarity_descending_needs_a_column_without_nulls() {
-    let (fixture, docs) = docs(1);
+async fn similarity_descending_is_a_search_too() {
+    let (fixture, docs) = docs(2);
     let query = query(2);
+    let nulls: Vec<usize> = (0..ROWS).filter(|row| docs.vectors[*row].is_none()).collect();
+    for key in [
+        "1 - cosine_distance(embedding, $q)",
+        "-cosine_distance(embedding, $q)",
+        "1 / (1 + cosine_distance($q, embedding))",
+    ] {
+        let key = key.replace("$q", &format!("'{}'", format(&query)));
+        let sql = format!("SELECT id, {key} AS s FROM docs ORDER BY s DESC NULLS LAST LIMIT 7");
+        check(&fixture, &sql, &docs.nearest(Metric::Cosine, &query, |_| true)[..7]).await;
+        // NULLs come first when nothing is said, in any order among themselves.
+        let k = nulls.len() + 5;
+        let sql = format!("SELECT id, {key} AS s FROM docs ORDER BY s DESC LIMIT {k}");
+        assert!(fixture.explain(&sql).await.contains("VectorTopK"), "{sql}");
+        let rows = fixture.rows(&sql).await;
+        let mut first = ids(&rows[..nulls.len()]);
+        first.sort_unstable();
+        assert_eq!(first, nulls, "{sql}");
+        assert_eq!(ids(&rows[nulls.len()..]), docs.nearest(Metric::Cosine, &query, |_| true)[..5], "{sql}");
+        let sql = format!("SELECT id, {key} AS s FROM docs WHERE lang = 'en' ORDER BY s DESC, id LIMIT 3");
+        let nulls: Vec<usize> = nulls.iter().copied().filter(|row| docs.langs[*row] == "en").collect();
+        check(&fixture, &sql, &nulls[..3]).await;
+        let sql =
+            format!("SELECT id, {key} AS s FROM docs WHERE embedding IS NOT NULL ORDER BY s DESC LIMIT 3");
+        check(&fixture, &sql, &docs.nearest(Metric::Cosine, &query, |_| true)[..3]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bound_on_the_distance_needs_no_filter() {
+    let (fixture, docs) = docs(2);
+    let query = query(4);
+    let text = format(&query);
+    let near = docs.nearest(Metric::L2, &query, |row| docs.langs[row] == "en");
+    let distance = |row: usize| Metric::L2.distance_between(docs.vectors[row].as_ref().unwrap(), &query);
+    for bound in [0.0, distance(near[3]), distance(near[12]) + 1e-6, 100.0] {
+        for comparison in [
+            format!("l2_distance(embedding, '{text}') <= {bound:?}::double"),
+            format!("{bound:?}::double >= l2_distance(embedding, '{text}')"),
+            format!("1 - l2_distance(embedding, '{text}') >= 1 - {bound:?}::double"),
+        ] {
+            let sql = format!(
+                "SELECT id FROM docs WHERE lang = 'en' AND {comparison} ORDER BY l2_distance(embedding, '{text}') LIMIT 10"
+            );
+            let expected: Vec<usize> =
+                near.iter().copied().take(10).filter(|row| distance(*row) <= bound).collect();
+            // The turned-round form rounds differently at the bound itself.
+            if comparison.starts_with('1') && bound != 0.0 && bound != 100.0 {
+                assert!(fixture.rows(&sql).await.len().abs_diff(expected.len()) <= 1, "{sql}");
+            } else {
+                check(&fixture, &sql, &expected).await;
+            }
+            assert!(fixture.explain(&sql).await.contains("within="), "{sql}");
+        }
+    }
     let sql = format!(
-        "SELECT id, 1 - cosine_distance(embedding, '{}') AS s FROM docs ORDER BY s DESC NULLS LAST LIMIT 7",
-        format(&query)
+        "SELECT id FROM docs WHERE l2_distance(embedding, '{text}') > 1 ORDER BY l2_distance(embedding, '{text}') LIMIT 4"
     );
-    check(&fixture, &sql, &docs.nearest(Metric::Cosine, &query, |_| true)[..7]).await;
-    // NULLs come first here, which a search cannot know: sorted in full.
-    let sql = sql.replace("NULLS LAST", "");
-    assert!(!fixture.explain(&sql).await.contains("VectorTopK"));
-    assert!(fixture.rows(&sql).await[0].ends_with("|NULL"));
+    let expected: Vec<usize> =
+        docs.nearest(Metric::L2, &query, |row| docs.vectors[row].is_some() && distance(row) > 1.0);
+    check(&fixture, &sql, &expected[..4]).await;
+    assert!(!fixture.explain(&sql).await.contains("within="));
 }
 
 #[tokio::test]
@@ -260,4 +315,57 @@ async fn sealed_segments_answer_too_and_filters_leave_k_rows() {
         .explain_analyze("SELECT id FROM docs ORDER BY l2_distance(embedding, '[0,0,0,0,0,0,0,1]') LIMIT 5")
         .await;
     assert!(plan.contains("searched=[") && plan.contains("segments=1"), "{plan}");
+}
+
+#[tokio::test]
+async fn an_optimised_plan_takes_parameters_later() {
+    let (fixture, docs) = docs(1);
+    let sql = "SELECT id FROM docs WHERE lang = $1 ORDER BY l2_distance(embedding, $2) LIMIT 5";
+    let state = fixture.context.state();
+    let plan = state.create_logical_plan(sql).await.unwrap();
+    let optimized = state.optimize(&plan).unwrap();
+    for seed in 0..3 {
+        let query = query(seed);
+        let values = vec![ScalarValue::from("de").into(), crate::vector::scalar(&query).into()];
+        let filled = optimized.clone().replace_params_with_values(&ParamValues::List(values)).unwrap();
+        let planned = state.query_planner().create_physical_plan(&filled, &state).await.unwrap();
+        let text = datafusion::physical_plan::displayable(planned.as_ref()).indent(false).to_string();
+        assert!(text.contains("VectorTopK"), "{text}");
+        let batches = datafusion::physical_plan::collect(planned, state.task_ctx()).await.unwrap();
+        let found: Vec<usize> = batches
+            .iter()
+            .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec())
+            .map(|id| id as usize)
+            .collect();
+        assert_eq!(found, docs.nearest(Metric::L2, &query, |row| docs.langs[row] == "de")[..5]);
+    }
+}
+
+/// Not a test of anything but a clock: `cargo test -p quiver-exec planning_time -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "prints times"]
+async fn planning_time() {
+    let (fixture, _) = docs(1);
+    let sql = format!(
+        "SELECT id, l2_distance(embedding, '{0}') AS d FROM docs WHERE lang = 'en' ORDER BY d LIMIT 5",
+        format(&query(1))
+    );
+    let state = fixture.context.state();
+    for _ in 0..3 {
+        let mut last = std::time::Instant::now();
+        let mut lap = |what: &str| {
+            println!("{what}: {:?}", last.elapsed());
+            last = std::time::Instant::now();
+        };
+        let state = state.clone();
+        lap("state");
+        let plan = state.create_logical_plan(&sql).await.unwrap();
+        lap("parse and bind");
+        let plan = state.optimize(&plan).unwrap();
+        lap("optimise");
+        let plan = state.query_planner().create_physical_plan(&plan, &state).await.unwrap();
+        lap("plan");
+        datafusion::physical_plan::collect(plan, state.task_ctx()).await.unwrap();
+        lap("run");
+    }
 }
