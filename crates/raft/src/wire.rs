@@ -74,3 +74,29 @@ fn parse(frame: &Bytes) -> Option<(NodeId, Vec<(GroupId, Message)>)> {
     }
     Some((from, messages))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // tests
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_back_and_a_changed_one_does_not() {
+        let message = |to, data: &'static [u8]| {
+            let mut message = Message { to, term: 3, ..Message::default() };
+            let entry = raft::prelude::Entry { data: data.into(), ..Default::default() };
+            message.set_entries(vec![entry].into());
+            message
+        };
+        let sent = [(GroupId(1), message(2, b"one")), (GroupId(u64::MAX), message(3, b""))];
+        let frame = encode(NodeId(9), &sent).unwrap();
+        let (from, received) = decode(&frame).unwrap();
+        assert_eq!((from, received.as_slice()), (NodeId(9), sent.as_slice()));
+        for at in 0..frame.len() {
+            let mut changed = frame.to_vec();
+            changed[at] ^= 1;
+            assert!(decode(&changed.into()).is_err(), "byte {at}");
+            assert!(decode(&frame.slice(..at)).is_err(), "cut at {at}");
+        }
+    }
+}

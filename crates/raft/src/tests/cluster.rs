@@ -15,8 +15,8 @@ struct Member {
     dir: TempDir,
 }
 
-struct Cluster {
-    network: Network,
+pub(super) struct Cluster {
+    pub(super) network: Network,
     members: BTreeMap<u64, Member>,
 }
 
@@ -29,14 +29,14 @@ impl Drop for Cluster {
 }
 
 /// What a node does with the group when it starts.
-enum Start {
+pub(super) enum Start {
     Create,
     Join(u64),
     Open,
 }
 
 impl Cluster {
-    fn new(seed: u64) -> Cluster {
+    pub(super) fn new(seed: u64) -> Cluster {
         let mut cluster = Cluster { network: Network::new(seed), members: BTreeMap::new() };
         for id in 1..=3 {
             cluster.add(id, Start::Create);
@@ -55,7 +55,7 @@ impl Cluster {
         self.start(id, start);
     }
 
-    fn start(&mut self, id: u64, start: Start) {
+    pub(super) fn start(&mut self, id: u64, start: Start) {
         let network = self.network.clone();
         let member = self.members.get_mut(&id).unwrap();
         member.journal = Journal::default();
@@ -82,12 +82,16 @@ impl Cluster {
 
     /// Stops a node as a power cut does.
     fn kill(&mut self, id: u64) {
-        self.members[&id].fs.cut_power();
-        self.stop(id);
-        self.members[&id].fs.power_on(Residue::Nothing, id).unwrap();
+        self.kill_leaving(id, Residue::Nothing, id);
     }
 
-    fn node(&self, id: u64) -> RaftNode {
+    pub(super) fn kill_leaving(&mut self, id: u64, residue: Residue, seed: u64) {
+        self.members[&id].fs.cut_power();
+        self.stop(id);
+        self.members[&id].fs.power_on(residue, seed).unwrap();
+    }
+
+    pub(super) fn node(&self, id: u64) -> RaftNode {
         self.members[&id].node.clone().unwrap()
     }
 
@@ -95,7 +99,7 @@ impl Cluster {
         self.members[&id].journal.clone()
     }
 
-    fn running(&self) -> Vec<RaftNode> {
+    pub(super) fn running(&self) -> Vec<RaftNode> {
         self.members.values().filter_map(|m| m.node.clone()).collect()
     }
 
@@ -115,13 +119,13 @@ impl Cluster {
         self.members.keys().copied().filter(|other| *other != id).collect()
     }
 
-    fn isolate(&self, id: u64) {
+    pub(super) fn isolate(&self, id: u64) {
         let others: Vec<_> = self.others(id).into_iter().map(NodeId).collect();
         self.network.partition(&[NodeId(id)], &others);
     }
 
     /// Waits until all running nodes have applied the same, and it includes all of `acknowledged`.
-    async fn agree_on(&self, acknowledged: &[String]) {
+    pub(super) async fn agree_on(&self, acknowledged: &[String]) {
         let journals: Vec<_> =
             self.members.values().filter(|m| m.node.is_some()).map(|m| m.journal.clone()).collect();
         let held = |journal: &Journal| journal.with(|j| j.entries.clone());
@@ -136,7 +140,7 @@ impl Cluster {
 }
 
 /// Proposes to whichever node leads, retrying what was certainly refused; stops at the first unknown outcome.
-async fn write(nodes: &[RaftNode], name: &str, count: usize) -> Vec<String> {
+pub(super) async fn write(nodes: &[RaftNode], name: &str, count: usize) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut i = 0;

@@ -1,6 +1,7 @@
 //! Promises of this crate, one file for each kind of trouble. Everything runs on a clock of 10 ms.
 #![allow(clippy::unwrap_used)] // tests
 
+mod chaos;
 mod cluster;
 mod damage;
 mod power;

@@ -169,3 +169,29 @@ async fn a_destroyed_group_leaves_nothing() {
     leads(&node).await;
     assert_eq!(journal.texts(), ["new"]);
 }
+
+#[tokio::test]
+async fn a_state_machine_that_panics_stops_the_node_and_not_the_process() {
+    struct Fragile;
+    impl StateMachine for Fragile {
+        fn apply(&mut self, _entry: Entry<'_>) {
+            panic!("cannot apply this");
+        }
+        fn snapshot(&mut self) -> SnapshotEncoder {
+            Box::new(Vec::new)
+        }
+        fn restore(&mut self, _snapshot: &[u8]) -> Result<()> {
+            Ok(())
+        }
+        fn leadership(&mut self, _event: Leadership) {}
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (node, _journal) = on_disk(dir.path());
+    node.create_group(GroupId(1), &[peer(1)], Box::new(Fragile)).unwrap();
+    eventually("both lead", || node.is_leader(GROUP) && node.is_leader(GroupId(1))).await;
+    let unknown = node.propose(GroupId(1), bytes("x")).await.unwrap_err();
+    assert_eq!(unknown.state(), SqlState::TRANSACTION_RESOLUTION_UNKNOWN, "{unknown}");
+    eventually("the node stops", || node.failure().is_some()).await;
+    assert!(node.failure().unwrap().message().contains("cannot apply this"));
+    eventually("no group leads", || !node.is_leader(GROUP)).await;
+}
