@@ -70,6 +70,7 @@ impl RaftConfig {
         RaftConfig {
             tick: Duration::from_millis(10),
             keep_entries: 4,
+            snapshot_ticks: 20,
             log_file_bytes: 256 << 10,
             enqueue_timeout: Duration::from_millis(500),
             ..Self::new(node, dir)

@@ -310,7 +310,8 @@ impl RaftNode {
     ///
     /// Errors: 57P03, this node does not lead (never forwarded, certainly not applied); 40001, leadership
     /// was lost and the entry is certainly not applied; 08007, it may be applied or not; 53400, the queue
-    /// stayed full; 54000, too large. Dropping the future does not take a queued entry back.
+    /// stayed full; 54000, too large. Dropping the future takes the entry back
+    /// only while it is queued.
     pub async fn propose(&self, group: GroupId, data: Bytes) -> Result<Applied> {
         let applied = self.propose_with(group, move |_| Some(data)).await?;
         applied.ok_or_else(|| Error::internal("a proposal was cancelled"))

@@ -10,7 +10,7 @@ use raft::prelude::Message;
 
 /// Sends frames to other nodes. Lossy by contract: a frame may be dropped, late, doubled or overtaken, and
 /// Raft copes; it must never be changed. `send` is called from the Raft thread and must not block: a wire
-/// whose queue is full drops.
+/// whose queue is full drops. A frame is at most as large as a snapshot, a largest entry, or a few MiB.
 pub trait Wire: Send + Sync {
     /// Sends a frame to the node; it ends in that node's [`RaftNode::receive`](crate::RaftNode::receive).
     fn send(&self, to: NodeId, frame: Bytes);

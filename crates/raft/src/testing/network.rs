@@ -31,6 +31,8 @@ struct State {
     delay_max: Duration,
     dice: Dice,
     delivered: u64,
+    /// The next so many frames of at least so many bytes are lost.
+    lose_large: (usize, usize),
 }
 
 struct Frame {
@@ -79,6 +81,7 @@ impl Network {
             delay_max: Duration::ZERO,
             dice: Dice::new(seed),
             delivered: 0,
+            lose_large: (0, 0),
         }));
         // The thread ends with the last sender; what is on its way then is lost.
         let deliver_to = Arc::downgrade(&state);
@@ -144,6 +147,16 @@ impl Network {
         state.delay_max = delay_max;
     }
 
+    /// Loses the next `count` frames of at least `bytes` bytes.
+    pub fn lose_large(&self, count: usize, bytes: usize) {
+        self.state.lock().lose_large = (count, bytes);
+    }
+
+    /// How many of the frames that `lose_large` asked for are still to be lost.
+    pub fn large_to_lose(&self) -> usize {
+        self.state.lock().lose_large.0
+    }
+
     /// Frames delivered so far.
     pub fn delivered(&self) -> u64 {
         self.state.lock().delivered
@@ -159,6 +172,11 @@ impl Wire for Plug {
             copies = 0;
         } else if state.dice.chance(double) {
             copies = 2;
+        }
+        let (large_count, large_bytes) = state.lose_large;
+        if copies > 0 && large_count > 0 && bytes.len() >= large_bytes {
+            state.lose_large.0 -= 1;
+            copies = 0;
         }
         let delay_max = state.delay_max.as_micros() as u64;
         for _ in 0..copies {

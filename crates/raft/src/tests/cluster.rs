@@ -330,6 +330,22 @@ async fn a_follower_left_behind_a_purge_gets_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_snapshot_is_sent_again() {
+    let mut cluster = Cluster::new(8);
+    let leader = cluster.leader().await;
+    let late = cluster.others(leader)[0];
+    cluster.stop(late);
+    let acknowledged = write(&cluster.running(), &"x".repeat(1000), 40).await;
+    let node = cluster.node(cluster.leader().await);
+    let index = node.checkpoint(GROUP).await.unwrap();
+    eventually("the log was cut", || node.status(GROUP).unwrap().first_index.0 + 10 > index.0).await;
+    cluster.network.lose_large(2, 30_000);
+    cluster.start(late, Start::Open);
+    cluster.agree_on(&acknowledged).await;
+    assert_eq!(cluster.network.large_to_lose(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_moves_on_request() {
     let cluster = Cluster::new(7);
     let old = cluster.leader().await;

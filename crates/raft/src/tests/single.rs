@@ -1,8 +1,11 @@
 //! One node alone: what is acknowledged is there after a restart.
 
-use quiver_base::SqlState;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use quiver_base::{Error, LogIndex, SqlState};
 
 use super::*;
+use crate::CheckpointStore;
 
 #[tokio::test]
 async fn proposals_are_applied_in_order_and_survive_a_restart() {
@@ -194,4 +197,50 @@ async fn a_state_machine_that_panics_stops_the_node_and_not_the_process() {
     eventually("the node stops", || node.failure().is_some()).await;
     assert!(node.failure().unwrap().message().contains("cannot apply this"));
     eventually("no group leads", || !node.is_leader(GROUP)).await;
+}
+
+/// A store whose disk is full while told so.
+struct FullStore {
+    inner: FileCheckpoints,
+    full: AtomicBool,
+}
+
+impl CheckpointStore for FullStore {
+    fn put(&self, group: GroupId, index: LogIndex, bytes: &[u8]) -> Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(Error::new(SqlState::DISK_FULL, "no space"));
+        }
+        self.inner.put(group, index, bytes)
+    }
+
+    fn latest(&self, group: GroupId) -> Result<Option<(LogIndex, Vec<u8>)>> {
+        self.inner.latest(group)
+    }
+
+    fn purge_before(&self, group: GroupId, index: LogIndex) -> Result<()> {
+        self.inner.purge_before(group, index)
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_fails_keeps_the_log_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = FileCheckpoints::open(dir.path().join("checkpoints"), Arc::new(DiskFs)).unwrap();
+    let store = Arc::new(FullStore { inner, full: AtomicBool::new(false) });
+    let config =
+        RaftConfig { log_bytes_max: 4 << 10, ..RaftConfig::for_tests(NodeId(1), dir.path().join("node")) };
+    let node = RaftNode::open(config, Arc::new(DiskFs), store.clone(), Arc::new(NoWire)).unwrap();
+    let journal = Journal::default();
+    node.create_group(GROUP, &[peer(1)], Box::new(journal.clone())).unwrap();
+    leads(&node).await;
+    store.full.store(true, Ordering::Relaxed);
+    let refused = node.checkpoint(GROUP).await.unwrap_err();
+    assert_eq!(refused.state(), SqlState::DISK_FULL);
+    for i in 0..20 {
+        node.propose(GROUP, bytes(&format!("{i}-{}", "x".repeat(500)))).await.unwrap();
+    }
+    let status = node.status(GROUP).unwrap();
+    assert_eq!((status.checkpoint_index, status.first_index), (LogIndex(1), LogIndex(2)), "{status:?}");
+    store.full.store(false, Ordering::Relaxed);
+    eventually("it is tried again", || node.status(GROUP).unwrap().checkpoint_index.0 > 15).await;
 }
