@@ -2,7 +2,6 @@
 //! and never comes back short.
 
 use crate::distance::prefetch;
-use crate::mapped::as_bytes;
 use crate::rowset::positions;
 use crate::{HnswGraph, Metric, Neighbor, RowSet, TopK, VectorColumn};
 use std::fmt;
@@ -108,7 +107,7 @@ fn for_each_prefetched(
     for at in (0..AHEAD).cycle() {
         let next = rows.next();
         if let Some(row) = next {
-            prefetch(as_bytes(vectors.raw(row)));
+            prefetch(vectors.raw(row));
         }
         let Some(row) = std::mem::replace(&mut ring[at], next) else {
             // Empty places are met at the start, before the ring is full, and at the end, once all is done.

@@ -119,15 +119,15 @@ pub fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
     unsafe { (kernels().l1_u8)(a, b) }
 }
 
-/// Asks the CPU to fetch the first `bytes` of `data`, at most 32 cache lines.
+/// Asks the CPU to fetch the first 2 KiB of `data`.
 #[inline(always)]
-pub(crate) fn prefetch(data: &[u8]) {
+pub(crate) fn prefetch<T>(data: &[T]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in data.chunks(64).take(32) {
-            // SAFETY: a prefetch reads nothing that the program sees, and the address is in a live slice.
-            unsafe { _mm_prefetch(line.as_ptr().cast(), _MM_HINT_T0) };
+        for offset in (0..size_of_val(data)).step_by(64).take(32) {
+            // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
+            unsafe { _mm_prefetch(data.as_ptr().cast::<i8>().wrapping_add(offset), _MM_HINT_T0) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -1,7 +1,7 @@
 //! From a vector column to a graph file: which rows are linked, how they are encoded, and the writing.
 
 use super::codes::{Codes, Form, Quantizer, prepare};
-use super::format::{CodeKind, Header, M_MAX, write};
+use super::format::{CodeKind, Header, M_MAX, ROWS_MAX, write};
 use super::grow::{Distances, Graph, grow};
 use super::repair::repair;
 use super::{BuildControl, BuildStats, HnswParams};
@@ -26,6 +26,9 @@ pub(super) fn build(
             SqlState::INVALID_PARAMETER_VALUE,
             format!("value {} out of bounds for option \"m\"", params.m),
         ));
+    }
+    if vectors.rows() >= ROWS_MAX {
+        return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many rows for one hnsw graph"));
     }
     let codes = if vectors.dim() < SCALAR8_DIMS_MIN { CodeKind::Full } else { CodeKind::Scalar8 };
     let _memory =
@@ -220,7 +223,7 @@ impl Distances for FullDistances<'_> {
     }
 
     fn prefetch(&self, node: u32) {
-        distance::prefetch(as_bytes(self.vectors.raw(self.nodes.row(node))));
+        distance::prefetch(self.vectors.raw(self.nodes.row(node)));
     }
 }
 

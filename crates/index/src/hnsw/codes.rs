@@ -171,7 +171,7 @@ impl Codes<'_> {
     pub(super) fn prefetch(&self, node: u32) {
         prefetch(self.get(node));
         if let Some(term) = self.terms.get(node as usize..node as usize + 1) {
-            prefetch(crate::mapped::as_bytes(term));
+            prefetch(term);
         }
     }
 
@@ -238,6 +238,6 @@ impl<R: Fn(u32) -> u32> Scorer for FullScorer<'_, R> {
 
     #[inline(always)]
     fn prefetch(&self, node: u32) {
-        prefetch(crate::mapped::as_bytes(self.vectors.raw((self.row)(node))));
+        prefetch(self.vectors.raw((self.row)(node)));
     }
 }

@@ -30,6 +30,9 @@ pub(super) const NO_LINK: u32 = u32::MAX;
 /// Largest `m` a file may have.
 pub(super) const M_MAX: u16 = 256;
 
+/// Rows of a segment stay below this: a walk packs a node and a mark into 32 bits.
+pub(super) const ROWS_MAX: u32 = u32::MAX / 2;
+
 /// Named parts of the file, in their order.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Section {
@@ -189,7 +192,7 @@ impl Header {
         let sane = (2..=M_MAX).contains(&self.params.m)
             && self.nodes <= self.linked_rows
             && self.linked_rows <= self.rows
-            && self.rows < u32::MAX / 2
+            && self.rows < ROWS_MAX
             && (!self.identity || self.nodes == self.rows)
             && descending
             && self.level_counts.first().is_none_or(|count| *count <= self.nodes)

@@ -80,7 +80,9 @@ impl Links for Level {
     }
 
     #[inline(always)]
-    fn prefetch(&self, _point: u32) {}
+    fn prefetch(&self, point: u32) {
+        crate::distance::prefetch(self.slots(point));
+    }
 }
 
 /// A node compared with the points of a level.
@@ -144,12 +146,11 @@ pub(super) fn grow(
     let (first, rest) = order.split_at(order.len().min(SERIAL_NODES));
     let mut scratch = Scratch::take();
     first.iter().skip(1).try_for_each(|(node, slot)| grower.link(*node, *slot, &mut scratch))?;
-    scratch.give_back();
-    control.done_rows.fetch_add(1, Ordering::Relaxed);
+    // The first has nobody to be linked with.
+    control.done_rows.fetch_add(first.len().min(1) as u64, Ordering::Relaxed);
     if control.threads <= 1 {
         let mut scratch = Scratch::take();
         rest.iter().try_for_each(|(node, slot)| grower.link(*node, *slot, &mut scratch))?;
-        scratch.give_back();
     } else {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(control.threads)
@@ -157,9 +158,9 @@ pub(super) fn grow(
             .build()
             .map_err(|e| Error::internal(format!("starting index build threads: {e}")).with_source(e))?;
         pool.install(|| {
-            rest.par_iter().with_max_len(1024).try_for_each_init(Scratch::default, |scratch, (node, slot)| {
-                grower.link(*node, *slot, scratch)
-            })
+            rest.par_iter()
+                .with_max_len(1024)
+                .try_for_each_init(Scratch::take, |scratch, (node, slot)| grower.link(*node, *slot, scratch))
         })?;
     }
     let mut levels = grower.levels.into_iter().map(Level::into_links);

@@ -38,7 +38,6 @@ pub(super) fn repair(graph: &mut Graph, nodes: u32, degree: usize, distances: &i
             repaired += 1;
         }
     }
-    scratch.give_back();
     repaired
 }
 

@@ -6,7 +6,6 @@ use super::codes::{Codes, FullScorer, L1Scorer, ProductScorer, Scorer, prepare};
 use super::format::{CodeKind, GraphFile, Section};
 use super::walk::{Candidate, FrozenLinks, Scratch, beam, filtered_beam, greedy};
 use crate::distance::{self, prefetch};
-use crate::mapped::as_bytes;
 use crate::segment::exact_outcome;
 use crate::{Metric, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
 
@@ -42,7 +41,7 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
     let question = Question { allowed: question.allowed.filter(|_| !everything), ef: plan.ef, ..*question };
     let mut scratch = Scratch::take();
     let outcome = with_scorer(graph, &question, &mut scratch, plan.compared_max);
-    scratch.give_back();
+    drop(scratch);
     let wanted = question.k.min(survivors as usize);
     match outcome {
         Some(outcome) if outcome.neighbors.len() >= wanted => outcome,
@@ -70,7 +69,7 @@ impl Plan {
         let ef = question.ef.max(question.k + question.k / 4).min(header.nodes as usize).max(1);
         // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
         let dim = f64::from(header.dim);
-        let row_ns = 4.0 + if survivors < header.rows / 2 { 0.3 * dim } else { 0.2 * dim };
+        let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
         let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.14 * dim } else { 0.5 * dim };
         let share = f64::from(survivors) / f64::from(header.rows.max(1));
         // Candidates grow as fewer are allowed; comparisons grow more slowly, as measured: ever more of a
@@ -217,7 +216,7 @@ fn compare_in_full(
         if let Some(ahead) = found.get(at + AHEAD)
             && let Some(row) = rows.of_node(ahead.point()).first()
         {
-            prefetch(as_bytes(vectors.raw(row)));
+            prefetch(vectors.raw(row));
         }
         // One comparison for all rows of a node: their vectors are the same.
         let mut score = None;

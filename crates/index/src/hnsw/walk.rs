@@ -6,6 +6,7 @@ use super::format::NO_LINK;
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::{Deref, DerefMut};
 
 /// How many points ahead of the comparison their memory is asked for.
 const PREFETCH_AHEAD: usize = 8;
@@ -50,7 +51,7 @@ impl Links for FrozenLinks<'_> {
     fn prefetch(&self, point: u32) {
         let start = point as usize * self.degree;
         let links = self.links.get(start..start + self.degree).unwrap_or_default();
-        crate::distance::prefetch(crate::mapped::as_bytes(links));
+        crate::distance::prefetch(links);
     }
 }
 
@@ -113,20 +114,38 @@ pub(super) struct Scratch {
     pub(super) query_f32: Vec<f32>,
 }
 
+/// A scratch that is kept for the next search when this one is done with it.
+pub(super) struct Lease(Scratch);
+
+impl Deref for Lease {
+    type Target = Scratch;
+
+    fn deref(&self) -> &Scratch {
+        &self.0
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        &mut self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut scratches = SCRATCHES.lock();
+        if scratches.len() < SCRATCHES_MAX {
+            scratches.push(std::mem::take(&mut self.0));
+        }
+    }
+}
+
 static SCRATCHES: Mutex<Vec<Scratch>> = Mutex::new(Vec::new());
 
 impl Scratch {
     /// One that was used before, or a new one.
-    pub(super) fn take() -> Scratch {
-        SCRATCHES.lock().pop().unwrap_or_default()
-    }
-
-    /// Keeps it for the next search.
-    pub(super) fn give_back(self) {
-        let mut scratches = SCRATCHES.lock();
-        if scratches.len() < SCRATCHES_MAX {
-            scratches.push(self);
-        }
+    pub(super) fn take() -> Lease {
+        Lease(SCRATCHES.lock().pop().unwrap_or_default())
     }
 
     /// Forgets the last walk. One bit a point keeps the marks of a hundred thousand points in the L1 cache;
