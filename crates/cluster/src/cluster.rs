@@ -19,7 +19,7 @@ use quiver_base::{
     DatabaseId, Error, GroupId, MemoryBudget, Result, RowId, ShardId, SqlState, Term, Timestamp, TxnId,
 };
 use quiver_storage::{ShardStats, StorageOptions};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -90,8 +90,9 @@ pub struct Cluster {
     pub(crate) upkeep: Arc<Upkeep>,
     pub(crate) next_oid: AtomicU32,
     pub(crate) next_shard: AtomicU64,
-    /// Transactions of this process that have staged rows and not ended.
-    pub(crate) live_staged: Mutex<HashSet<TxnId>>,
+    /// Transactions of this process that have staged rows and not ended, with the tables that they have made or changed: the
+    /// upkeep must be able to read what they staged.
+    pub(crate) live_staged: Mutex<HashMap<TxnId, Vec<(DatabaseId, Arc<Table>)>>>,
     next_rows: Mutex<HashMap<ShardId, u64>>,
     raising_bound: tokio::sync::Mutex<()>,
     stopping: AtomicBool,

@@ -284,19 +284,48 @@ impl LockSet {
     ) -> Result<bool> {
         let mut resources = resources.into_iter();
         let mut waited = false;
-        while let Some((resource, granted)) = self.acquire_free(&mut resources, mode)? {
+        while self.acquire_some(&mut resources, mode, timeout).await? {
             waited = true;
-            let guard = WaitGuard(&self.locks, self.owner, resource);
-            let granted = match timeout {
-                Some(limit) => tokio::time::timeout(limit, granted).await.map_err(|_| {
-                    Error::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
-                })?,
-                None => granted.await,
-            };
-            drop(guard);
-            granted.map_err(|_| Error::internal("a lock's queue is gone"))?;
         }
         Ok(waited)
+    }
+
+    /// Takes resources up to and including the first that it has to wait for. Returns whether there was one; if not, it has all.
+    pub(crate) async fn acquire_some(
+        &mut self,
+        resources: &mut (impl Iterator<Item = Resource> + Send),
+        mode: Mode,
+        timeout: Option<Duration>,
+    ) -> Result<bool> {
+        let Some((resource, granted)) = self.acquire_free(resources, mode)? else { return Ok(false) };
+        let guard = WaitGuard(&self.locks, self.owner, resource);
+        let granted = match timeout {
+            Some(limit) => tokio::time::timeout(limit, granted).await.map_err(|_| {
+                Error::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
+            })?,
+            None => granted.await,
+        };
+        drop(guard);
+        granted.map_err(|_| Error::internal("a lock's queue is gone"))?;
+        Ok(true)
+    }
+
+    /// Frees those of `resources` that were taken after a [`LockSet::mark`].
+    pub(crate) fn release_since(&mut self, mark: usize, resources: &HashSet<Resource>) {
+        let mut state = self.locks.state.lock();
+        let later = self.held.split_off(mark.min(self.held.len()));
+        for resource in later {
+            if resources.contains(&resource) {
+                state.release(self.owner, resource);
+            } else {
+                self.held.push(resource);
+            }
+        }
+    }
+
+    /// What is held so far.
+    pub(crate) fn mark(&self) -> usize {
+        self.held.len()
     }
 
     /// Takes what is free; stops at the first that is not, with a place in its queue.

@@ -16,7 +16,7 @@ impl Cluster {
     /// Finishes every transaction that an earlier leader began in this group, and forgets decisions that all have heard.
     pub(crate) async fn recover(self: &Arc<Self>, group: &Arc<DataGroup>) -> Result<()> {
         for (txn, unresolved) in group.unresolved() {
-            if self.live_staged.lock().contains(&txn) {
+            if self.live_staged.lock().contains_key(&txn) {
                 continue;
             }
             if unresolved.prepared {

@@ -375,16 +375,39 @@ impl Txn {
     pub async fn lock_rows(&mut self, table: &Arc<Table>, rows: &[RowRef]) -> Result<LockOutcome> {
         self.begin_write(table).await?;
         let others: Vec<RowRef> = rows.iter().filter(|row| !self.is_own(row)).copied().collect();
-        if !self.holds_exclusively(table) {
-            let resources = others.iter().map(|row| Resource::Row(row.shard, row.row));
-            self.acquire_all(resources.collect()).await?;
-        }
-        if self.are_live(&others) {
+        if self.lock_live(table, &others).await? {
             return Ok(LockOutcome::Unchanged);
         }
         match self.options.isolation {
             Isolation::ReadCommitted => Ok(LockOutcome::Changed),
             Isolation::RepeatableRead => Err(concurrent_update()),
+        }
+    }
+
+    /// Locks rows in order up to the first that is there no more; false if there is one. What comes after it is not kept locked:
+    /// the statement will lock its new version first, and whoever locks in one order must not run into a deadlock.
+    async fn lock_live(&mut self, table: &Table, rows: &[RowRef]) -> Result<bool> {
+        if self.holds_exclusively(table) {
+            return Ok(self.are_live(rows));
+        }
+        self.lock_memory.try_grow("a transaction's locks", rows.len() * LOCK_BYTES)?;
+        let mark = self.locks.mark();
+        let resource = |row: &RowRef| Resource::Row(row.shard, row.row);
+        let resources: Vec<Resource> = rows.iter().map(resource).collect();
+        let mut waiting = resources.iter().copied();
+        loop {
+            let waited =
+                self.locks.acquire_some(&mut waiting, Mode::Exclusive, self.options.lock_timeout).await?;
+            let taken = &rows[..rows.len() - waiting.len()];
+            if !self.are_live(taken) {
+                let first_gone = taken.iter().position(|row| !self.are_live(&[*row])).unwrap_or_default();
+                let later = resources[first_gone..].iter().copied().collect();
+                self.locks.release_since(mark, &later);
+                return Ok(false);
+            }
+            if !waited {
+                return Ok(true);
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl Upkeep {
     async fn round(self: &Arc<Self>, cluster: &Arc<Cluster>) {
         for group in cluster.data.values().filter(|group| group.leader_term().is_ok()) {
             for (txn, unresolved) in group.unresolved() {
-                if !unresolved.prepared && !cluster.live_staged.lock().contains(&txn) {
+                if !unresolved.prepared && !cluster.live_staged.lock().contains_key(&txn) {
                     cluster.abort_staged(group, txn).await;
                 }
             }
@@ -156,19 +156,23 @@ impl Upkeep {
             jobs: *self.ended.borrow(),
             at: Instant::now(),
         };
-        if self.is_idle(group.id, seen) {
+        if self.is_idle(group.id, seen) && !self.pressure.load(Ordering::Acquire) {
             return;
         }
         self.collect_garbage(group);
         let mut found = false;
         for database in catalog.databases.values().filter(|database| database.group == group.id) {
             for table in database.tables.values() {
-                let layout = cluster.layouts.of(table);
-                for shard in table.shards.iter().filter_map(|shard| group.shard(*shard)) {
-                    let place =
-                        jobs::Place { database: database.id, table: table.id, shard, layout: layout.clone() };
+                for place in cluster.places_of(database.id, group, table) {
                     found |= self.start_pending(cluster, group, place);
                 }
+            }
+        }
+        // What large transactions have staged for tables that only they know.
+        let uncommitted: Vec<_> = cluster.live_staged.lock().values().flatten().cloned().collect();
+        for (database, table) in uncommitted {
+            for place in cluster.places_of(database, group, &table) {
+                found |= self.start_pending(cluster, group, place);
             }
         }
         if !found {
@@ -205,11 +209,9 @@ impl Upkeep {
         for database in catalog.databases.values() {
             let group = cluster.data_group(database.group);
             for table in database.tables.values() {
-                for shard in table.shards.iter().filter_map(|shard| group.shard(*shard)) {
-                    let bytes = shard.stats().memtable_bytes;
+                for place in cluster.places_of(database.id, &group, table) {
+                    let bytes = place.shard.stats().memtable_bytes;
                     if bytes > largest.as_ref().map_or(0, |(most, ..)| *most) {
-                        let layout = cluster.layouts.of(table);
-                        let place = jobs::Place { database: database.id, table: table.id, shard, layout };
                         largest = Some((bytes, group.clone(), place));
                     }
                 }
@@ -236,7 +238,8 @@ impl Upkeep {
         let deadline = Instant::now() + cluster.config.write_wait_max;
         while memory.used_bytes() > high {
             let shards = cluster.data.values().flat_map(|group| group.shards());
-            let unflushed: u64 = shards.map(|shard| shard.stats().memtable_bytes).sum();
+            let stats = shards.map(|shard| shard.stats());
+            let unflushed: u64 = stats.map(|stats| stats.memtable_bytes + stats.staged_bytes).sum();
             if (unflushed as usize) < memory.limit_bytes() / 16 {
                 // It is not rows that fill the memory: the reservation decides.
                 return Ok(());

@@ -181,3 +181,45 @@ async fn a_random_history_with_crashes_matches_a_model() {
         }
     }
 }
+
+/// Writers of pairs of rows are cut off in the middle of whatever they do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_under_load_keeps_every_acknowledged_pair_and_no_half_one() {
+    let node = Node::with(|config| config.storage.memtable_bytes_max = 5_000).await;
+    let mut txn = node.begin().await;
+    let table = create(&mut txn, "t", 2);
+    txn.commit().await.unwrap();
+    let acknowledged = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let writers: Vec<_> = (0..6_i64)
+        .map(|writer| {
+            let (cluster, table, acknowledged) = (node.cluster.clone(), table.clone(), acknowledged.clone());
+            let database = node.database();
+            tokio::spawn(async move {
+                for at in 0.. {
+                    let key = (writer * 1_000 + at) * 2;
+                    let mut txn = cluster.begin(database, TxnOptions::default());
+                    let pair = batch(&[(key, "one"), (key + 1, "other")]);
+                    let inserted = txn.insert(&table, &pair, ConflictMode::Error).await;
+                    if inserted.is_err() || txn.commit().await.is_err() {
+                        return;
+                    }
+                    acknowledged.lock().push(key);
+                }
+            })
+        })
+        .collect();
+    while acknowledged.lock().len() < 300 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let node = node.kill_and_reopen().await;
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let rows = node.rows(&table).await;
+    for key in acknowledged.lock().iter() {
+        assert!(rows.contains_key(key) && rows.contains_key(&(key + 1)), "{key} was acknowledged");
+    }
+    for key in rows.keys() {
+        assert!(rows.contains_key(&(key ^ 1)), "half of a transaction is there: {key}");
+    }
+}

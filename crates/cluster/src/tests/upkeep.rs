@@ -87,3 +87,26 @@ async fn objects_of_a_dropped_shard_go_even_if_a_crash_came_between() {
     until(|| !left.join("1/data-00000000.parquet").exists()).await;
     assert_eq!(node.rows(&table).await, map(&[(1, "a")]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_transaction_loads_into_its_own_table_leaves_memory_before_the_commit() {
+    let node = Node::with(|config| {
+        config.txn_stage_bytes = 10_000;
+        config.storage.memtable_bytes_max = 50_000;
+    })
+    .await;
+    let mut txn = node.begin().await;
+    let table = create(&mut txn, "t", 1);
+    let words = "words ".repeat(20);
+    for start in (0..4_000).step_by(500) {
+        let rows: Vec<(i64, &str)> = (start..start + 500).map(|key| (key, words.as_str())).collect();
+        txn.insert(&table, &batch(&rows), ConflictMode::Error).await.unwrap();
+    }
+    until(|| node.cluster.table_stats(&table).shards[0].staged_bytes < 50_000).await;
+    assert_eq!(txn.rows(&table).len(), 4_000);
+    let error = txn.insert(&table, &batch(&[(7, "x")]), ConflictMode::Error).await.unwrap_err();
+    assert_eq!(error.detail(), Some("Key (id)=(7) already exists."));
+    txn.commit().await.unwrap();
+    let node = node.kill_and_reopen().await;
+    assert_eq!(node.rows(&table).await.len(), 4_000);
+}

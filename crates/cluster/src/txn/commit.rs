@@ -6,9 +6,9 @@ use crate::command::{Command, Kind};
 use crate::meta::encode_content;
 use crate::proposer::Stamp;
 use crate::requests::Outcome;
-use crate::{CatalogEdit, Cluster};
+use crate::{CatalogEdit, Cluster, Table};
 use bytes::Bytes;
-use quiver_base::{Error, Result, SqlState, Term, TxnId};
+use quiver_base::{DatabaseId, Error, Result, SqlState, Term, TxnId};
 use quiver_storage::ShardWrite;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -122,6 +122,7 @@ impl Txn {
     async fn stage(&mut self) -> Result<()> {
         let term = self.pin_term()?;
         let txn = self.name_in_log().await?;
+        self.cluster.live_staged.lock().insert(txn, self.own_tables());
         let mut entries = Vec::new();
         for (shard, write) in self.buffer.to_writes()? {
             for piece in split_write(write, ENTRY_BYTES) {
@@ -136,6 +137,14 @@ impl Txn {
         Arc::make_mut(&mut self.buffer).set_flushed();
         self.own_keys.clear();
         Ok(())
+    }
+
+    fn own_tables(&self) -> Vec<(DatabaseId, Arc<Table>)> {
+        let table = |edit: &CatalogEdit| match edit {
+            CatalogEdit::PutTable(database, table) => Some((*database, table.clone())),
+            _ => None,
+        };
+        self.edits.iter().filter_map(table).collect()
     }
 
     fn stage_entry(
@@ -160,7 +169,7 @@ impl Txn {
             return Ok(txn);
         }
         let txn = TxnId(self.cluster.timestamp().await?.0);
-        self.cluster.live_staged.lock().insert(txn);
+        self.cluster.live_staged.lock().insert(txn, Vec::new());
         self.staged = Some(txn);
         Ok(txn)
     }

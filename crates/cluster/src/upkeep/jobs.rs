@@ -264,18 +264,14 @@ impl Cluster {
             ));
         };
         let group = self.data_group(owner.group);
-        Ok(self.places_of(database, &group, table))
+        let places = self.places_of(database, &group, table);
+        Ok(places.into_iter().map(|place| (group.clone(), place)).collect())
     }
 
-    fn places_of(
-        &self,
-        database: DatabaseId,
-        group: &Arc<DataGroup>,
-        table: &Table,
-    ) -> Vec<(Arc<DataGroup>, Place)> {
+    /// A table's shards as far as the group has them.
+    pub(super) fn places_of(&self, database: DatabaseId, group: &DataGroup, table: &Table) -> Vec<Place> {
         let layout = self.layouts.of(table);
-        let place =
-            |shard| (group.clone(), Place { database, table: table.id, shard, layout: layout.clone() });
+        let place = |shard| Place { database, table: table.id, shard, layout: layout.clone() };
         table.shards.iter().filter_map(|shard| group.shard(*shard)).map(place).collect()
     }
 }
