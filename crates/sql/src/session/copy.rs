@@ -26,7 +26,7 @@ impl Session {
                 let message = "unexpected EOF on client connection during COPY from stdin";
                 Error::new(SqlState::CONNECTION_FAILURE, message)
             })?;
-            match message? {
+            match message {
                 Message::CopyData(bytes) => {
                     let mut ctx = self.context(watch, true)?;
                     guarded(&mut conn.input, &info, watch, sink.data(&mut ctx, bytes)).await?;
@@ -47,6 +47,7 @@ impl Session {
                 Message::Terminate => {
                     return Err(Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost"));
                 }
+                Message::Malformed { error, .. } => return Err(error),
                 _ => return Err(frontend::violation("unexpected message type during COPY from stdin")),
             }
         }

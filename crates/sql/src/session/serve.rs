@@ -28,14 +28,9 @@ impl Session {
         self.ready(conn).await?;
         while let Some(message) = self.next_message(conn).await? {
             let handled = match message {
-                Ok(Message::Terminate) => return Ok(()),
-                Ok(message) if self.skip_until_sync && !matches!(message, Message::Sync) => Ok(()),
-                Ok(message) => Box::pin(self.handle(conn, message)).await,
-                // Read whole, but malformed: an error like any other.
-                Err(error) => {
-                    self.skip_until_sync = true;
-                    Err(error)
-                }
+                Message::Terminate => return Ok(()),
+                message if self.skip_until_sync && !matches!(message, Message::Sync) => Ok(()),
+                message => Box::pin(self.handle(conn, message)).await,
             };
             if let Err(error) = handled {
                 if ends_session(&error) {
@@ -43,14 +38,14 @@ impl Session {
                 }
                 self.fail().await;
                 self.tell_error(conn, &error, false);
-                conn.output.flush_if_full().await?;
+                conn.output.flush().await?;
             }
         }
         Ok(())
     }
 
     /// Waits for the client, but not for ever: the server may stop, an idle session time out.
-    async fn next_message(&mut self, conn: &mut Connection) -> Result<Option<Result<Message>>> {
+    async fn next_message(&mut self, conn: &mut Connection) -> Result<Option<Message>> {
         let idle_limit = match self.transaction.block {
             Block::Explicit => self.settings.timeout("idle_in_transaction_session_timeout").map(|limit| {
                 let message = "terminating connection due to idle-in-transaction timeout";
@@ -80,7 +75,10 @@ impl Session {
     }
 
     async fn handle(&mut self, conn: &mut Connection, message: Message) -> Flow {
-        let extended = !matches!(message, Message::Query(_) | Message::FunctionCall);
+        let extended = !matches!(
+            message,
+            Message::Query(_) | Message::FunctionCall | Message::Malformed { ty: b'Q' | b'F', .. }
+        );
         let handled = match message {
             Message::Query(query) => return self.simple_query(conn, query).await,
             Message::Parse { name, query, types } => self.parse(conn, name, query, &types).await,
@@ -97,6 +95,7 @@ impl Session {
             Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => return Ok(()),
             Message::FunctionCall => Err(Error::unsupported("the function call protocol")),
             Message::Password(_) => Err(frontend::violation("unexpected password message")),
+            Message::Malformed { error, .. } => Err(error),
             Message::Terminate => Ok(()),
         };
         match handled {

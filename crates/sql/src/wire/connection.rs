@@ -48,9 +48,9 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// The next message; `None` at the end of the connection. Dropping the future loses nothing. An `Err` of the outer result is fatal, of the
-    /// inner one concerns a message that was read whole.
-    pub(crate) async fn message(&mut self) -> Result<Option<Result<Message>>> {
+    /// The next message; `None` at the end of the connection. Dropping the future loses nothing. An `Err` is fatal: where the next
+    /// message begins is not known.
+    pub(crate) async fn message(&mut self) -> Result<Option<Message>> {
         if !self.fill(5).await? {
             return Ok(None);
         }
@@ -65,7 +65,7 @@ impl Input {
             return Ok(None);
         }
         let body = self.buffer.split_to(1 + length).freeze().slice(5..);
-        Ok(Some(frontend::decode(ty, body)))
+        Ok(Some(frontend::decode(ty, body).unwrap_or_else(|error| Message::Malformed { ty, error })))
     }
 
     /// The body of a startup packet, which has no type.

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use quiver_base::{Error, Result, SqlState};
 
 /// A message after the startup.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Message {
     /// Q.
     Query(String),
@@ -35,6 +35,8 @@ pub(crate) enum Message {
     Password(Bytes),
     /// F: the function call protocol, which is refused.
     FunctionCall,
+    /// Any: read whole, so that what follows can be read, but what is inside is wrong.
+    Malformed { ty: u8, error: Error },
 }
 
 /// A prepared statement or a portal, by name.

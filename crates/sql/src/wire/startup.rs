@@ -202,9 +202,9 @@ async fn authenticate(server: &Server, conn: &mut Connection, user: &str, role: 
 
 async fn password_message(conn: &mut Connection) -> Result<bytes::Bytes> {
     match conn.input.message().await? {
-        Some(Ok(Message::Password(bytes))) => Ok(bytes),
-        Some(Ok(_)) => Err(violation("expected SASL response")),
-        Some(Err(error)) => Err(error),
+        Some(Message::Password(bytes)) => Ok(bytes),
+        Some(Message::Malformed { error, .. }) => Err(error),
+        Some(_) => Err(violation("expected SASL response")),
         None => Err(Error::new(SqlState::CONNECTION_FAILURE, "client left during authentication")),
     }
 }
