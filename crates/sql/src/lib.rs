@@ -4,12 +4,20 @@
 // Parts land one by one; what the session does not call yet is not dead.
 #![allow(dead_code, unused_imports)]
 
+mod bind;
 mod calendar;
 mod catalog;
+mod copy;
+mod ddl;
 mod decode;
+mod dml;
 mod encode;
+mod explain;
+mod functions;
+mod maintenance;
 mod oids;
 mod outcome;
+mod parser;
 mod session;
 mod settings;
 mod statement;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::stream::BoxStream;
-use quiver_base::{Result, SqlState};
+use quiver_base::{IndexId, Result, SqlState, TableId};
 
 /// What executing a statement gave.
 pub(crate) enum Outcome {
@@ -14,6 +14,9 @@ pub(crate) enum Outcome {
     Rows { schema: SchemaRef, stream: SendableRecordBatchStream, tag: Tag },
     /// No rows: a command tag.
     Done(String),
+    /// CREATE INDEX whose index is built in the background. Outside a block: commit, then wait with `Cluster::wait_indexed`
+    /// before the tag `CREATE INDEX` is sent; in a block the tag is sent at once.
+    IndexCreated { table: TableId, index: IndexId },
     /// COPY … FROM STDIN: the client sends data.
     CopyIn(Box<dyn CopySink>),
     /// COPY … TO STDOUT: one item a CopyData message (a line, or a binary tuple; the header and trailer too).

@@ -1,14 +1,20 @@
 //! A parsed statement, sorted by who handles it, and the two steps every statement goes through: analyse, execute.
 //! Parsed once; never rewritten as text.
 
-use crate::outcome::{Notice, Outcome};
+use crate::bind::{Binder, BoundQuery, conform_stream};
+use crate::dml::{self, BoundChange, BoundInsert};
+use crate::explain::{self, ExplainOptions};
+use crate::parser::{AlterSequence, CopyStatement, MaintenanceCommand};
+pub(crate) use crate::parser::parse;
+use crate::outcome::{Notice, Outcome, Tag};
+use crate::{copy, ddl, maintenance};
 use crate::session::{SessionCommand, SessionInfo};
 use crate::settings::Settings;
 use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
-use quiver_base::{Error, Result, SqlType};
-use quiver_cluster::{Cluster, Txn};
+use quiver_base::{Error, Result, SqlState, SqlType};
+use quiver_cluster::{Catalog, Cluster, Txn};
 use quiver_exec::Engine;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,12 +40,14 @@ pub(crate) enum Statement {
     /// CREATE, ALTER, DROP, TRUNCATE, COMMENT.
     Ddl(Box<ast::Statement>),
     /// COPY.
-    Copy(Box<ast::Statement>),
+    Copy(Box<CopyStatement>),
+    /// ALTER SEQUENCE.
+    AlterSequence(Box<AlterSequence>),
     /// BEGIN, COMMIT, SET, SHOW, PREPARE, DECLARE, DISCARD …: of the session itself. The parser gives each statement's
     /// text to [`crate::session::parse_command`] first, which takes those it knows by their first words.
     Session(Box<SessionCommand>),
     /// VACUUM, ANALYZE, CHECKPOINT, REINDEX.
-    Maintenance(Box<ast::Statement>),
+    Maintenance(MaintenanceCommand),
 }
 
 /// What a statement can reach while it is analysed and executed. The session has begun the statement: the snapshot is
@@ -75,36 +83,163 @@ pub(crate) struct Analyzed {
     pub params: Vec<SqlType>,
     /// The result's columns; `None` if it has no rows.
     pub columns: Option<SchemaRef>,
+    /// The plan, and what it was made from: used again while that has not changed.
+    plan: Option<Arc<Plan>>,
 }
 
 impl Analyzed {
     /// A statement that nobody plans: of the session, or empty.
     pub(crate) fn without_plan(parsed: Arc<Parsed>, columns: Option<SchemaRef>) -> Analyzed {
-        Analyzed { parsed, params: Vec::new(), columns }
+        Analyzed { parsed, params: Vec::new(), columns, plan: None }
     }
 }
 
-/// Splits a query string into statements. Positions of syntax errors count characters of the whole string, from 1.
-pub(crate) fn parse(_sql: &str) -> Result<Vec<Parsed>> {
-    Err(Error::unsupported("SQL"))
+/// A bound statement with the names it was bound by.
+#[derive(Debug)]
+struct Plan {
+    catalog: Arc<Catalog>,
+    search_path: Vec<String>,
+    bound: Bound,
+}
+
+/// A bound statement.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    /// SELECT and its kin.
+    Query(BoundQuery),
+    /// INSERT.
+    Insert(BoundInsert),
+    /// UPDATE and DELETE.
+    Change(BoundChange),
+    /// EXPLAIN of one of these.
+    Explain(ExplainOptions, Box<Bound>),
 }
 
 /// Resolves names and types. `declared[i]` is the type a client or PREPARE gave `$i+1`; parameters without one are inferred,
 /// and fail with 42P18 if they cannot be. Error positions count characters of `parsed.sql`, from 1: the session adds the offset.
 pub(crate) async fn analyze(
-    _ctx: &mut StatementContext<'_>,
+    ctx: &mut StatementContext<'_>,
     parsed: Arc<Parsed>,
-    _declared: &[Option<SqlType>],
+    declared: &[Option<SqlType>],
 ) -> Result<Analyzed> {
-    Ok(Analyzed { parsed, params: Vec::new(), columns: None })
+    match &parsed.statement {
+        Statement::Plannable(statement) => {
+            let (bound, params) = bind(ctx, statement, declared)?;
+            let columns = columns(&bound);
+            let plan = Plan {
+                catalog: ctx.txn.catalog(),
+                search_path: ctx.settings.search_path(),
+                bound,
+            };
+            Ok(Analyzed { parsed, params, columns, plan: Some(Arc::new(plan)) })
+        }
+        _ => {
+            let params = declared.iter().map(|ty| ty.clone().unwrap_or(SqlType::Text)).collect();
+            Ok(Analyzed { parsed, params, columns: None, plan: None })
+        }
+    }
+}
+
+/// Binds a statement that is planned; parameter types come with it.
+pub(crate) fn bind(
+    ctx: &StatementContext<'_>,
+    statement: &ast::Statement,
+    declared: &[Option<SqlType>],
+) -> Result<(Bound, Vec<SqlType>)> {
+    match statement {
+        ast::Statement::Query(query) => {
+            let binder = Binder::new(ctx, declared);
+            let bound = binder.bind(query)?;
+            Ok((Bound::Query(bound), binder.param_types()?))
+        }
+        ast::Statement::Insert(insert) => {
+            let binder = Binder::new(ctx, declared);
+            let bound = dml::bind_insert(&binder, insert)?;
+            Ok((Bound::Insert(bound), binder.param_types()?))
+        }
+        ast::Statement::Update(update) => {
+            let (bound, params) = dml::bind_update(ctx, update, declared)?;
+            Ok((Bound::Change(bound), params))
+        }
+        ast::Statement::Delete(delete) => {
+            let (bound, params) = dml::bind_delete(ctx, delete, declared)?;
+            Ok((Bound::Change(bound), params))
+        }
+        ast::Statement::Explain { .. } => {
+            let (options, inner) = explain::options(statement)?;
+            let (bound, params) = bind(ctx, inner, declared)?;
+            Ok((Bound::Explain(options, Box::new(bound)), params))
+        }
+        other => Err(Error::unsupported(other)),
+    }
+}
+
+fn columns(bound: &Bound) -> Option<SchemaRef> {
+    match bound {
+        Bound::Query(query) => Some(query.schema.clone()),
+        Bound::Insert(insert) => insert.returning.as_ref().map(|returning| returning.schema.clone()),
+        Bound::Change(change) => change.returning.as_ref().map(|returning| returning.schema.clone()),
+        Bound::Explain(options, _) => Some(options.schema()),
+    }
 }
 
 /// Runs an analysed statement, binding and planning again if the catalog has changed. Never called for
 /// [`Statement::Session`] and [`Statement::Empty`].
 pub(crate) async fn execute(
-    _ctx: &mut StatementContext<'_>,
-    _analyzed: &Analyzed,
-    _params: &[ParamValue],
+    ctx: &mut StatementContext<'_>,
+    analyzed: &Analyzed,
+    params: &[ParamValue],
 ) -> Result<Outcome> {
-    Err(Error::unsupported("this statement"))
+    match &analyzed.parsed.statement {
+        Statement::Plannable(statement) => {
+            let current = analyzed.plan.as_ref().filter(|plan| {
+                Arc::ptr_eq(&plan.catalog, &ctx.txn.catalog()) && plan.search_path == ctx.settings.search_path()
+            });
+            let again;
+            let bound = match current {
+                Some(plan) => &plan.bound,
+                None => {
+                    let declared: Vec<_> = analyzed.params.iter().cloned().map(Some).collect();
+                    again = bind(ctx, statement, &declared)?;
+                    if columns(&again.0) != analyzed.columns {
+                        return Err(Error::new(
+                            SqlState::FEATURE_NOT_SUPPORTED,
+                            "cached plan must not change result type",
+                        ));
+                    }
+                    &again.0
+                }
+            };
+            run_bound(ctx, statement, bound, params, &analyzed.params).await
+        }
+        Statement::Ddl(statement) => ddl::execute(ctx, statement).await,
+        Statement::AlterSequence(alter) => ddl::alter_sequence(ctx, alter).await,
+        Statement::Copy(copy) => copy::execute(ctx, copy).await,
+        Statement::Maintenance(command) => maintenance::execute(ctx, command).await,
+        Statement::Session(_) | Statement::Empty => Err(Error::internal("a statement of the session")),
+    }
+}
+
+async fn run_bound(
+    ctx: &mut StatementContext<'_>,
+    statement: &ast::Statement,
+    bound: &Bound,
+    params: &[ParamValue],
+    types: &[SqlType],
+) -> Result<Outcome> {
+    match bound {
+        Bound::Query(query) => {
+            if let ast::Statement::Query(tree) = statement {
+                dml::lock_selected(ctx, tree, params, types).await?;
+            }
+            let binder = Binder::new(ctx, &[]);
+            let plan = binder.fill(query.plan.clone(), params, types)?;
+            let stream = binder.start(&plan).await?;
+            let stream = conform_stream(stream, &query.schema);
+            Ok(Outcome::Rows { schema: query.schema.clone(), stream, tag: Tag::Counted("SELECT") })
+        }
+        Bound::Insert(insert) => dml::run_insert(ctx, insert, params, types).await,
+        Bound::Change(change) => dml::run_change(ctx, change, params, types).await,
+        Bound::Explain(options, bound) => explain::execute(ctx, options, bound, params, types).await,
+    }
 }

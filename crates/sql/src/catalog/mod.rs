@@ -16,5 +16,5 @@ mod table;
 
 pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
-pub(crate) use names::{regclass, regclass_name, regproc_name, regtype, regtype_name};
+pub(crate) use names::{regclass, regclass_name, regproc, regproc_name, regtype, regtype_name};
 pub(crate) use table::table;

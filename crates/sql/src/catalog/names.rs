@@ -321,7 +321,7 @@ pub(crate) fn regproc_name(oid: u32) -> String {
 }
 
 /// `text::regproc`: the one function with this name.
-pub(super) fn regproc(text: &str) -> Result<Option<u32>> {
+pub(crate) fn regproc(text: &str) -> Result<Option<u32>> {
     if let Ok(oid) = text.trim().parse() {
         return Ok(Some(oid));
     }

@@ -1,0 +1,45 @@
+//! From sqlparser's tree to a typed logical plan: names by search_path, types by PostgreSQL's rules, parameters inferred.
+//! DataFusion's SqlToRel does the relational part; this folder is what it asks, what it is given, and what is done after it.
+
+mod cast_kernel;
+mod casts;
+mod coerce;
+mod context;
+mod errors;
+mod names;
+mod oids;
+mod operators;
+mod params;
+mod prepare;
+mod query;
+mod relations;
+mod subquery;
+mod types;
+mod typing;
+
+pub(crate) use cast_kernel::{CastContext, CastStyle, OidLookup, cast_array, out_of_range, to_text as to_text_array};
+pub(crate) use casts::{can_assign, cast_expr, cast_scalar, literal};
+pub(crate) use coerce::{coerce_expr, visit_exprs};
+pub(crate) use context::{Binder, cast_style};
+pub(crate) use names::{column_name as column_name_of, folded, shown};
+pub(crate) use params::Params;
+pub(crate) use prepare::{bare_select, call, query_of};
+pub(crate) use query::{BoundQuery, conform, conform_stream};
+pub(crate) use relations::{RelationName, find_table, relation_name};
+pub(crate) use types::{is_integer, is_text, serial, sql_type, without_modifier};
+pub(crate) use typing::{fixed_size, is_unknown_field};
+
+use crate::decode::InputStyle;
+use crate::encode::OutputStyle;
+use chrono_tz::Tz;
+
+impl CastStyle {
+    /// For functions whose arguments do not depend on the session.
+    pub(crate) fn utc() -> CastStyle {
+        CastStyle {
+            input: InputStyle { time_zone: Tz::UTC, now_us: 0, date_order: Default::default() },
+            output: OutputStyle::default(),
+            oids: None,
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Casts of whole columns between SQL types, with PostgreSQL's rounding, limits and words. Knows no expressions.
+
+use super::types::{is_integer, is_number, is_oid, is_text};
+use crate::decode::{ColumnBuilder, InputStyle};
+use crate::encode::{ColumnEncoder, OutputStyle};
+use arrow::array::*;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
+use chrono::{NaiveDateTime, TimeZone};
+use chrono_tz::Tz;
+use quiver_base::{Error, Result, SqlState, SqlType};
+use std::fmt;
+use std::sync::Arc;
+
+/// Finds the oid behind a name in a regclass, regtype, regproc or regnamespace.
+pub(crate) trait OidLookup: fmt::Debug + Send + Sync {
+    /// 42P01, 42704 or 42883 if there is none.
+    fn oid(&self, ty: &SqlType, name: &str) -> Result<i64>;
+}
+
+/// What a session's settings say about text forms.
+#[derive(Clone, Debug)]
+pub(crate) struct CastStyle {
+    /// Reading.
+    pub input: InputStyle,
+    /// Writing.
+    pub output: OutputStyle,
+    /// Names to oids.
+    pub oids: Option<Arc<dyn OidLookup>>,
+}
+
+/// How strict a cast is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CastContext {
+    /// `CAST(x AS t)`: too long strings are cut.
+    Explicit,
+    /// INSERT and UPDATE: they are refused (22001).
+    Assignment,
+}
+
+/// Casts a column. `from` is what the array's field says it is.
+pub(crate) fn cast_array(
+    array: &ArrayRef,
+    from: &SqlType,
+    to: &SqlType,
+    context: CastContext,
+    style: &CastStyle,
+) -> Result<ArrayRef> {
+    if from == to && array.data_type() == &to.arrow_type() {
+        return Ok(array.clone());
+    }
+    if array.data_type() == &DataType::Null {
+        return Ok(new_null_array(&to.arrow_type(), array.len()));
+    }
+    match (from, to) {
+        (SqlType::Vector(_), SqlType::Vector(dim)) => vector_to_vector(array, *dim),
+        (SqlType::Array(_), SqlType::Vector(dim)) => list_to_vector(array, *dim),
+        (SqlType::Vector(_), SqlType::Array(item)) => {
+            let list = vector_to_vector(array, None)?;
+            native(&list, &SqlType::Array(item.clone()))
+        }
+        (SqlType::Array(a), SqlType::Array(b)) => list_to_list(array, a, b, context, style),
+        (SqlType::Int2Vector | SqlType::OidVector, SqlType::Array(_))
+        | (SqlType::Array(_), SqlType::Int2Vector | SqlType::OidVector) => native(array, to),
+        _ if is_string(from) && is_string(to) => string_to_string(array, from, to, context, style),
+        _ if is_string(from) => from_text(array, to, style),
+        _ if is_string(to) => {
+            let text = to_text(array, from, style)?;
+            limit_length(&text, to, context)
+        }
+        _ if is_integer(to) || is_oid(to) => to_integer(array, from, to),
+        (_, SqlType::Numeric(_)) => to_numeric(array, to),
+        (SqlType::Timestamp, SqlType::Timestamptz) => to_utc(array, style.input.time_zone),
+        (SqlType::Date, SqlType::Timestamptz) => {
+            to_utc(&native(array, &SqlType::Timestamp)?, style.input.time_zone)
+        }
+        (SqlType::Timestamptz, SqlType::Timestamp) => to_local(array, style.input.time_zone),
+        (SqlType::Timestamptz, SqlType::Date | SqlType::Time) => {
+            native(&to_local(array, style.input.time_zone)?, to)
+        }
+        _ => native(array, to),
+    }
+}
+
+/// Whether PostgreSQL has a cast at all.
+pub(crate) fn can_cast(from: &SqlType, to: &SqlType) -> bool {
+    use SqlType::*;
+    if from == to || is_string(from) || is_string(to) || *from == Unknown {
+        return true;
+    }
+    match (from, to) {
+        (Int4, Bool) | (Bool, Int4) => true,
+        (Array(_) | Int2Vector | OidVector, Vector(_)) | (Vector(_), Array(_)) => true,
+        (Vector(_), Vector(_)) | (Numeric(_), Numeric(_)) => true,
+        (Array(a), Array(b)) => can_cast(a, b),
+        (Int2Vector | OidVector, Array(_)) | (Array(_), Int2Vector | OidVector) => true,
+        (Date, Timestamp | Timestamptz) | (Timestamp, Date | Time | Timestamptz) => true,
+        (Timestamptz, Date | Time | Timestamp) | (Time, Interval) | (Interval, Time) => true,
+        (Json, Jsonb) | (Jsonb, Json) => true,
+        (Jsonb, Bool) => true,
+        (Jsonb, to) if is_number(to) => true,
+        (from, to) if is_number(from) && is_number(to) => true,
+        (from, to) if is_oid(from) && (is_oid(to) || is_integer(to)) => true,
+        (from, to) if is_integer(from) && is_oid(to) => true,
+        _ => false,
+    }
+}
+
+/// Carried by strings and read with an input function.
+fn is_string(ty: &SqlType) -> bool {
+    is_text(ty) || *ty == SqlType::Unknown
+}
+
+fn native(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(array, &to.arrow_type(), &strict)?)
+}
+
+fn strings(array: &ArrayRef) -> Result<StringArray> {
+    let array = arrow::compute::cast(array, &DataType::Utf8)?;
+    Ok(array.as_string::<i32>().clone())
+}
+
+/// Reads every value with the type's input function.
+pub(crate) fn from_text(array: &ArrayRef, to: &SqlType, style: &CastStyle) -> Result<ArrayRef> {
+    let strings = strings(array)?;
+    if is_oid(to) {
+        return oids_from_text(&strings, to, style);
+    }
+    let mut builder = ColumnBuilder::new(to, strings.len());
+    for value in &strings {
+        match value {
+            Some(text) => builder.append_text(text, &style.input)?,
+            None => builder.append_null(),
+        }
+    }
+    Ok(builder.finish())
+}
+
+fn oids_from_text(strings: &StringArray, to: &SqlType, style: &CastStyle) -> Result<ArrayRef> {
+    let mut values = Int64Builder::with_capacity(strings.len());
+    for value in strings {
+        let Some(text) = value else {
+            values.append_null();
+            continue;
+        };
+        let trimmed = text.trim();
+        match (trimmed.parse::<u32>(), &style.oids) {
+            (Ok(oid), _) => values.append_value(i64::from(oid)),
+            (Err(_), _) if trimmed == "-" => values.append_value(0),
+            (Err(_), Some(oids)) if *to != SqlType::Oid => values.append_value(oids.oid(to, text)?),
+            (Err(_), _) => {
+                return Err(Error::new(
+                    SqlState::INVALID_TEXT_REPRESENTATION,
+                    format!("invalid input syntax for type {to}: \"{text}\""),
+                ));
+            }
+        }
+    }
+    Ok(Arc::new(values.finish()))
+}
+
+/// Writes every value with the type's output function.
+pub(crate) fn to_text(array: &ArrayRef, from: &SqlType, style: &CastStyle) -> Result<StringArray> {
+    let encoder = ColumnEncoder::new(from, array, &style.output)?;
+    let mut strings = StringBuilder::with_capacity(array.len(), array.len() * 8);
+    let mut bytes = Vec::new();
+    for row in 0..array.len() {
+        if encoder.is_null(row) {
+            strings.append_null();
+            continue;
+        }
+        bytes.clear();
+        // A cast to text says true and false; the output function t and f.
+        if *from == SqlType::Bool {
+            let value = array.as_boolean_opt().is_some_and(|array| array.value(row));
+            strings.append_value(if value { "true" } else { "false" });
+            continue;
+        }
+        encoder.text(row, &mut bytes)?;
+        strings.append_value(String::from_utf8_lossy(&bytes));
+    }
+    Ok(strings.finish())
+}
+
+fn string_to_string(
+    array: &ArrayRef,
+    from: &SqlType,
+    to: &SqlType,
+    context: CastContext,
+    style: &CastStyle,
+) -> Result<ArrayRef> {
+    let strings = strings(array)?;
+    if matches!(to, SqlType::Char | SqlType::Name) {
+        return from_text(&(Arc::new(strings) as ArrayRef), to, style);
+    }
+    if matches!(from, SqlType::Bpchar(_)) && !matches!(to, SqlType::Bpchar(_)) {
+        let trimmed: StringArray = strings.iter().map(|value| value.map(|text| text.trim_end_matches(' '))).collect();
+        return limit_length(&trimmed, to, context);
+    }
+    limit_length(&strings, to, context)
+}
+
+/// varchar(n) and char(n).
+fn limit_length(strings: &StringArray, to: &SqlType, context: CastContext) -> Result<ArrayRef> {
+    let (limit, pad) = match to {
+        SqlType::Varchar(Some(n)) => (*n as usize, false),
+        SqlType::Bpchar(Some(n)) => (*n as usize, true),
+        _ => return Ok(Arc::new(strings.clone())),
+    };
+    let mut out = StringBuilder::with_capacity(strings.len(), strings.value_data().len());
+    for value in strings {
+        let Some(text) = value else {
+            out.append_null();
+            continue;
+        };
+        // As many bytes as characters at most: counting is needed for long ones only.
+        let count = if text.len() <= limit && !pad { text.len() } else { text.chars().count() };
+        if count <= limit {
+            out.append_value(if pad { format!("{text}{}", " ".repeat(limit - count)) } else { text.to_owned() });
+            continue;
+        }
+        let cut = text.char_indices().nth(limit).map_or(text.len(), |(byte, _)| byte);
+        if context == CastContext::Assignment && text[cut..].chars().any(|c| c != ' ') {
+            return Err(Error::new(
+                SqlState::STRING_DATA_RIGHT_TRUNCATION,
+                format!("value too long for type {to}"),
+            ));
+        }
+        out.append_value(&text[..cut]);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// `integer out of range` and its brothers.
+pub(crate) fn out_of_range(to: &SqlType) -> Error {
+    let name = if is_oid(to) { "OID".to_owned() } else { to.to_string() };
+    Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{name} out of range"))
+}
+
+fn to_integer(array: &ArrayRef, from: &SqlType, to: &SqlType) -> Result<ArrayRef> {
+    let target = to.arrow_type();
+    let lenient = CastOptions { safe: true, ..CastOptions::default() };
+    let rounded: ArrayRef = match from {
+        SqlType::Float4 | SqlType::Float8 => {
+            let floats = arrow::compute::cast(array, &DataType::Float64)?;
+            // rint: halves go to the even neighbour, as the C library rounds.
+            Arc::new(floats.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even))
+        }
+        SqlType::Numeric(_) => {
+            let (precision, scale) = match array.data_type() {
+                DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => (*p, *s),
+                _ => (SqlType::NUMERIC_PRECISION_MAX, 0),
+            };
+            let whole = DataType::Decimal256(precision.max(20).saturating_add(1).min(76), 0);
+            if scale == 0 { array.clone() } else { cast_with_options(array, &whole, &lenient)? }
+        }
+        _ => array.clone(),
+    };
+    let result = cast_with_options(&rounded, &target, &lenient)?;
+    if result.null_count() > array.null_count() {
+        return Err(out_of_range(to));
+    }
+    Ok(result)
+}
+
+fn to_numeric(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef> {
+    let lenient = CastOptions { safe: true, ..CastOptions::default() };
+    let result = cast_with_options(array, &to.arrow_type(), &lenient)?;
+    if result.null_count() > array.null_count() {
+        let error = Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow");
+        return Err(match to {
+            SqlType::Numeric(Some((p, s))) => error.with_detail(format!(
+                "A field with precision {p}, scale {s} must round to an absolute value less than {}.",
+                if p32(*p, *s) == 0 { "1".to_owned() } else { format!("10^{}", p32(*p, *s)) }
+            )),
+            _ => error,
+        });
+    }
+    Ok(result)
+}
+
+fn p32(precision: u8, scale: i8) -> i32 {
+    i32::from(precision) - i32::from(scale)
+}
+
+fn to_utc(array: &ArrayRef, zone: Tz) -> Result<ArrayRef> {
+    let local = native(array, &SqlType::Timestamp)?;
+    let utc: TimestampMicrosecondArray = local
+        .as_primitive::<arrow::datatypes::TimestampMicrosecondType>()
+        .iter()
+        .map(|value| value.map(|us| shift(us, |time| zone.from_local_datetime(&time).earliest().map(|t| t.naive_utc()))))
+        .collect();
+    Ok(Arc::new(utc.with_timezone("+00:00")))
+}
+
+fn to_local(array: &ArrayRef, zone: Tz) -> Result<ArrayRef> {
+    let local: TimestampMicrosecondArray = array
+        .as_primitive::<arrow::datatypes::TimestampMicrosecondType>()
+        .iter()
+        .map(|value| value.map(|us| shift(us, |time| Some(zone.from_utc_datetime(&time).naive_local()))))
+        .collect();
+    Ok(Arc::new(local))
+}
+
+/// Moves microseconds since 1970 between zones; what chrono cannot express (infinity) stays.
+fn shift(us: i64, by: impl Fn(NaiveDateTime) -> Option<NaiveDateTime>) -> i64 {
+    chrono::DateTime::from_timestamp_micros(us)
+        .and_then(|time| by(time.naive_utc()))
+        .map_or(us, |time| time.and_utc().timestamp_micros())
+}
+
+fn list_to_list(
+    array: &ArrayRef,
+    from: &SqlType,
+    to: &SqlType,
+    context: CastContext,
+    style: &CastStyle,
+) -> Result<ArrayRef> {
+    let Some(list) = array.as_list_opt::<i32>() else {
+        return native(array, &SqlType::Array(Box::new(to.clone())));
+    };
+    let items = cast_array(list.values(), from, to, context, style)?;
+    let field = Arc::new(to.field("item", true));
+    Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
+}
+
+fn vector_to_vector(array: &ArrayRef, dim: Option<u16>) -> Result<ArrayRef> {
+    let target = SqlType::Vector(dim).arrow_type();
+    if array.data_type() == &target {
+        return Ok(array.clone());
+    }
+    if let (Some(expected), DataType::FixedSizeList(_, found)) = (dim, array.data_type()) {
+        if i32::from(expected) != *found && array.null_count() < array.len() {
+            return Err(wrong_dim(expected, usize::try_from(*found).unwrap_or(0)));
+        }
+    }
+    if let (Some(expected), Some(list)) = (dim, array.as_list_opt::<i32>()) {
+        for row in 0..list.len() {
+            let found = usize::try_from(list.value_length(row)).unwrap_or(0);
+            if list.is_valid(row) && found != usize::from(expected) {
+                return Err(wrong_dim(expected, found));
+            }
+        }
+    }
+    native(array, &SqlType::Vector(dim))
+}
+
+fn wrong_dim(expected: u16, found: usize) -> Error {
+    Error::new(SqlState::DATA_EXCEPTION, format!("expected {expected} dimensions, not {found}"))
+}
+
+fn list_to_vector(array: &ArrayRef, dim: Option<u16>) -> Result<ArrayRef> {
+    let floats = native(array, &SqlType::Vector(None))?;
+    let list = floats.as_list::<i32>();
+    for row in 0..list.len() {
+        if list.is_null(row) {
+            continue;
+        }
+        let values = list.value(row);
+        if values.null_count() > 0 {
+            return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "array must not contain nulls"));
+        }
+        let values = values.as_primitive::<Float32Type>().values();
+        if values.is_empty() {
+            return Err(Error::new(SqlState::DATA_EXCEPTION, "vector must have at least 1 dimension"));
+        }
+        if values.iter().any(|value| value.is_nan()) {
+            return Err(Error::new(SqlState::DATA_EXCEPTION, "NaN not allowed in vector"));
+        }
+        if values.iter().any(|value| value.is_infinite()) {
+            return Err(Error::new(SqlState::DATA_EXCEPTION, "infinite value not allowed in vector"));
+        }
+    }
+    vector_to_vector(&floats, dim)
+}
+
+/// Integers of any width as bigint.
+pub(crate) fn as_int8(array: &ArrayRef) -> Result<Int64Array> {
+    Ok(arrow::compute::cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}

@@ -1,0 +1,272 @@
+//! What DataFusion's SQL planner asks while it plans one statement: tables, functions, types, operators.
+
+use super::cast_kernel::CastStyle;
+use super::operators::PgOperators;
+use super::params::Params;
+use super::prepare::{ALL_CALL, ANY_CALL};
+use super::relations::{RelationName, find_table, no_relation};
+use super::types::PgTypes;
+use super::oids::CatalogNames;
+use crate::catalog::{self, CatalogContext};
+use crate::encode::OutputStyle;
+use crate::functions::{self, Function, FunctionContext};
+use crate::statement::StatementContext;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::common::config::ConfigOptions;
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
+};
+use quiver_base::{Error, Result, SqlState, SqlType, TableId};
+use quiver_cluster::{Catalog, Cluster, Database};
+use quiver_exec::{CollectionTable, Engine, QueryContext, SearchSettings, to_datafusion};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Plans one statement.
+pub(crate) struct Binder {
+    /// The node.
+    pub cluster: Arc<Cluster>,
+    /// Plans and runs.
+    pub engine: Arc<Engine>,
+    /// DataFusion's side.
+    pub state: SessionState,
+    /// What exists.
+    pub catalog: Arc<Catalog>,
+    /// The session's database.
+    pub database: Arc<Database>,
+    /// Schemas of unqualified names, in order.
+    pub search_path: Vec<String>,
+    /// Parameter types found so far.
+    pub params: Arc<Params>,
+    /// Text forms.
+    pub style: Arc<CastStyle>,
+    /// Session functions by name.
+    functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
+    system: Arc<CatalogContext>,
+    /// The table whose scan also gives row references: the target of UPDATE and DELETE.
+    target: Option<TableId>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    /// Set when the statement is to stop.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl Binder {
+    /// A binder over the statement's snapshot.
+    pub(crate) fn new(ctx: &StatementContext<'_>, declared: &[Option<SqlType>]) -> Binder {
+        let view = ctx.txn.read_view();
+        let query = QueryContext {
+            view,
+            search: SearchSettings {
+                ef_search: ctx.settings.ef_search(),
+                use_index: ctx.settings.is_on("enable_indexscan"),
+            },
+            cancel: ctx.cancel.clone(),
+        };
+        let state = ctx.engine.state(Arc::new(query));
+        let style = Arc::new(cast_style(ctx));
+        let context = Arc::new(FunctionContext {
+            cluster: ctx.cluster.clone(),
+            session: ctx.session.clone(),
+            settings: ctx.settings.clone(),
+            database: ctx.txn.database(),
+            search_path: ctx.settings.search_path(),
+            style: style.clone(),
+            cancel: ctx.cancel.clone(),
+        });
+        let mut all: HashMap<String, Arc<ScalarUDF>> = state
+            .scalar_functions()
+            .iter()
+            .map(|(name, function)| (name.clone(), function.clone()))
+            .collect();
+        all.extend(functions::all(&context));
+        for name in [ANY_CALL, ALL_CALL] {
+            all.insert(name.to_owned(), deferred(name));
+        }
+        let functions = Arc::new(all);
+        let params = Arc::new(Params::new(declared));
+        let operators = PgOperators { params: params.clone(), style: style.clone(), functions: functions.clone() };
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
+        planners.extend(state.expr_planners().iter().cloned());
+        Binder {
+            cluster: ctx.cluster.clone(),
+            engine: ctx.engine.clone(),
+            state,
+            catalog: ctx.txn.catalog(),
+            database: ctx.txn.database(),
+            search_path: ctx.settings.search_path(),
+            params,
+            style,
+            functions,
+            system: catalog_context(ctx),
+            target: None,
+            planners,
+            cancel: ctx.cancel.clone(),
+        }
+    }
+
+    /// Scans of this table also give where each row is.
+    pub(crate) fn with_target(mut self, table: TableId) -> Binder {
+        self.target = Some(table);
+        self
+    }
+
+    /// A table by its name in a statement; 42P01.
+    pub(crate) fn table(&self, name: &RelationName) -> Result<Arc<quiver_cluster::Table>> {
+        find_table(&self.database, &self.search_path, name)
+            .cloned()
+            .ok_or_else(|| no_relation(&self.database, name))
+    }
+
+    fn provider(&self, name: &RelationName) -> Result<Arc<dyn TableProvider>> {
+        if let Some(system) = catalog::table(name.schema.as_deref(), &name.name, &self.system)? {
+            return Ok(system);
+        }
+        if let Some(table) = find_table(&self.database, &self.search_path, name) {
+            let with_row_refs = self.target == Some(table.id);
+            return Ok(CollectionTable::new(table.clone(), with_row_refs));
+        }
+        Err(no_relation(&self.database, name))
+    }
+}
+
+/// What system relations and functions read.
+fn catalog_context(ctx: &StatementContext<'_>) -> Arc<CatalogContext> {
+    Arc::new(CatalogContext {
+        cluster: ctx.cluster.clone(),
+        catalog: ctx.txn.catalog(),
+        database: ctx.txn.database(),
+        settings: ctx.settings.clone(),
+        session: ctx.session.clone(),
+    })
+}
+
+/// What text means in this session.
+pub(crate) fn cast_style(ctx: &StatementContext<'_>) -> CastStyle {
+    let names = Arc::new(CatalogNames(catalog_context(ctx)));
+    CastStyle {
+        input: ctx.settings.input_style(ctx.session.transaction_start_us()),
+        output: OutputStyle { names: Some(names.clone()), ..ctx.settings.output_style() },
+        oids: Some(names),
+    }
+}
+
+/// Stands for a construct until the plan pass knows its types.
+fn deferred(name: &str) -> Arc<ScalarUDF> {
+    Function::new(name, Volatility::Volatile, SqlType::Bool, |_| {
+        Err(Error::internal("ANY or ALL was not resolved"))
+    })
+    .udf()
+}
+
+impl ContextProvider for Binder {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        let name = match name {
+            TableReference::Bare { table } => RelationName { schema: None, name: table.to_string() },
+            TableReference::Partial { schema, table } => {
+                RelationName { schema: Some(schema.to_string()), name: table.to_string() }
+            }
+            TableReference::Full { catalog, schema, table } => {
+                if *catalog != *self.database.name {
+                    return Err(to_datafusion(Error::new(
+                        SqlState::FEATURE_NOT_SUPPORTED,
+                        format!("cross-database references are not implemented: \"{catalog}.{schema}.{table}\""),
+                    )));
+                }
+                RelationName { schema: Some(schema.to_string()), name: table.to_string() }
+            }
+        };
+        Ok(provider_as_source(self.provider(&name).map_err(to_datafusion)?))
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        let function = self.state.table_functions().get(name).cloned().ok_or_else(|| {
+            to_datafusion(Error::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("function {name} does not exist"),
+            ))
+        })?;
+        let args = args
+            .into_iter()
+            .map(|arg| {
+                let schema = datafusion::common::DFSchema::empty();
+                let arg = super::coerce_expr(arg, &schema, &self.params, &self.style).map_err(to_datafusion)?;
+                // DataFusion's generate_series reads bigint literals.
+                Ok(match arg {
+                    Expr::Literal(value, _) if value.data_type().is_integer() => {
+                        Expr::Literal(value.cast_to(&DataType::Int64)?, None)
+                    }
+                    Expr::Literal(value, _) => Expr::Literal(value, None),
+                    other => other,
+                })
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        #[allow(deprecated)] // the other form wants a whole session
+        let provider = function.create_table_provider(&args)?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(PgTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        catalog::function(name, &self.system).or_else(|| self.functions.get(name).cloned())
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}
+
+/// Errors of DataFusion's planner, as PostgreSQL says them.
+pub(crate) fn plan_error(error: DataFusionError) -> Error {
+    super::errors::from_planner(error)
+}

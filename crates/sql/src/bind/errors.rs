@@ -1,0 +1,65 @@
+//! What DataFusion's SQL planner says about names, in PostgreSQL's words.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use quiver_base::{Error, SqlState};
+use quiver_exec::from_datafusion;
+
+/// Whether planning failed because output names are not unique: worth another try with marks on them.
+pub(super) fn is_duplicate_name(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::SchemaError(inner, _) => matches!(
+            inner.as_ref(),
+            SchemaError::DuplicateQualifiedField { .. }
+                | SchemaError::DuplicateUnqualifiedField { .. }
+                | SchemaError::AmbiguousReference { .. }
+        ),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => is_duplicate_name(inner),
+        DataFusionError::Shared(inner) => is_duplicate_name(inner),
+        DataFusionError::Collection(all) => all.iter().any(is_duplicate_name),
+        DataFusionError::Plan(text) => text.contains("unique expression names"),
+        _ => false,
+    }
+}
+
+/// The error a client sees.
+pub(super) fn from_planner(error: DataFusionError) -> Error {
+    match plan_text(&error) {
+        Some(text) => from_text(text).unwrap_or_else(|| from_datafusion(error)),
+        None => from_datafusion(error),
+    }
+}
+
+fn plan_text(error: &DataFusionError) -> Option<&str> {
+    match error {
+        DataFusionError::Plan(text) => Some(text),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => plan_text(inner),
+        DataFusionError::Shared(inner) => plan_text(inner),
+        DataFusionError::Collection(all) => all.first().and_then(plan_text),
+        _ => None,
+    }
+}
+
+fn from_text(text: &str) -> Option<Error> {
+    let quoted = |prefix: &str| {
+        let rest = &text[text.find(prefix)? + prefix.len()..];
+        rest.split(['\'', '"', '\n']).next().map(str::to_owned)
+    };
+    if let Some(name) = quoted("Invalid function '") {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(&name).to_owned();
+        return Some(
+            Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")).with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            ),
+        );
+    }
+    if text.contains("must be in GROUP BY") || text.contains("must appear in the GROUP BY") {
+        let column = quoted("expression \"").or_else(|| quoted("references: ")).unwrap_or_default();
+        let column = column.split_whitespace().next().unwrap_or_default().to_owned();
+        return Some(Error::new(
+            SqlState::GROUPING_ERROR,
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+        ));
+    }
+    None
+}

@@ -1,0 +1,283 @@
+//! What an expression's SQL type is, and how untyped literals and parameters get one: the rules of PostgreSQL's parser,
+//! applied to DataFusion's expressions.
+
+use super::cast_kernel::{CastContext, CastStyle};
+use super::casts::{cast_expr, literal};
+use super::params::Params;
+use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
+use crate::decode::value_from_text;
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{ExprSchema, ScalarValue};
+use datafusion::logical_expr::expr::{Alias, Cast, Placeholder};
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use quiver_base::{Error, Result, SQL_TYPE_KEY, SqlState, SqlType};
+use quiver_exec::from_datafusion;
+use std::sync::Arc;
+
+/// A field that an untyped literal made.
+pub(crate) fn is_unknown_field(field: &Field) -> bool {
+    field.data_type() == &DataType::Null
+}
+
+/// Types expressions over one schema.
+pub(crate) struct Typing<'a> {
+    /// Columns in scope.
+    pub schema: &'a dyn ExprSchema,
+    /// The statement's parameters.
+    pub params: &'a Params,
+    /// Text forms.
+    pub style: &'a Arc<CastStyle>,
+}
+
+impl Typing<'_> {
+    /// The SQL type; `Unknown` for untyped strings, NULL and parameters.
+    pub(crate) fn of(&self, expr: &Expr) -> Result<SqlType> {
+        match expr {
+            Expr::Alias(Alias { expr, .. }) => self.of(expr),
+            Expr::Literal(ScalarValue::Utf8(_), None) | Expr::Literal(ScalarValue::Null, _) => {
+                Ok(SqlType::Unknown)
+            }
+            Expr::Placeholder(Placeholder { field: Some(field), .. }) => {
+                Ok(SqlType::of_field(field).unwrap_or(SqlType::Unknown))
+            }
+            Expr::Placeholder(Placeholder { id, field: None }) => {
+                Ok(self.params.get(id).unwrap_or(SqlType::Unknown))
+            }
+            Expr::Cast(Cast { field, .. }) => Ok(SqlType::of_field(field).unwrap_or(SqlType::Unknown)),
+            _ => {
+                let (_, field) = expr.to_field(self.schema).map_err(from_datafusion)?;
+                SqlType::of_field(&field).ok_or_else(|| {
+                    Error::internal(format!("no SQL type is carried by {}", field.data_type()))
+                })
+            }
+        }
+    }
+
+    /// Gives an untyped operand a type; others stay as they are.
+    pub(crate) fn adapt(&self, expr: Expr, to: &SqlType) -> Result<Expr> {
+        match expr {
+            Expr::Literal(ScalarValue::Utf8(Some(text)), None) => self.literal(&text, to),
+            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => Ok(literal(
+                ScalarValue::try_from(&to.arrow_type()).map_err(from_datafusion)?,
+                to,
+            )),
+            Expr::Placeholder(Placeholder { id, field: None }) => {
+                let ty = self.params.infer(&id, to);
+                let field = Arc::new(ty.field(&id, true));
+                Ok(Expr::Placeholder(Placeholder::new_with_field(id, Some(field))))
+            }
+            Expr::Alias(alias) => {
+                let inner = self.adapt(*alias.expr, to)?;
+                Ok(Expr::Alias(Alias { expr: Box::new(inner), ..alias }))
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn literal(&self, text: &str, to: &SqlType) -> Result<Expr> {
+        if is_oid(to) || is_text(to) {
+            let value = ScalarValue::Utf8(Some(text.to_owned()));
+            return cast_expr(
+                Expr::Literal(value, None),
+                &SqlType::Unknown,
+                &without_modifier(to),
+                CastContext::Explicit,
+                self.style,
+            );
+        }
+        Ok(match to {
+            SqlType::Numeric(_) => numeric_literal(text, to, self.style)?,
+            SqlType::Vector(Some(dim)) => {
+                let value = value_from_text(&SqlType::Vector(None), text, &self.style.input)?;
+                literal(fixed_size(value, *dim)?, to)
+            }
+            _ => literal(value_from_text(to, text, &self.style.input)?, to),
+        })
+    }
+
+    /// Casts to a type as an implicit or explicit cast would.
+    pub(crate) fn cast(&self, expr: Expr, to: &SqlType) -> Result<Expr> {
+        if let Expr::Placeholder(Placeholder { id, field: None }) = &expr {
+            let had = self.params.get(id);
+            let ty = self.params.infer(id, &without_modifier(to));
+            let field = Arc::new(ty.field(id, true));
+            let expr = Expr::Placeholder(Placeholder::new_with_field(id.clone(), Some(field)));
+            if had.is_none() && ty == *to {
+                return Ok(expr);
+            }
+            return cast_expr(expr, &ty, to, CastContext::Explicit, self.style);
+        }
+        let from = self.of(&expr)?;
+        if from == SqlType::Unknown && matches!(&expr, Expr::Literal(ScalarValue::Null, _)) {
+            return self.adapt(expr, to);
+        }
+        cast_expr(expr, &from, to, CastContext::Explicit, self.style)
+    }
+
+    /// An explicit cast of the statement, its operand's casts first.
+    pub(crate) fn lower_cast(&self, cast: Cast) -> Result<Expr> {
+        let to = SqlType::of_field(&cast.field)
+            .ok_or_else(|| Error::unsupported(format!("a cast to {}", cast.field.data_type())))?;
+        let inner = match *cast.expr {
+            Expr::Cast(inner) => self.lower_cast(inner)?,
+            other => other,
+        };
+        self.cast(inner, &to)
+    }
+
+    /// Casts done, so that literals are literals.
+    pub(crate) fn settle(&self, expr: Expr) -> Result<Expr> {
+        match expr {
+            Expr::Cast(cast) => self.lower_cast(cast),
+            Expr::Placeholder(Placeholder { id, field: None }) => match self.params.get(&id) {
+                Some(ty) => {
+                    let field = Arc::new(ty.field(&id, true));
+                    Ok(Expr::Placeholder(Placeholder::new_with_field(id, Some(field))))
+                }
+                None => Ok(Expr::Placeholder(Placeholder { id, field: None })),
+            },
+            other => Ok(other),
+        }
+    }
+
+    /// Makes two operands of a comparison comparable: an untyped one takes the other's type.
+    pub(crate) fn pair(&self, left: Expr, right: Expr, operator: &str) -> Result<(Expr, Expr, SqlType, SqlType)> {
+        let (left, right) = (self.settle(left)?, self.settle(right)?);
+        let (a, b) = (self.of(&left)?, self.of(&right)?);
+        let (left, right) = match (&a, &b) {
+            (SqlType::Unknown, SqlType::Unknown) => {
+                (self.adapt(left, &SqlType::Text)?, self.adapt(right, &SqlType::Text)?)
+            }
+            (SqlType::Unknown, _) => (self.adapt(left, &operand_type(&b))?, right),
+            (_, SqlType::Unknown) => {
+                let right = self.adapt(right, &operand_type(&a))?;
+                (left, right)
+            }
+            _ => (left, right),
+        };
+        let (a, b) = (self.of(&left)?, self.of(&right)?);
+        if !comparable(&a, &b) {
+            return Err(no_operator(operator, &a, &b));
+        }
+        Ok((left, right, a, b))
+    }
+
+    /// Brings several expressions to one type, as CASE, COALESCE, VALUES and UNION do.
+    pub(crate) fn unify(&self, exprs: Vec<Expr>) -> Result<Vec<Expr>> {
+        let exprs = exprs.into_iter().map(|expr| self.settle(expr)).collect::<Result<Vec<_>>>()?;
+        let mut target: Option<SqlType> = None;
+        for expr in &exprs {
+            let ty = self.of(expr)?;
+            target = Some(match (target, ty) {
+                (None | Some(SqlType::Unknown), ty) => ty,
+                (Some(target), SqlType::Unknown) => target,
+                (Some(target), ty) => wider(target, ty),
+            });
+        }
+        let target = match target {
+            None | Some(SqlType::Unknown) => SqlType::Text,
+            Some(ty) => ty,
+        };
+        exprs
+            .into_iter()
+            .map(|expr| {
+                if self.of(&expr)? == SqlType::Unknown {
+                    self.adapt(expr, &operand_type(&target))
+                } else {
+                    Ok(expr)
+                }
+            })
+            .collect()
+    }
+}
+
+/// What an untyped operand becomes beside an operand of type `ty`.
+pub(crate) fn operand_type(ty: &SqlType) -> SqlType {
+    match ty {
+        SqlType::Varchar(_) | SqlType::Char => SqlType::Text,
+        SqlType::Numeric(_) | SqlType::Vector(_) => ty.clone(),
+        other => without_modifier(other),
+    }
+}
+
+fn wider(a: SqlType, b: SqlType) -> SqlType {
+    let rank = |ty: &SqlType| match ty {
+        SqlType::Int2 => 1,
+        SqlType::Int4 => 2,
+        SqlType::Int8 => 3,
+        SqlType::Numeric(_) => 4,
+        SqlType::Float4 => 5,
+        SqlType::Float8 => 6,
+        _ => 0,
+    };
+    if rank(&b) > rank(&a) { b } else { a }
+}
+
+/// Reads a number exactly: in the other operand's type if it fits there, so that columns need no cast.
+fn numeric_literal(text: &str, to: &SqlType, style: &Arc<CastStyle>) -> Result<Expr> {
+    let wide = value_from_text(&SqlType::Numeric(None), text, &style.input)?;
+    if let (SqlType::Numeric(Some(_)), Ok(value)) = (to, value_from_text(to, text, &style.input)) {
+        let back = super::casts::cast_scalar(&value, to, &SqlType::Numeric(None), CastContext::Explicit, style)?;
+        if back == wide {
+            return Ok(literal(value, to));
+        }
+    }
+    Ok(literal(wide, &SqlType::Numeric(None)))
+}
+
+/// A vector value of a column's dimension.
+pub(crate) fn fixed_size(value: ScalarValue, dim: u16) -> Result<ScalarValue> {
+    let array = value.to_array().map_err(from_datafusion)?;
+    let found = match &value {
+        ScalarValue::List(list) => usize::try_from(list.value_length(0)).unwrap_or(0),
+        ScalarValue::FixedSizeList(list) => usize::try_from(list.value_length()).unwrap_or(0),
+        _ => usize::from(dim),
+    };
+    if value.is_null() {
+        return ScalarValue::try_from(&SqlType::Vector(Some(dim)).arrow_type()).map_err(from_datafusion);
+    }
+    if found != usize::from(dim) {
+        return Err(Error::new(
+            SqlState::DATA_EXCEPTION,
+            format!("different vector dimensions {dim} and {found}"),
+        ));
+    }
+    let array = arrow::compute::cast(&array, &SqlType::Vector(Some(dim)).arrow_type())?;
+    ScalarValue::try_from_array(&array, 0).map_err(from_datafusion)
+}
+
+/// Whether PostgreSQL has comparison operators for two types.
+fn comparable(a: &SqlType, b: &SqlType) -> bool {
+    if a == b || *a == SqlType::Unknown || *b == SqlType::Unknown {
+        return true;
+    }
+    let temporal = |ty: &SqlType| matches!(ty, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
+    match (a, b) {
+        (SqlType::Array(a), SqlType::Array(b)) => comparable(a, b),
+        (SqlType::Vector(_), SqlType::Vector(_)) => true,
+        (SqlType::Vector(_), SqlType::Array(_)) | (SqlType::Array(_), SqlType::Vector(_)) => true,
+        (SqlType::Int2Vector | SqlType::OidVector, SqlType::Array(_))
+        | (SqlType::Array(_), SqlType::Int2Vector | SqlType::OidVector) => true,
+        (SqlType::Time, SqlType::Interval) | (SqlType::Interval, SqlType::Time) => true,
+        _ => {
+            is_text(a) && is_text(b)
+                || is_number(a) && is_number(b)
+                || temporal(a) && temporal(b)
+                || (is_oid(a) && (is_oid(b) || is_integer(b)))
+                || (is_oid(b) && is_integer(a))
+        }
+    }
+}
+
+/// 42883 with PostgreSQL's hint.
+pub(crate) fn no_operator(operator: &str, a: &SqlType, b: &SqlType) -> Error {
+    let (a, b) = (without_modifier(a), without_modifier(b));
+    Error::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {a} {operator} {b}")).with_hint(
+        "No operator matches the given name and argument types. You might need to add explicit type casts.",
+    )
+}
+
+/// Whether the metadata of a field says a type.
+pub(crate) fn has_type(field: &Field) -> bool {
+    field.metadata().contains_key(SQL_TYPE_KEY)
+}

@@ -1,0 +1,248 @@
+//! PostgreSQL's general functions and operators that DataFusion lacks or defines differently. Those of the system catalogs
+//! are in `catalog`.
+
+mod array;
+mod json;
+mod math;
+mod regex;
+mod sequence;
+mod session;
+mod single;
+mod text;
+mod time;
+
+pub(crate) use array::{Quantifier, compare_array};
+pub(crate) use json::json_operator;
+pub(crate) use math::{date_math, int_math};
+pub(crate) use single::{array_of_nothing, single_value};
+pub(crate) use text::quote_ident;
+pub(crate) use time::at_time_zone;
+
+use crate::bind::{CastContext, CastStyle, cast_array, is_unknown_field};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
+use arrow::datatypes::{DataType, FieldRef, Float64Type, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use quiver_base::{Result, SqlType};
+use quiver_exec::to_datafusion;
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+pub(crate) use session::FunctionContext;
+
+/// The result type, from the arguments' types.
+type Returns = Arc<dyn Fn(&[SqlType]) -> Result<SqlType> + Send + Sync>;
+/// The work.
+type Body = Arc<dyn Fn(&Args<'_>) -> Result<ArrayRef> + Send + Sync>;
+
+/// A scalar function made from a closure. Arguments come as they are; the body asks for the types it wants.
+pub(crate) struct Function {
+    name: String,
+    /// How it prints as an operator between its arguments; a function otherwise.
+    operator: Option<&'static str>,
+    returns: Returns,
+    body: Body,
+    signature: Signature,
+}
+
+impl Function {
+    /// A function that always returns the same type.
+    pub(crate) fn new(
+        name: &str,
+        volatility: Volatility,
+        returns: SqlType,
+        body: impl Fn(&Args<'_>) -> Result<ArrayRef> + Send + Sync + 'static,
+    ) -> Function {
+        Self::typed(name, volatility, move |_| Ok(returns.clone()), body)
+    }
+
+    /// A function whose type depends on its arguments'.
+    pub(crate) fn typed(
+        name: &str,
+        volatility: Volatility,
+        returns: impl Fn(&[SqlType]) -> Result<SqlType> + Send + Sync + 'static,
+        body: impl Fn(&Args<'_>) -> Result<ArrayRef> + Send + Sync + 'static,
+    ) -> Function {
+        Function {
+            name: name.to_owned(),
+            operator: None,
+            returns: Arc::new(returns),
+            body: Arc::new(body),
+            signature: Signature::variadic_any(volatility),
+        }
+    }
+
+    /// Printed between its arguments.
+    pub(crate) fn operator(mut self, operator: &'static str) -> Function {
+        self.operator = Some(operator);
+        self
+    }
+
+    /// As DataFusion wants it.
+    pub(crate) fn udf(mut self) -> Arc<ScalarUDF> {
+        // "variadic any" wants one argument at least.
+        let volatility = self.signature.volatility;
+        self.signature = Signature::one_of(
+            vec![
+                datafusion::logical_expr::TypeSignature::VariadicAny,
+                datafusion::logical_expr::TypeSignature::Nullary,
+            ],
+            volatility,
+        );
+        Arc::new(ScalarUDF::new_from_impl(self))
+    }
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+fn types(fields: &[FieldRef]) -> Vec<SqlType> {
+    fields
+        .iter()
+        .map(|field| match is_unknown_field(field) {
+            true => SqlType::Unknown,
+            false => SqlType::of_field(field).unwrap_or(SqlType::Unknown),
+        })
+        .collect()
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn display_name(&self, args: &[Expr]) -> DfResult<String> {
+        let list: Vec<String> = args.iter().map(ToString::to_string).collect();
+        Ok(match (self.operator, list.as_slice()) {
+            (Some(operator), [left, right]) => format!("({left} {operator} {right})"),
+            _ => format!("{}({})", self.name, list.join(", ")),
+        })
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
+        let types: Vec<SqlType> =
+            args.iter().map(|ty| SqlType::from_arrow(ty).unwrap_or(SqlType::Unknown)).collect();
+        Ok((self.returns)(&types).map_err(to_datafusion)?.arrow_type())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        let ty = (self.returns)(&types(args.arg_fields)).map_err(to_datafusion)?;
+        Ok(Arc::new(ty.field(&self.name, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let once = constant && self.signature.volatility != Volatility::Volatile;
+        let rows = if once { 1 } else { args.number_rows };
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let types = types(&args.arg_fields);
+        let result = (self.body)(&Args { arrays: &arrays, types: &types, rows }).map_err(to_datafusion)?;
+        if once {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+/// Evaluated arguments.
+pub(crate) struct Args<'a> {
+    arrays: &'a [ArrayRef],
+    types: &'a [SqlType],
+    rows: usize,
+}
+
+impl Args<'_> {
+    /// How many arguments.
+    pub(crate) fn count(&self) -> usize {
+        self.arrays.len()
+    }
+
+    /// How many rows to return.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// An argument as it came.
+    pub(crate) fn array(&self, index: usize) -> &ArrayRef {
+        &self.arrays[index]
+    }
+
+    /// An argument's type.
+    pub(crate) fn ty(&self, index: usize) -> &SqlType {
+        &self.types[index]
+    }
+
+    /// An argument cast to a type.
+    pub(crate) fn cast(&self, index: usize, to: &SqlType) -> Result<ArrayRef> {
+        let style = CastStyle::utc();
+        cast_array(&self.arrays[index], &self.types[index], to, CastContext::Explicit, &style)
+    }
+
+    /// An argument as text.
+    pub(crate) fn text(&self, index: usize) -> Result<StringArray> {
+        let array = match &self.types[index] {
+            SqlType::Json | SqlType::Jsonb => arrow::compute::cast(&self.arrays[index], &DataType::Utf8)?,
+            _ => self.cast(index, &SqlType::Text)?,
+        };
+        Ok(array.as_string::<i32>().clone())
+    }
+
+    /// An argument as bigint.
+    pub(crate) fn int8(&self, index: usize) -> Result<Int64Array> {
+        Ok(self.cast(index, &SqlType::Int8)?.as_primitive::<Int64Type>().clone())
+    }
+
+    /// An argument as double precision.
+    pub(crate) fn float8(&self, index: usize) -> Result<arrow::array::Float64Array> {
+        Ok(self.cast(index, &SqlType::Float8)?.as_primitive::<Float64Type>().clone())
+    }
+
+    /// An argument as boolean.
+    pub(crate) fn bool(&self, index: usize) -> Result<BooleanArray> {
+        Ok(self.cast(index, &SqlType::Bool)?.as_boolean().clone())
+    }
+}
+
+/// Functions of this session by name, those that read its state included.
+pub(crate) fn all(context: &Arc<FunctionContext>) -> HashMap<String, Arc<ScalarUDF>> {
+    let mut functions = HashMap::new();
+    let lists = [
+        session::functions(context),
+        sequence::functions(context),
+        time::functions(context),
+        text::functions(context),
+        array::functions(),
+        json::functions(),
+        math::functions(),
+        regex::functions(),
+    ];
+    for function in lists.into_iter().flatten() {
+        functions.insert(function.name.clone(), function.udf());
+    }
+    functions
+}

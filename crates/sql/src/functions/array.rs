@@ -1,0 +1,273 @@
+//! Arrays: comparison with ANY and ALL, subscripts, and PostgreSQL's names for what DataFusion calls otherwise.
+
+use super::{Args, Function};
+use arrow::array::*;
+use arrow::compute::kernels::cmp;
+use arrow::compute::take;
+use arrow::datatypes::Int32Type;
+use datafusion::logical_expr::Volatility;
+use quiver_base::{Error, Result, SqlState, SqlType};
+use std::sync::Arc;
+
+/// ANY or ALL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quantifier {
+    /// True if one comparison is.
+    Any,
+    /// True if every one is.
+    All,
+}
+
+/// `x op ANY (array)` and `x op ALL (array)`; operands are already of matching types.
+pub(crate) fn compare_array(operator: &'static str, quantifier: Quantifier) -> Function {
+    let word = if quantifier == Quantifier::Any { "any" } else { "all" };
+    Function::new(&format!("{operator} {word}"), Volatility::Immutable, SqlType::Bool, move |args| {
+        let list = match args.array(1).as_list_opt::<i32>() {
+            Some(list) => list.clone(),
+            None => return Ok(new_null_array(&SqlType::Bool.arrow_type(), args.rows())),
+        };
+        Ok(Arc::new(compare(args.array(0), &list, operator, quantifier)?))
+    })
+    .operator(if quantifier == Quantifier::Any { "= ANY" } else { "<> ALL" })
+}
+
+fn compare(left: &ArrayRef, list: &ListArray, operator: &str, quantifier: Quantifier) -> Result<BooleanArray> {
+    let mut owner = UInt32Builder::new();
+    let mut item = UInt32Builder::new();
+    for row in 0..list.len() {
+        let (start, end) = (list.value_offsets()[row], list.value_offsets()[row + 1]);
+        for position in start..end {
+            owner.append_value(u32::try_from(row).unwrap_or(u32::MAX));
+            item.append_value(u32::try_from(position).unwrap_or(u32::MAX));
+        }
+    }
+    let left_items = take(left, &owner.finish(), None)?;
+    let right_items = take(list.values(), &item.finish(), None)?;
+    let right_items = arrow::compute::cast(&right_items, left_items.data_type())?;
+    let equal: BooleanArray = match operator {
+        "=" => cmp::eq(&left_items, &right_items)?,
+        "<>" => cmp::neq(&left_items, &right_items)?,
+        "<" => cmp::lt(&left_items, &right_items)?,
+        "<=" => cmp::lt_eq(&left_items, &right_items)?,
+        ">" => cmp::gt(&left_items, &right_items)?,
+        ">=" => cmp::gt_eq(&left_items, &right_items)?,
+        "~~" => arrow::compute::kernels::comparison::like(&left_items, &right_items)?,
+        "!~~" => arrow::compute::kernels::comparison::nlike(&left_items, &right_items)?,
+        "~~*" => arrow::compute::kernels::comparison::ilike(&left_items, &right_items)?,
+        "!~~*" => arrow::compute::kernels::comparison::nilike(&left_items, &right_items)?,
+        other => return Err(Error::unsupported(format!("{other} with ANY or ALL"))),
+    };
+    let decisive = quantifier == Quantifier::Any;
+    let mut out = BooleanBuilder::with_capacity(list.len());
+    let mut position = 0;
+    for row in 0..list.len() {
+        let count = (list.value_offsets()[row + 1] - list.value_offsets()[row]) as usize;
+        let results = position..position + count;
+        position += count;
+        if list.is_null(row) {
+            out.append_null();
+            continue;
+        }
+        let mut unknown = false;
+        let mut decided = false;
+        for index in results {
+            match equal.is_null(index) {
+                true => unknown = true,
+                false => decided |= equal.value(index) == decisive,
+            }
+        }
+        match (decided, unknown) {
+            (true, _) => out.append_value(decisive),
+            (false, true) => out.append_null(),
+            (false, false) => out.append_value(!decisive),
+        }
+    }
+    Ok(out.finish())
+}
+
+/// The type that operands of different number types meet in.
+pub(super) fn common(types: &[SqlType]) -> SqlType {
+    let rank = |ty: &SqlType| match ty {
+        SqlType::Int2 => 1,
+        SqlType::Int4 => 2,
+        SqlType::Int8 => 3,
+        SqlType::Numeric(_) => 4,
+        SqlType::Float4 => 5,
+        SqlType::Float8 => 6,
+        _ => 0,
+    };
+    let widest = types.iter().max_by_key(|ty| rank(ty)).cloned().unwrap_or(SqlType::Int4);
+    match widest {
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        ty if rank(&ty) == 0 => SqlType::Int4,
+        ty => ty,
+    }
+}
+
+fn item_type(ty: &SqlType) -> SqlType {
+    match ty {
+        SqlType::Array(item) => (**item).clone(),
+        SqlType::Int2Vector => SqlType::Int2,
+        SqlType::OidVector => SqlType::Oid,
+        SqlType::Vector(_) => SqlType::Float4,
+        _ => SqlType::Text,
+    }
+}
+
+/// int2vector and oidvector count from 0, as in PostgreSQL.
+fn first_subscript(ty: &SqlType) -> i64 {
+    if matches!(ty, SqlType::Int2Vector | SqlType::OidVector) { 0 } else { 1 }
+}
+
+fn list(args: &Args<'_>, index: usize) -> Result<Option<ListArray>> {
+    let array = match args.ty(index) {
+        SqlType::Unknown => args.cast(index, &SqlType::Array(Box::new(SqlType::Text)))?,
+        _ => args.array(index).clone(),
+    };
+    Ok(array.as_list_opt::<i32>().cloned())
+}
+
+fn lengths(args: &Args<'_>, value: impl Fn(i64, &SqlType) -> Option<i64>) -> Result<ArrayRef> {
+    let Some(list) = list(args, 0)? else {
+        return Ok(new_null_array(&SqlType::Int4.arrow_type(), args.rows()));
+    };
+    let dimension = if args.count() > 1 { Some(args.int8(1)?) } else { None };
+    let mut out = PrimitiveBuilder::<Int32Type>::with_capacity(args.rows());
+    for row in 0..list.len() {
+        let first = dimension.as_ref().is_none_or(|d| d.is_valid(row) && d.value(row) == 1);
+        let length = i64::from(list.value_length(row));
+        let found = if list.is_null(row) || !first { None } else { value(length, args.ty(0)) };
+        out.append_option(found.and_then(|n| i32::try_from(n).ok()));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// `array[n]`.
+fn subscript(args: &Args<'_>) -> Result<ArrayRef> {
+    let item = item_type(args.ty(0));
+    let Some(list) = list(args, 0)? else {
+        return Ok(new_null_array(&item.arrow_type(), args.rows()));
+    };
+    let subscripts = args.int8(1)?;
+    let first = first_subscript(args.ty(0));
+    let mut indices = UInt32Builder::with_capacity(args.rows());
+    for row in 0..list.len() {
+        let position = if subscripts.is_valid(row) { subscripts.value(row) - first } else { -1 };
+        let inside = list.is_valid(row) && position >= 0 && position < i64::from(list.value_length(row));
+        let index = i64::from(list.value_offsets()[row]) + position;
+        indices.append_option(if inside { u32::try_from(index).ok() } else { None });
+    }
+    Ok(take(list.values(), &indices.finish(), None)?)
+}
+
+/// `array[a:b]`.
+fn slice(args: &Args<'_>) -> Result<ArrayRef> {
+    let Some(list) = list(args, 0)? else {
+        return Ok(args.array(0).clone());
+    };
+    let (from, to) = (args.int8(1)?, args.int8(2)?);
+    let mut indices = UInt32Builder::new();
+    let mut lengths = Vec::with_capacity(list.len());
+    for row in 0..list.len() {
+        let count = i64::from(list.value_length(row));
+        let mut length = 0;
+        if list.is_valid(row) && from.is_valid(row) && to.is_valid(row) {
+            let start = from.value(row).max(1);
+            let end = to.value(row).min(count);
+            for position in start..=end {
+                let index = i64::from(list.value_offsets()[row]) + position - 1;
+                indices.append_value(u32::try_from(index).unwrap_or(0));
+                length += 1;
+            }
+        }
+        lengths.push(length);
+    }
+    let items = take(list.values(), &indices.finish(), None)?;
+    let field = match list.data_type() {
+        arrow::datatypes::DataType::List(field) => field.clone(),
+        _ => return Err(Error::internal("a list is no list")),
+    };
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(field, offsets, items, list.nulls().cloned())?))
+}
+
+/// Subscripts 1 to n as a list: generate_subscripts before it is unnested.
+fn subscripts(args: &Args<'_>) -> Result<ArrayRef> {
+    let list = list(args, 0)?;
+    let mut out = ListBuilder::new(PrimitiveBuilder::<Int32Type>::new())
+        .with_field(Arc::new(SqlType::Int4.field("item", true)));
+    let first = first_subscript(args.ty(0));
+    for row in 0..args.rows() {
+        let count = list.as_ref().filter(|list| list.is_valid(row)).map_or(0, |list| list.value_length(row));
+        for n in 0..i64::from(count) {
+            out.values().append_value(i32::try_from(n + first).unwrap_or(i32::MAX));
+        }
+        out.append(true);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// generate_series of integers as a list, before it is unnested.
+fn series(args: &Args<'_>) -> Result<ArrayRef> {
+    const LIMIT: i64 = 50_000_000;
+    let (start, stop) = (args.int8(0)?, args.int8(1)?);
+    let step = if args.count() > 2 { Some(args.int8(2)?) } else { None };
+    let wide = args.types.contains(&SqlType::Int8);
+    let item = if wide { SqlType::Int8 } else { SqlType::Int4 };
+    let mut values = Vec::new();
+    let mut counts = Vec::new();
+    for row in 0..args.rows() {
+        let before = values.len();
+        let step = step.as_ref().map_or(1, |step| step.value(row));
+        if step == 0 {
+            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero"));
+        }
+        if start.is_valid(row) && stop.is_valid(row) {
+            let (mut at, stop) = (start.value(row), stop.value(row));
+            if (stop.saturating_sub(at)) / step > LIMIT {
+                return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "generate_series is too long here; use it in FROM"));
+            }
+            while (step > 0 && at <= stop) || (step < 0 && at >= stop) {
+                values.push(at);
+                match at.checked_add(step) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
+        }
+        counts.push(values.len() - before);
+    }
+    let items = arrow::compute::cast(&Int64Array::from(values), &item.arrow_type())?;
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths(counts);
+    Ok(Arc::new(ListArray::try_new(Arc::new(item.field("item", true)), offsets, items, None)?))
+}
+
+pub(super) fn functions() -> Vec<Function> {
+    let int = |name: &str, value: fn(i64, &SqlType) -> Option<i64>| {
+        Function::new(name, Volatility::Immutable, SqlType::Int4, move |args| lengths(args, value))
+    };
+    vec![
+        int("array_length", |n, _| (n > 0).then_some(n)),
+        int("array_upper", |n, ty| (n > 0).then_some(n - 1 + first_subscript(ty))),
+        int("array_lower", |n, ty| (n > 0).then_some(first_subscript(ty))),
+        int("cardinality", |n, _| Some(n)),
+        int("array_ndims", |n, _| (n > 0).then_some(1)),
+        Function::typed("array_subscript", Volatility::Immutable, |types| Ok(item_type(&types[0])), subscript),
+        Function::typed("array_slice_pg", Volatility::Immutable, |types| Ok(types[0].clone()), slice),
+        Function::new(
+            "generate_subscripts_list",
+            Volatility::Immutable,
+            SqlType::Array(Box::new(SqlType::Int4)),
+            subscripts,
+        ),
+        Function::typed(
+            "generate_series_list",
+            Volatility::Immutable,
+            |types| {
+                let wide = types.contains(&SqlType::Int8);
+                Ok(SqlType::Array(Box::new(if wide { SqlType::Int8 } else { SqlType::Int4 })))
+            },
+            series,
+        ),
+    ]
+}

@@ -1,0 +1,140 @@
+//! Arithmetic that fails where PostgreSQL's fails: integers past their range, division by zero; and days as integers.
+
+use super::{Args, Function};
+use crate::bind::out_of_range;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Date32Type, Int32Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use datafusion::logical_expr::Volatility;
+use quiver_base::{Error, Result, SqlState, SqlType};
+use std::sync::Arc;
+
+/// `+ - * / %` of two operands of the type `ty`: an integer type, or double precision for `/`.
+pub(crate) fn int_math(operator: &'static str, ty: &SqlType) -> Function {
+    let result = ty.clone();
+    let name = format!("{}_{operator}", ty.to_string().replace(' ', "_"));
+    Function::new(&name, Volatility::Immutable, ty.clone(), move |args| {
+        let left = args.cast(0, &result)?;
+        let right = args.cast(1, &result)?;
+        if matches!(operator, "/" | "%") {
+            check_zero(&left, &right)?;
+        }
+        let computed = match operator {
+            "+" => numeric::add(&left, &right),
+            "-" => numeric::sub(&left, &right),
+            "*" => numeric::mul(&left, &right),
+            "/" => numeric::div(&left, &right),
+            _ => numeric::rem(&left, &right),
+        };
+        computed.map_err(|error| match error {
+            ArrowError::DivideByZero => division_by_zero(),
+            ArrowError::ArithmeticOverflow(_) => out_of_range(&result),
+            other => other.into(),
+        })
+    })
+    .operator(operator)
+}
+
+fn division_by_zero() -> Error {
+    Error::new(SqlState::DIVISION_BY_ZERO, "division by zero")
+}
+
+/// Floats divide by zero without complaint in Arrow. NULL / 0 is NULL.
+fn check_zero(left: &ArrayRef, right: &ArrayRef) -> Result<()> {
+    let right = arrow::compute::cast(right, &DataType::Float64)?;
+    let right: &Float64Array = right.as_primitive();
+    let zero = (0..right.len()).any(|row| right.is_valid(row) && left.is_valid(row) && right.value(row) == 0.0);
+    if zero { Err(division_by_zero()) } else { Ok(()) }
+}
+
+/// `date - date`, `date + integer`, `date - integer`, `timestamp - timestamp`.
+pub(crate) fn date_math(operator: &'static str, left: &SqlType, right: &SqlType) -> Option<Function> {
+    let integer = matches!(right, SqlType::Int2 | SqlType::Int4 | SqlType::Int8);
+    let function = match (left, operator, right) {
+        (SqlType::Date, "-", SqlType::Date) => {
+            Function::new("date_mi", Volatility::Immutable, SqlType::Int4, |args| {
+                let (left, right) = (days(args, 0)?, days(args, 1)?);
+                Ok(numeric::sub(&left, &right)?)
+            })
+        }
+        (SqlType::Date, "+" | "-", _) if integer => {
+            let name = if operator == "+" { "date_pli" } else { "date_mii" };
+            Function::new(name, Volatility::Immutable, SqlType::Date, move |args| {
+                let (left, right) = (days(args, 0)?, args.cast(1, &SqlType::Int4)?);
+                let days = match operator {
+                    "+" => numeric::add(&left, &right)?,
+                    _ => numeric::sub(&left, &right)?,
+                };
+                Ok(Arc::new(days.as_primitive::<Int32Type>().reinterpret_cast::<Date32Type>()))
+            })
+        }
+        (SqlType::Timestamp, "-", SqlType::Timestamp) | (SqlType::Timestamptz, "-", SqlType::Timestamptz) => {
+            Function::new("timestamp_mi", Volatility::Immutable, SqlType::Interval, |args| {
+                timestamp_difference(args)
+            })
+        }
+        _ => return None,
+    };
+    Some(function.operator(operator))
+}
+
+fn days(args: &Args<'_>, index: usize) -> Result<ArrayRef> {
+    let days = args.cast(index, &SqlType::Date)?;
+    Ok(Arc::new(days.as_primitive::<Date32Type>().reinterpret_cast::<Int32Type>()))
+}
+
+/// Whole days and the rest, as PostgreSQL's timestamp_mi gives it.
+fn timestamp_difference(args: &Args<'_>) -> Result<ArrayRef> {
+    const DAY_US: i64 = 86_400_000_000;
+    let left = args.array(0).as_primitive::<TimestampMicrosecondType>();
+    let right = args.array(1).as_primitive::<TimestampMicrosecondType>();
+    let mut out = arrow::array::IntervalMonthDayNanoBuilder::with_capacity(args.rows());
+    for row in 0..args.rows() {
+        if left.is_null(row) || right.is_null(row) {
+            out.append_null();
+            continue;
+        }
+        let us = left.value(row).checked_sub(right.value(row)).ok_or_else(|| {
+            Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")
+        })?;
+        let days = i32::try_from(us / DAY_US)
+            .map_err(|_| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range"))?;
+        out.append_value(arrow::datatypes::IntervalMonthDayNano::new(0, days, (us % DAY_US) * 1000));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+pub(super) fn functions() -> Vec<Function> {
+    let float = |name: &str, body: fn(f64) -> f64| {
+        Function::new(name, Volatility::Immutable, SqlType::Float8, move |args| {
+            let values = args.float8(0)?;
+            Ok(Arc::new(values.unary::<_, arrow::datatypes::Float64Type>(body)))
+        })
+    };
+    vec![
+        float("sind", |x| x.to_radians().sin()),
+        float("cosd", |x| x.to_radians().cos()),
+        Function::new("div", Volatility::Immutable, SqlType::Numeric(None), |args| {
+            let quotient = int_math("/", &SqlType::Int8);
+            let left = args.cast(0, &SqlType::Int8)?;
+            let right = args.cast(1, &SqlType::Int8)?;
+            let types = [SqlType::Int8, SqlType::Int8];
+            let result = (quotient.body)(&Args { arrays: &[left, right], types: &types, rows: args.rows })?;
+            let of_int = Args { arrays: &[result], types: &types, rows: args.rows };
+            of_int.cast(0, &SqlType::Numeric(None))
+        }),
+        Function::typed(
+            "mod",
+            Volatility::Immutable,
+            |types| Ok(super::array::common(types)),
+            |args| {
+                let ty = super::array::common(args.types);
+                let left = args.cast(0, &ty)?;
+                let right = args.cast(1, &ty)?;
+                check_zero(&left, &right)?;
+                Ok(numeric::rem(&left, &right)?)
+            },
+        ),
+    ]
+}

@@ -1,0 +1,120 @@
+//! Clocks, time zones, intervals.
+
+use super::session::FunctionContext;
+use super::{Args, Function};
+use crate::bind::{CastContext, cast_array};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, IntervalMonthDayNanoBuilder, TimestampMicrosecondArray};
+use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType};
+use chrono_tz::Tz;
+use datafusion::logical_expr::Volatility;
+use quiver_base::{Error, Result, SqlState, SqlType};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn instants(args: &Args<'_>, us: i64) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from(vec![us; args.rows()]).with_timezone("+00:00"))
+}
+
+pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
+    let mut list = Vec::new();
+    for name in ["now", "transaction_timestamp", "current_timestamp"] {
+        let session = context.session.clone();
+        list.push(Function::new(name, Volatility::Stable, SqlType::Timestamptz, move |args| {
+            Ok(instants(args, session.transaction_start_us()))
+        }));
+    }
+    let session = context.session.clone();
+    list.push(Function::new("statement_timestamp", Volatility::Stable, SqlType::Timestamptz, move |args| {
+        Ok(instants(args, session.statement_start_us()))
+    }));
+    list.push(Function::new("clock_timestamp", Volatility::Volatile, SqlType::Timestamptz, |args| {
+        Ok(instants(args, now_us()))
+    }));
+    let (session, style) = (context.session.clone(), context.style.clone());
+    list.push(Function::new("localtimestamp", Volatility::Stable, SqlType::Timestamp, move |args| {
+        let now = instants(args, session.transaction_start_us());
+        cast_array(&now, &SqlType::Timestamptz, &SqlType::Timestamp, CastContext::Explicit, &style)
+    }));
+    let (session, style) = (context.session.clone(), context.style.clone());
+    list.push(Function::new("current_date", Volatility::Stable, SqlType::Date, move |args| {
+        let now = instants(args, session.transaction_start_us());
+        let date = cast_array(&now, &SqlType::Timestamptz, &SqlType::Date, CastContext::Explicit, &style)?;
+        Ok(Arc::new(date.as_primitive::<arrow::datatypes::Date32Type>().clone()) as Arc<Date32Array> as ArrayRef)
+    }));
+    let started = context.session.started_us;
+    list.push(Function::new("pg_postmaster_start_time", Volatility::Stable, SqlType::Timestamptz, move |args| {
+        Ok(instants(args, started))
+    }));
+    list.push(at_time_zone(context));
+    list.push(scaled("interval_mul", |part, factor| part * factor));
+    list.push(scaled("interval_div", |part, factor| part / factor));
+    list
+}
+
+/// `timezone(zone, t)`, which AT TIME ZONE means: a timestamp in that zone as an instant, and the other way round.
+pub(crate) fn at_time_zone(context: &Arc<FunctionContext>) -> Function {
+    let style = context.style.clone();
+    let returns = |types: &[SqlType]| {
+        Ok(match types.get(1) {
+            Some(SqlType::Timestamp | SqlType::Date) => SqlType::Timestamptz,
+            _ => SqlType::Timestamp,
+        })
+    };
+    Function::typed("timezone", Volatility::Stable, returns, move |args| {
+        let zones = args.text(0)?;
+        let mut style = (*style).clone();
+        style.input.time_zone = match zones.iter().flatten().next() {
+            Some(name) => zone(name)?,
+            None => return Ok(arrow::array::new_null_array(&returns(args.types)?.arrow_type(), args.rows())),
+        };
+        let (from, to) = match args.ty(1) {
+            SqlType::Timestamp | SqlType::Date => (args.ty(1).clone(), SqlType::Timestamptz),
+            ty => (ty.clone(), SqlType::Timestamp),
+        };
+        if from == SqlType::Unknown || from == SqlType::Text {
+            let instant =
+                cast_array(args.array(1), &SqlType::Text, &SqlType::Timestamptz, CastContext::Explicit, &style)?;
+            return cast_array(&instant, &SqlType::Timestamptz, &to, CastContext::Explicit, &style);
+        }
+        cast_array(args.array(1), &from, &to, CastContext::Explicit, &style)
+    })
+}
+
+fn zone(name: &str) -> Result<Tz> {
+    let found = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(name));
+    found.copied().ok_or_else(|| {
+        Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized"))
+    })
+}
+
+/// An interval times or divided by a number; fractions of months become days, of days time.
+fn scaled(name: &str, scale: fn(f64, f64) -> f64) -> Function {
+    Function::new(name, Volatility::Immutable, SqlType::Interval, move |args| {
+        let intervals = args.array(0).as_primitive::<IntervalMonthDayNanoType>();
+        let factors = args.float8(1)?;
+        let mut out = IntervalMonthDayNanoBuilder::with_capacity(args.rows());
+        for row in 0..args.rows() {
+            if intervals.is_null(row) || factors.is_null(row) {
+                out.append_null();
+                continue;
+            }
+            let (value, factor) = (intervals.value(row), factors.value(row));
+            let months = scale(f64::from(value.months), factor);
+            let days = scale(f64::from(value.days), factor) + months.fract() * 30.0;
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // as PostgreSQL computes it
+            let nanos = scale(value.nanoseconds as f64, factor) + days.fract() * 86_400e9;
+            #[allow(clippy::cast_possible_truncation)] // as PostgreSQL computes it
+            out.append_value(IntervalMonthDayNano::new(
+                months.trunc() as i32,
+                days.trunc() as i32,
+                ((nanos / 1000.0).round() as i64) * 1000,
+            ));
+        }
+        Ok(Arc::new(out.finish()))
+    })
+}

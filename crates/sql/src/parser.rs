@@ -1,0 +1,188 @@
+//! From a query string to statements: tokens once, split at semicolons, each parsed by sqlparser or, where it lacks
+//! PostgreSQL's form, from the same tokens by hand. Knows no catalog.
+
+mod errors;
+mod text;
+mod utility;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use utility::{
+    AlterSequence, CopyOption, CopySource, CopyStatement, CopyTarget, MaintenanceCommand, SequenceOption,
+};
+
+use crate::statement::{Parsed, Statement};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use quiver_base::{Error, Result, SqlState};
+use text::Text;
+
+const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// How deep expressions and queries may nest before 54001.
+const RECURSION_LIMIT: usize = 200;
+
+/// Splits a query string into statements and parses each. Positions in errors count characters of the whole string.
+pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>> {
+    let text = Text::new(sql);
+    let tokens = Tokenizer::new(&DIALECT, sql)
+        .tokenize_with_location()
+        .map_err(|error| errors::from_tokenizer(&text, &error))?;
+    let tokens = join_operators(tokens);
+    let mut statements = Vec::new();
+    for tokens in tokens.split(|token| token.token == Token::SemiColon) {
+        let first = tokens.iter().position(|token| !matches!(token.token, Token::Whitespace(_)));
+        let Some(first) = first else { continue };
+        let last = tokens.iter().rposition(|token| !matches!(token.token, Token::Whitespace(_)));
+        let tokens = &tokens[first..=last.unwrap_or(first)];
+        statements.push(parse_one(&text, tokens)?);
+    }
+    if statements.is_empty() {
+        statements.push(Parsed { statement: Statement::Empty, sql: String::new(), offset: 0 });
+    }
+    Ok(statements)
+}
+
+/// Parses an expression that the catalog keeps as text: a default or a check.
+pub(crate) fn parse_expression(sql: &str) -> Result<ast::Expr> {
+    let text = Text::new(sql);
+    let tokens = Tokenizer::new(&DIALECT, sql)
+        .tokenize_with_location()
+        .map_err(|error| errors::from_tokenizer(&text, &error))?;
+    let tokens = join_operators(tokens);
+    let mut parser = Parser::new(&DIALECT)
+        .with_recursion_limit(RECURSION_LIMIT)
+        .with_tokens_with_locations(tokens.clone());
+    parser.parse_expr().map_err(|error| errors::from_parser(&text, &tokens, &parser, &error))
+}
+
+fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
+    let start = text.byte(tokens[0].span.start);
+    let end = text.byte(tokens[tokens.len() - 1].span.end);
+    let sql = &text.sql[start..end];
+    if let Some(command) = crate::session::parse_command(sql, start)? {
+        return Ok(Parsed {
+            statement: Statement::Session(Box::new(command)),
+            sql: sql.to_owned(),
+            offset: start,
+        });
+    }
+    let mut tokens = tokens.to_vec();
+    say_table_for_collection(&mut tokens);
+    let mut parser = Parser::new(&DIALECT)
+        .with_recursion_limit(RECURSION_LIMIT)
+        .with_tokens_with_locations(tokens.clone());
+    let parsed = match utility::parse(&mut parser) {
+        Ok(Some(statement)) => Ok(statement),
+        Ok(None) => parser.parse_statement().map(Sorted::Ast),
+        Err(error) => Err(error),
+    };
+    let parsed = parsed.map_err(|error| errors::from_parser(text, &tokens, &parser, &error))?;
+    if parser.peek_token_ref().token != Token::EOF {
+        return Err(errors::near(text, &parser.peek_token()));
+    }
+    let statement = match parsed {
+        Sorted::Ready(statement) => statement,
+        Sorted::Ast(statement) => sort(statement)?,
+    };
+    Ok(Parsed { statement, sql: sql.to_owned(), offset: start })
+}
+
+/// What the hand-written parsers give back.
+enum Sorted {
+    Ready(Statement),
+    Ast(ast::Statement),
+}
+
+/// pgvector's operators as single tokens that bind like other operators: sqlparser reads `<+>` as three, and gives `<=>` the
+/// precedence of a comparison.
+fn join_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for mut token in tokens {
+        match token.token {
+            Token::Spaceship => token.token = Token::CustomBinaryOperator("<=>".to_owned()),
+            Token::TwoWayArrow => token.token = Token::CustomBinaryOperator("<->".to_owned()),
+            Token::Gt => {
+                let count = joined.len();
+                if let [.., first, second] = joined.as_slice()
+                    && (&first.token, &second.token) == (&Token::Lt, &Token::Plus)
+                    && first.span.end == second.span.start
+                    && second.span.end == token.span.start
+                {
+                    token.span.start = first.span.start;
+                    token.token = Token::CustomBinaryOperator("<+>".to_owned());
+                    joined.truncate(count - 2);
+                }
+            }
+            _ => {}
+        }
+        joined.push(token);
+    }
+    joined
+}
+
+/// A collection is a table: `CREATE COLLECTION`, `DROP COLLECTION`, `ALTER COLLECTION` and so on say so.
+fn say_table_for_collection(tokens: &mut [TokenWithSpan]) {
+    let mut words = tokens.iter_mut().filter_map(|token| match &mut token.token {
+        Token::Word(word) => Some(Some(word)),
+        Token::Whitespace(_) => None,
+        _ => Some(None),
+    });
+    let Some(Some(first)) = words.next() else { return };
+    if !matches!(
+        first.keyword,
+        Keyword::CREATE | Keyword::DROP | Keyword::ALTER | Keyword::TRUNCATE | Keyword::COMMENT
+    ) {
+        return;
+    }
+    for word in words.take(2) {
+        let Some(word) = word else { return };
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("collection") {
+            word.value = "TABLE".to_owned();
+            word.keyword = Keyword::TABLE;
+            return;
+        }
+        if !matches!(
+            word.keyword,
+            Keyword::TEMP | Keyword::TEMPORARY | Keyword::UNLOGGED | Keyword::ON | Keyword::LOCAL
+        ) {
+            return;
+        }
+    }
+}
+
+fn sort(statement: ast::Statement) -> Result<Statement> {
+    use ast::Statement as S;
+    Ok(match statement {
+        S::Query(_) | S::Insert(_) | S::Update(_) | S::Delete(_) | S::Explain { .. } => {
+            Statement::Plannable(Box::new(statement))
+        }
+        S::CreateTable(_)
+        | S::CreateIndex(_)
+        | S::CreateSchema { .. }
+        | S::CreateSequence { .. }
+        | S::CreateExtension(_)
+        | S::DropExtension(_)
+        | S::AlterTable(_)
+        | S::AlterIndex { .. }
+        | S::AlterSchema(_)
+        | S::Drop { .. }
+        | S::Truncate(_)
+        | S::Comment { .. } => Statement::Ddl(Box::new(statement)),
+        S::CreateView(_) => return Err(Error::unsupported("CREATE VIEW")),
+        S::CreateFunction(_) => return Err(Error::unsupported("CREATE FUNCTION")),
+        S::Merge { .. } => return Err(Error::unsupported("MERGE")),
+        other => {
+            let text = other.to_string();
+            let words: Vec<&str> = text.split_whitespace().take(2).collect();
+            return Err(Error::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("{} is not supported", words.join(" ")),
+            ));
+        }
+    })
+}
