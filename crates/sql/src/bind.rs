@@ -17,7 +17,9 @@ mod subquery;
 mod types;
 mod typing;
 
-pub(crate) use cast_kernel::{CastContext, CastStyle, OidLookup, cast_array, out_of_range, to_text as to_text_array};
+pub(crate) use cast_kernel::{
+    CastContext, CastStyle, OidLookup, cast_array, out_of_range, to_text as to_text_array,
+};
 pub(crate) use casts::{can_assign, cast_expr, cast_scalar, literal};
 pub(crate) use coerce::{coerce_expr, visit_exprs};
 pub(crate) use context::{Binder, cast_style};

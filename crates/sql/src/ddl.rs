@@ -9,9 +9,6 @@ mod names;
 mod objects;
 mod sequence;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use sequence::alter_sequence;
 
 use crate::outcome::Outcome;
@@ -28,8 +25,15 @@ pub(crate) async fn execute(ctx: &mut StatementContext<'_>, statement: &Statemen
             objects::create_schema(ctx, schema_name, *if_not_exists).await
         }
         Statement::CreateSequence { if_not_exists, name, data_type, sequence_options, owned_by, .. } => {
-            sequence::create_sequence(ctx, *if_not_exists, name, data_type.as_ref(), sequence_options, owned_by.as_ref())
-                .await
+            sequence::create_sequence(
+                ctx,
+                *if_not_exists,
+                name,
+                data_type.as_ref(),
+                sequence_options,
+                owned_by.as_ref(),
+            )
+            .await
         }
         Statement::CreateExtension(create) => objects::create_extension(ctx, create),
         Statement::DropExtension(drop) => objects::drop_extension(ctx, drop),

@@ -215,7 +215,9 @@ impl Explained {
 
     fn node(&self, node: &Arc<dyn ExecutionPlan>) -> Value {
         let mut value = json!({ "Node Type": node.name(), "Detail": describe(node, false) });
-        if self.analyzed && let Some(metrics) = node.metrics() {
+        if self.analyzed
+            && let Some(metrics) = node.metrics()
+        {
             for metric in metrics.aggregate_by_name().iter() {
                 value[metric.value().name()] = json!(metric.value().as_usize());
             }

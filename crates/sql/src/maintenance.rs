@@ -54,9 +54,9 @@ fn named(ctx: &StatementContext<'_>, names: &[ObjectName]) -> Result<Vec<Arc<Tab
 fn one(ctx: &StatementContext<'_>, name: &ObjectName) -> Result<Arc<Table>> {
     let database = ctx.txn.database();
     let name = relation_name(name, &database.name)?;
-    find_table(&database, &ctx.settings.search_path(), &name).cloned().ok_or_else(|| {
-        Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
-    })
+    find_table(&database, &ctx.settings.search_path(), &name)
+        .cloned()
+        .ok_or_else(|| Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")))
 }
 
 fn reindexed(ctx: &StatementContext<'_>, kind: &str, name: Option<&ObjectName>) -> Result<Vec<Arc<Table>>> {
@@ -76,9 +76,10 @@ fn reindexed(ctx: &StatementContext<'_>, kind: &str, name: Option<&ObjectName>) 
         }
         ("SCHEMA", Some(name)) => {
             let name = relation_name(name, &database.name)?;
-            let schema = database.schemas.values().find(|schema| schema.name == name.name).ok_or_else(|| {
-                Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
-            })?;
+            let schema =
+                database.schemas.values().find(|schema| schema.name == name.name).ok_or_else(|| {
+                    Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
+                })?;
             Ok(database.tables.values().filter(|table| table.schema == schema.id).cloned().collect())
         }
         _ => Ok(database.tables.values().cloned().collect()),

@@ -4,12 +4,12 @@
 use crate::bind::{Binder, BoundQuery, conform_stream};
 use crate::dml::{self, BoundChange, BoundInsert};
 use crate::explain::{self, ExplainOptions};
-use crate::parser::{AlterSequence, CopyStatement, MaintenanceCommand};
-pub(crate) use crate::parser::parse;
 use crate::outcome::{Notice, Outcome, Tag};
-use crate::{copy, ddl, maintenance};
+pub(crate) use crate::parser::parse;
+use crate::parser::{AlterSequence, CopyStatement, MaintenanceCommand};
 use crate::session::{SessionCommand, SessionInfo};
 use crate::settings::Settings;
+use crate::{copy, ddl, maintenance};
 use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
@@ -126,11 +126,7 @@ pub(crate) async fn analyze(
         Statement::Plannable(statement) => {
             let (bound, params) = bind(ctx, statement, declared)?;
             let columns = columns(&bound);
-            let plan = Plan {
-                catalog: ctx.txn.catalog(),
-                search_path: ctx.settings.search_path(),
-                bound,
-            };
+            let plan = Plan { catalog: ctx.txn.catalog(), search_path: ctx.settings.search_path(), bound };
             Ok(Analyzed { parsed, params, columns, plan: Some(Arc::new(plan)) })
         }
         _ => {
@@ -193,7 +189,8 @@ pub(crate) async fn execute(
     match &analyzed.parsed.statement {
         Statement::Plannable(statement) => {
             let current = analyzed.plan.as_ref().filter(|plan| {
-                Arc::ptr_eq(&plan.catalog, &ctx.txn.catalog()) && plan.search_path == ctx.settings.search_path()
+                Arc::ptr_eq(&plan.catalog, &ctx.txn.catalog())
+                    && plan.search_path == ctx.settings.search_path()
             });
             let again;
             let bound = match current {

@@ -195,7 +195,8 @@ fn string_to_string(
         return from_text(&(Arc::new(strings) as ArrayRef), to, style);
     }
     if matches!(from, SqlType::Bpchar(_)) && !matches!(to, SqlType::Bpchar(_)) {
-        let trimmed: StringArray = strings.iter().map(|value| value.map(|text| text.trim_end_matches(' '))).collect();
+        let trimmed: StringArray =
+            strings.iter().map(|value| value.map(|text| text.trim_end_matches(' '))).collect();
         return limit_length(&trimmed, to, context);
     }
     limit_length(&strings, to, context)
@@ -217,7 +218,11 @@ fn limit_length(strings: &StringArray, to: &SqlType, context: CastContext) -> Re
         // As many bytes as characters at most: counting is needed for long ones only.
         let count = if text.len() <= limit && !pad { text.len() } else { text.chars().count() };
         if count <= limit {
-            out.append_value(if pad { format!("{text}{}", " ".repeat(limit - count)) } else { text.to_owned() });
+            out.append_value(if pad {
+                format!("{text}{}", " ".repeat(limit - count))
+            } else {
+                text.to_owned()
+            });
             continue;
         }
         let cut = text.char_indices().nth(limit).map_or(text.len(), |(byte, _)| byte);
@@ -289,7 +294,10 @@ fn to_utc(array: &ArrayRef, zone: Tz) -> Result<ArrayRef> {
     let utc: TimestampMicrosecondArray = local
         .as_primitive::<arrow::datatypes::TimestampMicrosecondType>()
         .iter()
-        .map(|value| value.map(|us| shift(us, |time| zone.from_local_datetime(&time).earliest().map(|t| t.naive_utc()))))
+        .map(|value| {
+            value
+                .map(|us| shift(us, |time| zone.from_local_datetime(&time).earliest().map(|t| t.naive_utc())))
+        })
         .collect();
     Ok(Arc::new(utc.with_timezone("+00:00")))
 }

@@ -131,7 +131,10 @@ pub(crate) fn cast_expr(
         style: style.clone(),
         signature: Signature::any(1, Volatility::Stable),
     };
-    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), vec![expr])))
+    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
+        Arc::new(ScalarUDF::new_from_impl(function)),
+        vec![expr],
+    )))
 }
 
 /// 42846.

@@ -30,7 +30,12 @@ pub(crate) fn coerce_plan(plan: LogicalPlan, params: &Params, style: &Arc<CastSt
 }
 
 /// Types one expression over a schema.
-pub(crate) fn coerce_expr(expr: Expr, schema: &DFSchema, params: &Params, style: &Arc<CastStyle>) -> Result<Expr> {
+pub(crate) fn coerce_expr(
+    expr: Expr,
+    schema: &DFSchema,
+    params: &Params,
+    style: &Arc<CastStyle>,
+) -> Result<Expr> {
     let typing = Typing { schema, params, style };
     let typed = expr.transform_up(|expr| Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?)));
     let typed = typed.map_err(from_datafusion)?.data;
@@ -71,9 +76,8 @@ fn coerce_node(
     let preserver = NamePreserver::new(&plan);
     let changed = plan.map_expressions(|expr| {
         let name = preserver.save(&expr);
-        let changed = expr.transform_up(|expr| {
-            Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?))
-        })?;
+        let changed =
+            expr.transform_up(|expr| Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?)))?;
         let finished = changed.data;
         let finished = match root {
             RootKind::Output => typing.adapt(finished, &SqlType::Text).map_err(to_datafusion)?,
@@ -289,7 +293,8 @@ fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quantifier) -> R
     let left_type = typing.of(&left)?;
     let right = match &left_type {
         SqlType::Unknown => typing.adapt(right, &SqlType::Array(Box::new(SqlType::Text)))?,
-        ty => typing.adapt(right, &SqlType::Array(Box::new(super::types::without_modifier(&operand_type(ty)))))?,
+        ty => typing
+            .adapt(right, &SqlType::Array(Box::new(super::types::without_modifier(&operand_type(ty)))))?,
     };
     let item = match typing.of(&right)? {
         SqlType::Array(item) => *item,
@@ -330,7 +335,10 @@ fn constants(array: &Expr) -> Option<Vec<Expr>> {
         Expr::ScalarFunction(function)
             if function.func.name() == "make_array"
                 && !function.args.is_empty()
-                && function.args.iter().all(|arg| matches!(arg, Expr::Literal(..) | Expr::Placeholder(_))) =>
+                && function
+                    .args
+                    .iter()
+                    .all(|arg| matches!(arg, Expr::Literal(..) | Expr::Placeholder(_))) =>
         {
             Some(function.args.clone())
         }

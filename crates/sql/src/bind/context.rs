@@ -1,12 +1,12 @@
 //! What DataFusion's SQL planner asks while it plans one statement: tables, functions, types, operators.
 
 use super::cast_kernel::CastStyle;
+use super::oids::CatalogNames;
 use super::operators::PgOperators;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL};
 use super::relations::{RelationName, find_table, no_relation};
 use super::types::PgTypes;
-use super::oids::CatalogNames;
 use crate::catalog::{self, CatalogContext};
 use crate::encode::OutputStyle;
 use crate::functions::{self, Function, FunctionContext};
@@ -92,7 +92,8 @@ impl Binder {
         }
         let functions = Arc::new(all);
         let params = Arc::new(Params::new(declared));
-        let operators = PgOperators { params: params.clone(), style: style.clone(), functions: functions.clone() };
+        let operators =
+            PgOperators { params: params.clone(), style: style.clone(), functions: functions.clone() };
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
         planners.extend(state.expr_planners().iter().cloned());
         Binder {
@@ -177,7 +178,9 @@ impl ContextProvider for Binder {
                 if *catalog != *self.database.name {
                     return Err(to_datafusion(Error::new(
                         SqlState::FEATURE_NOT_SUPPORTED,
-                        format!("cross-database references are not implemented: \"{catalog}.{schema}.{table}\""),
+                        format!(
+                            "cross-database references are not implemented: \"{catalog}.{schema}.{table}\""
+                        ),
                     )));
                 }
                 RelationName { schema: Some(schema.to_string()), name: table.to_string() }
@@ -188,16 +191,14 @@ impl ContextProvider for Binder {
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
         let function = self.state.table_functions().get(name).cloned().ok_or_else(|| {
-            to_datafusion(Error::new(
-                SqlState::UNDEFINED_FUNCTION,
-                format!("function {name} does not exist"),
-            ))
+            to_datafusion(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")))
         })?;
         let args = args
             .into_iter()
             .map(|arg| {
                 let schema = datafusion::common::DFSchema::empty();
-                let arg = super::coerce_expr(arg, &schema, &self.params, &self.style).map_err(to_datafusion)?;
+                let arg =
+                    super::coerce_expr(arg, &schema, &self.params, &self.style).map_err(to_datafusion)?;
                 // DataFusion's generate_series reads bigint literals.
                 Ok(match arg {
                     Expr::Literal(value, _) if value.data_type().is_integer() => {

@@ -14,7 +14,9 @@ pub(super) fn is_duplicate_name(error: &DataFusionError) -> bool {
                 | SchemaError::DuplicateUnqualifiedField { .. }
                 | SchemaError::AmbiguousReference { .. }
         ),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => is_duplicate_name(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            is_duplicate_name(inner)
+        }
         DataFusionError::Shared(inner) => is_duplicate_name(inner),
         DataFusionError::Collection(all) => all.iter().any(is_duplicate_name),
         DataFusionError::Plan(text) => text.contains("unique expression names"),
@@ -58,7 +60,9 @@ fn from_text(text: &str) -> Option<Error> {
         let column = column.split_whitespace().next().unwrap_or_default().to_owned();
         return Some(Error::new(
             SqlState::GROUPING_ERROR,
-            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+            format!(
+                "column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"
+            ),
         ));
     }
     None

@@ -106,8 +106,12 @@ fn figure(expr: &Expr) -> Option<(String, u8)> {
         }),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Tuple(_) => strong("row"),
-        Expr::Value(value) if value.value.to_string().eq_ignore_ascii_case("true") => Some(("bool".to_owned(), 1)),
-        Expr::Value(value) if value.value.to_string().eq_ignore_ascii_case("false") => Some(("bool".to_owned(), 1)),
+        Expr::Value(value) if value.value.to_string().eq_ignore_ascii_case("true") => {
+            Some(("bool".to_owned(), 1))
+        }
+        Expr::Value(value) if value.value.to_string().eq_ignore_ascii_case("false") => {
+            Some(("bool".to_owned(), 1))
+        }
         _ => None,
     }
 }

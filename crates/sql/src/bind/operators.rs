@@ -3,8 +3,8 @@
 use super::cast_kernel::CastStyle;
 use super::casts::cast_expr;
 use super::params::Params;
-use super::typing::{Typing, no_operator};
 use super::types::{is_integer, is_number, is_oid, is_text};
+use super::typing::{Typing, no_operator};
 use super::{CastContext, without_modifier};
 use crate::functions::{self, Function};
 use datafusion::common::DFSchema;
@@ -30,7 +30,11 @@ pub(crate) struct PgOperators {
 }
 
 impl ExprPlanner for PgOperators {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = expr;
         let planned = self.binary(&op, left, right, schema).map_err(to_datafusion)?;
         Ok(PlannerResult::Planned(planned))
@@ -77,10 +81,9 @@ fn native(left: Expr, op: Operator, right: Expr) -> Expr {
 
 impl PgOperators {
     fn call(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
-        let function = self
-            .functions
-            .get(name)
-            .ok_or_else(|| Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")))?;
+        let function = self.functions.get(name).ok_or_else(|| {
+            Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
+        })?;
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.clone(), args)))
     }
 
@@ -189,7 +192,9 @@ impl PgOperators {
                     SqlState::AMBIGUOUS_FUNCTION,
                     format!("operator is not unique: unknown {symbol} unknown"),
                 )
-                .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+                .with_hint(
+                    "Could not choose a best candidate operator. You might need to add explicit type casts.",
+                ));
             }
             (SqlType::Unknown, other) => {
                 let ty = unknown_operand(other, symbol);
@@ -247,9 +252,15 @@ impl PgOperators {
                 let function = functions::date_math("+", b, a).ok_or_else(|| no_operator(symbol, a, b))?;
                 Ok(udf(function, vec![right, left]))
             }
-            (Date, "-", Timestamp | Timestamptz) | (Timestamp | Timestamptz, "-", Date | Timestamp | Timestamptz) => {
-                let ty = if matches!((a, b), (Timestamptz, _) | (_, Timestamptz)) { Timestamptz } else { Timestamp };
-                let function = functions::date_math("-", &ty, &ty).ok_or_else(|| no_operator(symbol, a, b))?;
+            (Date, "-", Timestamp | Timestamptz)
+            | (Timestamp | Timestamptz, "-", Date | Timestamp | Timestamptz) => {
+                let ty = if matches!((a, b), (Timestamptz, _) | (_, Timestamptz)) {
+                    Timestamptz
+                } else {
+                    Timestamp
+                };
+                let function =
+                    functions::date_math("-", &ty, &ty).ok_or_else(|| no_operator(symbol, a, b))?;
                 Ok(udf(function, vec![typing.cast(left, &ty)?, typing.cast(right, &ty)?]))
             }
             (Interval, "*" | "/", ty) if is_number(ty) => {
@@ -317,7 +328,9 @@ impl PgOperators {
                 };
                 self.call(name, vec![adapt(left, &a)?, adapt(right, &b)?])
             }
-            (SqlType::Vector(_), _) | (_, SqlType::Vector(_)) => self.call("vector_concat", vec![left, right]),
+            (SqlType::Vector(_), _) | (_, SqlType::Vector(_)) => {
+                self.call("vector_concat", vec![left, right])
+            }
             (SqlType::Jsonb, _) | (_, SqlType::Jsonb) => {
                 let left = typing.adapt(left, &SqlType::Jsonb)?;
                 let right = typing.adapt(right, &SqlType::Jsonb)?;

@@ -307,13 +307,9 @@ fn aggregate(argument: Expr, clauses: Vec<FunctionArgumentClause>) -> Expr {
 /// `SELECT … FROM (query) AS q (column)`.
 fn derived(query: Query, column: Ident) -> Query {
     let columns = vec![TableAliasColumnDef { name: column, data_type: None }];
-    let alias = TableAlias {
-        explicit: true,
-        name: Ident::with_quote('"', "\u{1}q"),
-        columns,
-        at: None,
-    };
-    let factor = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
+    let alias = TableAlias { explicit: true, name: Ident::with_quote('"', "\u{1}q"), columns, at: None };
+    let factor =
+        TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
     let mut outer = bare_select();
     outer.from = vec![TableWithJoins { relation: factor, joins: Vec::new() }];
     query_of(outer)
@@ -446,7 +442,8 @@ fn row_comparison(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr
 /// `(a, b) IN ((1, 2), (3, 4))`.
 fn row_in(expr: &Expr, list: &[Expr], negated: bool) -> Option<Expr> {
     tuple(expr)?;
-    let all: Option<Vec<Expr>> = list.iter().map(|item| row_comparison(expr, &BinaryOperator::Eq, item)).collect();
+    let all: Option<Vec<Expr>> =
+        list.iter().map(|item| row_comparison(expr, &BinaryOperator::Eq, item)).collect();
     let any = all?.into_iter().reduce(|a, b| Expr::Nested(Box::new(binary(a, BinaryOperator::Or, b))))?;
     Some(match negated {
         true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(any))) },

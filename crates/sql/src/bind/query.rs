@@ -87,7 +87,11 @@ impl Binder {
         if !can_assign(&from, to) {
             return Err(Error::new(
                 quiver_base::SqlState::DATATYPE_MISMATCH,
-                format!("column \"{column}\" is of type {} but expression is of type {}", without_modifier(to), without_modifier(&from)),
+                format!(
+                    "column \"{column}\" is of type {} but expression is of type {}",
+                    without_modifier(to),
+                    without_modifier(&from)
+                ),
             )
             .with_hint("You will need to rewrite or cast the expression."));
         }
@@ -167,7 +171,12 @@ impl Binder {
     }
 
     /// A parameter's value as a literal; whatever else as it is.
-    pub(crate) fn fill_expr(&self, expr: Expr, values: &[ScalarValue], types: &[SqlType]) -> Result<(Expr, bool)> {
+    pub(crate) fn fill_expr(
+        &self,
+        expr: Expr,
+        values: &[ScalarValue],
+        types: &[SqlType],
+    ) -> Result<(Expr, bool)> {
         let Expr::Placeholder(Placeholder { id, field }) = &expr else { return Ok((expr, false)) };
         let index = params::index(id).unwrap_or(usize::MAX);
         let (Some(value), Some(ty)) = (values.get(index), types.get(index)) else {
@@ -265,7 +274,10 @@ pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
 }
 
 /// The same for a whole stream.
-pub(crate) fn conform_stream(stream: SendableRecordBatchStream, schema: &SchemaRef) -> SendableRecordBatchStream {
+pub(crate) fn conform_stream(
+    stream: SendableRecordBatchStream,
+    schema: &SchemaRef,
+) -> SendableRecordBatchStream {
     let target = schema.clone();
     let batches = stream.map(move |batch| {
         let batch = batch?;

@@ -53,8 +53,10 @@ fn returns_one_row(plan: &LogicalPlan) -> bool {
 /// `LIMIT 1` off the top, and the order under it: what an ordered "first of" aggregate does instead.
 fn without_limit(plan: LogicalPlan) -> (LogicalPlan, Vec<Sort>, bool) {
     let LogicalPlan::Limit(limit) = &plan else { return (plan, Vec::new(), false) };
-    let one = matches!(limit.fetch.as_deref(),
-        Some(Expr::Literal(datafusion::common::ScalarValue::Int64(Some(1)), _)));
+    let one = matches!(
+        limit.fetch.as_deref(),
+        Some(Expr::Literal(datafusion::common::ScalarValue::Int64(Some(1)), _))
+    );
     if !one || limit.skip.is_some() {
         return (plan, Vec::new(), false);
     }

@@ -186,16 +186,15 @@ fn numeric(info: &ExactNumberInfo) -> Result<SqlType> {
         (Ok(p), Ok(s)) if precision <= max && i64::from(s) <= i64::from(p) && s >= 0 => {
             Ok(SqlType::Numeric(Some((p, s))))
         }
-        _ => Err(Error::unsupported(format!("numeric({precision},{scale}) (at most {max} digits, scale within them)"))),
+        _ => Err(Error::unsupported(format!(
+            "numeric({precision},{scale}) (at most {max} digits, scale within them)"
+        ))),
     }
 }
 
 /// Text-like types: carried by strings, compared as strings.
 pub(crate) fn is_text(ty: &SqlType) -> bool {
-    matches!(
-        ty,
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_) | SqlType::Name | SqlType::Char
-    )
+    matches!(ty, SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_) | SqlType::Name | SqlType::Char)
 }
 
 /// smallint, integer, bigint.

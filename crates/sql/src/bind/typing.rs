@@ -57,10 +57,9 @@ impl Typing<'_> {
     pub(crate) fn adapt(&self, expr: Expr, to: &SqlType) -> Result<Expr> {
         match expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), None) => self.literal(&text, to),
-            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => Ok(literal(
-                ScalarValue::try_from(&to.arrow_type()).map_err(from_datafusion)?,
-                to,
-            )),
+            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), None) => {
+                Ok(literal(ScalarValue::try_from(&to.arrow_type()).map_err(from_datafusion)?, to))
+            }
             Expr::Placeholder(Placeholder { id, field: None }) => {
                 let ty = self.params.infer(&id, to);
                 let field = Arc::new(ty.field(&id, true));
@@ -141,7 +140,12 @@ impl Typing<'_> {
     }
 
     /// Makes two operands of a comparison comparable: an untyped one takes the other's type.
-    pub(crate) fn pair(&self, left: Expr, right: Expr, operator: &str) -> Result<(Expr, Expr, SqlType, SqlType)> {
+    pub(crate) fn pair(
+        &self,
+        left: Expr,
+        right: Expr,
+        operator: &str,
+    ) -> Result<(Expr, Expr, SqlType, SqlType)> {
         let (left, right) = (self.settle(left)?, self.settle(right)?);
         let (a, b) = (self.of(&left)?, self.of(&right)?);
         let (left, right) = match (&a, &b) {
@@ -217,7 +221,8 @@ fn wider(a: SqlType, b: SqlType) -> SqlType {
 fn numeric_literal(text: &str, to: &SqlType, style: &Arc<CastStyle>) -> Result<Expr> {
     let wide = value_from_text(&SqlType::Numeric(None), text, &style.input)?;
     if let (SqlType::Numeric(Some(_)), Ok(value)) = (to, value_from_text(to, text, &style.input)) {
-        let back = super::casts::cast_scalar(&value, to, &SqlType::Numeric(None), CastContext::Explicit, style)?;
+        let back =
+            super::casts::cast_scalar(&value, to, &SqlType::Numeric(None), CastContext::Explicit, style)?;
         if back == wide {
             return Ok(literal(value, to));
         }

@@ -71,8 +71,10 @@ async fn apply(
         Op::AddColumn { if_not_exists, column_def, .. } => {
             let name = folded(&column_def.name);
             if *if_not_exists && maker.column(&name).is_some() {
-                let message =
-                    format!("column \"{name}\" of relation \"{}\" already exists, skipping", maker.table.name);
+                let message = format!(
+                    "column \"{name}\" of relation \"{}\" already exists, skipping",
+                    maker.table.name
+                );
                 skipping(ctx, SqlState::DUPLICATE_COLUMN, message);
                 return Ok(());
             }
@@ -82,7 +84,8 @@ async fn apply(
             add_missing(ctx, maker, has_default).await
         }
         Op::DropColumn { column_names, if_exists, drop_behavior, .. } => {
-            let cascade = matches!(drop_behavior, Some(datafusion::sql::sqlparser::ast::DropBehavior::Cascade));
+            let cascade =
+                matches!(drop_behavior, Some(datafusion::sql::sqlparser::ast::DropBehavior::Cascade));
             for name in column_names {
                 let id = match column_id(maker, name) {
                     Ok(id) => id,
@@ -126,16 +129,19 @@ async fn apply(
             maker.table.name = new;
             Ok(())
         }
-        Op::RenameConstraint { old_name, new_name } => rename_constraint(maker, &folded(old_name), &folded(new_name)),
+        Op::RenameConstraint { old_name, new_name } => {
+            rename_constraint(maker, &folded(old_name), &folded(new_name))
+        }
         Op::AddConstraint { constraint, .. } => maker.add_constraint(ctx, constraint),
         Op::DropConstraint { if_exists, name, .. } => drop_constraint(ctx, maker, &folded(name), *if_exists),
         Op::AlterColumn { column_name, op } => {
             let id = column_id(maker, column_name)?;
             alter_column(ctx, maker, id, op)
         }
-        Op::OwnerTo { .. } | Op::ValidateConstraint { .. } | Op::ReplicaIdentity { .. } | Op::SetOptionsParens { .. } => {
-            Ok(())
-        }
+        Op::OwnerTo { .. }
+        | Op::ValidateConstraint { .. }
+        | Op::ReplicaIdentity { .. }
+        | Op::SetOptionsParens { .. } => Ok(()),
         other => {
             let text = other.to_string();
             if let Some(name) = text.strip_prefix("SET SCHEMA ") {
@@ -148,11 +154,16 @@ async fn apply(
 }
 
 /// What rows older than a new column have in it: the default's value now. Values that differ row by row would need a rewrite.
-async fn add_missing(ctx: &mut StatementContext<'_>, maker: &mut TableMaker, has_default: bool) -> Result<()> {
+async fn add_missing(
+    ctx: &mut StatementContext<'_>,
+    maker: &mut TableMaker,
+    has_default: bool,
+) -> Result<()> {
     let position = maker.table.columns.len() - 1;
     let column = maker.table.columns[position].clone();
     let has_rows = has_rows(ctx, &maker.table)?;
-    let own_values = column.identity.is_some() || column.default.as_ref().is_some_and(|d| d.sequence.is_some());
+    let own_values =
+        column.identity.is_some() || column.default.as_ref().is_some_and(|d| d.sequence.is_some());
     if own_values && has_rows {
         return Err(Error::unsupported("adding a serial or identity column to a table with rows"));
     }
@@ -160,7 +171,10 @@ async fn add_missing(ctx: &mut StatementContext<'_>, maker: &mut TableMaker, has
         if column.not_null && !own_values && has_rows {
             return Err(Error::new(
                 SqlState::NOT_NULL_VIOLATION,
-                format!("column \"{}\" of relation \"{}\" contains null values", column.name, maker.table.name),
+                format!(
+                    "column \"{}\" of relation \"{}\" contains null values",
+                    column.name, maker.table.name
+                ),
             ));
         }
         return Ok(());
@@ -230,11 +244,17 @@ fn rename_constraint(maker: &mut TableMaker, old: &str, new: &str) -> Result<()>
     Ok(())
 }
 
-fn drop_constraint(ctx: &mut StatementContext<'_>, maker: &mut TableMaker, name: &str, if_exists: bool) -> Result<()> {
+fn drop_constraint(
+    ctx: &mut StatementContext<'_>,
+    maker: &mut TableMaker,
+    name: &str,
+    if_exists: bool,
+) -> Result<()> {
     let table = &mut maker.table;
     let Some(position) = table.constraints.iter().position(|found| found.name == name) else {
         if if_exists {
-            let message = format!("constraint \"{name}\" of relation \"{}\" does not exist, skipping", table.name);
+            let message =
+                format!("constraint \"{name}\" of relation \"{}\" does not exist, skipping", table.name);
             skipping(ctx, SqlState::UNDEFINED_OBJECT, message);
             return Ok(());
         }
@@ -279,7 +299,10 @@ fn alter_column(
             if column.identity.is_some() {
                 return Err(Error::new(
                     SqlState::SYNTAX_ERROR,
-                    format!("column \"{}\" of relation \"{}\" is an identity column", column.name, maker.table.name),
+                    format!(
+                        "column \"{}\" of relation \"{}\" is an identity column",
+                        column.name, maker.table.name
+                    ),
                 ));
             }
             maker.table.columns[place].not_null = false;
@@ -354,7 +377,10 @@ async fn check_rows(
             row_checks.check(&batch).map_err(|error| match error.constraint() {
                 Some(name) => Error::new(
                     SqlState::CHECK_VIOLATION,
-                    format!("check constraint \"{name}\" of relation \"{}\" is violated by some row", table.name),
+                    format!(
+                        "check constraint \"{name}\" of relation \"{}\" is violated by some row",
+                        table.name
+                    ),
                 )
                 .with_constraint(name),
                 None => error,

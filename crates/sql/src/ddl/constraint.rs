@@ -61,9 +61,10 @@ impl TableMaker {
         is_taken(&self.database, self.table.schema, name)
             || self.table.name == name
             || self.table.indexes.iter().any(|index| index.name == name)
-            || self.edits.iter().any(
-                |edit| matches!(edit, CatalogEdit::PutSequence(_, sequence) if sequence.name == name),
-            )
+            || self
+                .edits
+                .iter()
+                .any(|edit| matches!(edit, CatalogEdit::PutSequence(_, sequence) if sequence.name == name))
     }
 
     fn has_constraint(&self, name: &str) -> bool {
@@ -71,7 +72,11 @@ impl TableMaker {
     }
 
     /// Adds a column with its constraints.
-    pub(super) fn add_column(&mut self, ctx: &mut StatementContext<'_>, definition: &ColumnDef) -> Result<()> {
+    pub(super) fn add_column(
+        &mut self,
+        ctx: &mut StatementContext<'_>,
+        definition: &ColumnDef,
+    ) -> Result<()> {
         let name = cut(&folded(&definition.name));
         if self.column(&name).is_some() {
             return Err(Error::new(
@@ -93,9 +98,10 @@ impl TableMaker {
             Some(ty) => ty.clone(),
             None => sql_type(&definition.data_type)?,
         };
-        let id = ColumnId(u16::try_from(self.table.columns.len() + 1).map_err(|_| {
-            Error::new(SqlState::TOO_MANY_COLUMNS, "tables can have at most 1600 columns")
-        })?);
+        let id =
+            ColumnId(u16::try_from(self.table.columns.len() + 1).map_err(|_| {
+                Error::new(SqlState::TOO_MANY_COLUMNS, "tables can have at most 1600 columns")
+            })?);
         if id.0 > 1600 {
             return Err(Error::new(SqlState::TOO_MANY_COLUMNS, "tables can have at most 1600 columns"));
         }
@@ -174,7 +180,9 @@ impl TableMaker {
                 let always = *generated_as == ast::GeneratedAs::Always;
                 self.set_identity(ctx, id, always, sequence_options.as_deref().unwrap_or_default())?;
             }
-            ColumnOption::Generated { .. } => return Err(Error::unsupported("GENERATED ALWAYS AS (…) STORED")),
+            ColumnOption::Generated { .. } => {
+                return Err(Error::unsupported("GENERATED ALWAYS AS (…) STORED"));
+            }
             ColumnOption::Collation(_) => {}
             other => return Err(Error::unsupported(other)),
         }
@@ -214,7 +222,12 @@ impl TableMaker {
     }
 
     /// DEFAULT: checked against the column's type now, evaluated at each INSERT.
-    pub(super) fn set_default(&mut self, ctx: &StatementContext<'_>, id: ColumnId, expr: &ast::Expr) -> Result<()> {
+    pub(super) fn set_default(
+        &mut self,
+        ctx: &StatementContext<'_>,
+        id: ColumnId,
+        expr: &ast::Expr,
+    ) -> Result<()> {
         let binder = Binder::new(ctx, &[]);
         let schema = DFSchema::empty();
         let bound = binder.expression(expr.clone(), &schema).map_err(|error| {
@@ -228,18 +241,19 @@ impl TableMaker {
         })?;
         let bound = coerce_expr(bound, &schema, &binder.params, &binder.style)?;
         let column = self.column_mut(id);
-        binder.assigned(bound, &schema, &column.ty, &column.name, CastContext::Assignment).map_err(|error| {
-            match error.state() {
+        binder.assigned(bound, &schema, &column.ty, &column.name, CastContext::Assignment).map_err(
+            |error| match error.state() {
                 SqlState::DATATYPE_MISMATCH => Error::new(
                     SqlState::DATATYPE_MISMATCH,
                     error.message().replacen("but expression", "but default expression", 1),
                 )
                 .with_hint("You will need to rewrite or cast the expression."),
                 _ => error,
-            }
-        })?;
+            },
+        )?;
         let mut sql = expr.to_string();
-        if matches!(expr, ast::Expr::Value(value) if matches!(value.value, ast::Value::SingleQuotedString(_))) {
+        if matches!(expr, ast::Expr::Value(value) if matches!(value.value, ast::Value::SingleQuotedString(_)))
+        {
             sql = format!("{sql}::{}", crate::bind::without_modifier(&column.ty));
         }
         let sequence = sequence_in(expr).and_then(|name| {
@@ -251,7 +265,11 @@ impl TableMaker {
     }
 
     /// A constraint of the table.
-    pub(super) fn add_constraint(&mut self, ctx: &mut StatementContext<'_>, constraint: &TableConstraint) -> Result<()> {
+    pub(super) fn add_constraint(
+        &mut self,
+        ctx: &mut StatementContext<'_>,
+        constraint: &TableConstraint,
+    ) -> Result<()> {
         let named = |name: &Option<Ident>| name.as_ref().map(|name| cut(&folded(name)));
         match constraint {
             TableConstraint::PrimaryKey(key) => {
@@ -325,7 +343,10 @@ impl TableMaker {
         let mut keys: Vec<KeyColumn> = Vec::with_capacity(columns.len());
         for name in columns {
             let column = self.column(name).ok_or_else(|| {
-                Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" named in key does not exist"))
+                Error::new(
+                    SqlState::UNDEFINED_COLUMN,
+                    format!("column \"{name}\" named in key does not exist"),
+                )
             })?;
             if keys.iter().any(|key| key.column == column.id) {
                 return Err(Error::new(
@@ -345,7 +366,12 @@ impl TableMaker {
         Ok(keys)
     }
 
-    fn add_check(&mut self, ctx: &mut StatementContext<'_>, name: Option<String>, expr: &ast::Expr) -> Result<()> {
+    fn add_check(
+        &mut self,
+        ctx: &mut StatementContext<'_>,
+        name: Option<String>,
+        expr: &ast::Expr,
+    ) -> Result<()> {
         let columns = self.check_columns(ctx, expr)?;
         let name = match name {
             Some(name) if self.has_constraint(&name) => {
@@ -380,7 +406,8 @@ impl TableMaker {
                 (Some(qualifier), Arc::new(column.ty.field(&column.name, true)))
             })
             .collect();
-        let schema = DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(from_datafusion)?;
+        let schema =
+            DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(from_datafusion)?;
         let bound = binder.expression(expr.clone(), &schema)?;
         let bound = coerce_expr(bound, &schema, &binder.params, &binder.style)?;
         let mut columns = Vec::new();

@@ -7,7 +7,9 @@ use crate::bind::{Binder, folded};
 use crate::dml::live_columns;
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
-use datafusion::sql::sqlparser::ast::{self, CreateTable, CreateTableLikeKind, CreateTableOptions, SqlOption};
+use datafusion::sql::sqlparser::ast::{
+    self, CreateTable, CreateTableLikeKind, CreateTableOptions, SqlOption,
+};
 use futures::StreamExt;
 use quiver_base::{Error, Result, SqlState, SqlType, TableId};
 use quiver_cluster::{CatalogEdit, Column, ConflictMode, ConstraintKind, Table};
@@ -104,13 +106,14 @@ fn table_options(options: &CreateTableOptions) -> Result<(usize, Vec<(String, St
         let text = value.to_string().trim_matches('\'').to_owned();
         match name.as_str() {
             "shards" => {
-                shards = text.parse::<usize>().ok().filter(|n| (1..=SHARDS_MAX).contains(n)).ok_or_else(|| {
-                    Error::new(
-                        SqlState::INVALID_PARAMETER_VALUE,
-                        format!("value {text} out of bounds for option \"shards\""),
-                    )
-                    .with_detail(format!("Valid values are between \"1\" and \"{SHARDS_MAX}\"."))
-                })?;
+                shards =
+                    text.parse::<usize>().ok().filter(|n| (1..=SHARDS_MAX).contains(n)).ok_or_else(|| {
+                        Error::new(
+                            SqlState::INVALID_PARAMETER_VALUE,
+                            format!("value {text} out of bounds for option \"shards\""),
+                        )
+                        .with_detail(format!("Valid values are between \"1\" and \"{SHARDS_MAX}\"."))
+                    })?;
             }
             // PostgreSQL's storage parameters mean nothing here; dumps have them.
             "fillfactor" | "autovacuum_enabled" | "toast_tuple_target" | "parallel_workers" => {}
@@ -176,7 +179,11 @@ fn query_columns(
     Ok(bound)
 }
 
-async fn fill(ctx: &mut StatementContext<'_>, id: TableId, bound: crate::bind::BoundQuery) -> Result<Outcome> {
+async fn fill(
+    ctx: &mut StatementContext<'_>,
+    id: TableId,
+    bound: crate::bind::BoundQuery,
+) -> Result<Outcome> {
     let database = ctx.txn.database();
     let table = database
         .tables

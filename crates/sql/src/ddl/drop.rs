@@ -39,7 +39,13 @@ pub(super) async fn drop_objects(
     done(&format!("DROP {kind}"))
 }
 
-fn missing(ctx: &mut StatementContext<'_>, if_exists: bool, what: &str, name: &str, state: SqlState) -> Result<()> {
+fn missing(
+    ctx: &mut StatementContext<'_>,
+    if_exists: bool,
+    what: &str,
+    name: &str,
+    state: SqlState,
+) -> Result<()> {
     if if_exists {
         skipping(ctx, state, format!("{what} \"{name}\" does not exist, skipping"));
         return Ok(());
@@ -118,7 +124,12 @@ async fn drop_index(ctx: &mut StatementContext<'_>, name: &ObjectName, if_exists
     ctx.txn.edit(edits)
 }
 
-async fn drop_sequence(ctx: &mut StatementContext<'_>, name: &ObjectName, if_exists: bool, cascade: bool) -> Result<()> {
+async fn drop_sequence(
+    ctx: &mut StatementContext<'_>,
+    name: &ObjectName,
+    if_exists: bool,
+    cascade: bool,
+) -> Result<()> {
     let name = split(ctx, name)?;
     let Some(found) = sequence(ctx, &name) else {
         return missing(ctx, if_exists, "sequence", &name.name, SqlState::UNDEFINED_TABLE);
@@ -163,7 +174,12 @@ fn depends(what: &str) -> Error {
     .with_hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 
-async fn drop_schema(ctx: &mut StatementContext<'_>, name: &ObjectName, if_exists: bool, cascade: bool) -> Result<()> {
+async fn drop_schema(
+    ctx: &mut StatementContext<'_>,
+    name: &ObjectName,
+    if_exists: bool,
+    cascade: bool,
+) -> Result<()> {
     let name = split(ctx, name)?.name;
     let Ok(found) = schema(&ctx.txn.database(), &name) else {
         return missing(ctx, if_exists, "schema", &name, SqlState::INVALID_SCHEMA_NAME);
@@ -185,8 +201,9 @@ async fn drop_schema(ctx: &mut StatementContext<'_>, name: &ObjectName, if_exist
             || format!("sequence {name}.{}", sequences[0].name),
             |table| format!("table {name}.{}", table.name),
         );
-        return Err(depends(&format!("schema {name}"))
-            .with_detail(format!("{first} depends on schema {name}")));
+        return Err(
+            depends(&format!("schema {name}")).with_detail(format!("{first} depends on schema {name}"))
+        );
     }
     let mut edits = Vec::new();
     for table in tables {
@@ -258,7 +275,9 @@ pub(super) async fn truncate(ctx: &mut StatementContext<'_>, truncate: &Truncate
             let database = ctx.txn.database();
             for sequence in database.sequences.values() {
                 if sequence.owned_by.is_some_and(|(of, _)| of == table.id) {
-                    ctx.cluster.set_value(ctx.session.database_id, sequence.id, sequence.start, false).await?;
+                    ctx.cluster
+                        .set_value(ctx.session.database_id, sequence.id, sequence.start, false)
+                        .await?;
                 }
             }
         }

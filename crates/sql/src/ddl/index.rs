@@ -94,7 +94,8 @@ async fn add(ctx: &mut StatementContext<'_>, found: &Arc<Table>, index: Index) -
     ctx.txn.edit(vec![edit])?;
     if unique {
         let database = ctx.txn.database();
-        let table = database.tables.get(&found.id).cloned().ok_or_else(|| Error::internal("a table is gone"))?;
+        let table =
+            database.tables.get(&found.id).cloned().ok_or_else(|| Error::internal("a table is gone"))?;
         ctx.txn.check_unique(&table, id).await?;
     }
     if wait {
@@ -147,7 +148,10 @@ fn btree(columns: &[(&Column, KeyColumn)]) -> Result<()> {
     Ok(())
 }
 
-fn hnsw(create: &CreateIndex, columns: &[(&Column, KeyColumn)]) -> Result<(IndexMethod, Vec<(String, String)>)> {
+fn hnsw(
+    create: &CreateIndex,
+    columns: &[(&Column, KeyColumn)],
+) -> Result<(IndexMethod, Vec<(String, String)>)> {
     if create.unique {
         return Err(Error::new(
             SqlState::FEATURE_NOT_SUPPORTED,

@@ -27,9 +27,12 @@ pub(super) fn split(ctx: &StatementContext<'_>, name: &ObjectName) -> Result<Rel
 
 /// A schema by name; 3F000.
 pub(super) fn schema(database: &Database, name: &str) -> Result<Arc<Schema>> {
-    database.schemas.values().find(|schema| schema.name == name).cloned().ok_or_else(|| {
-        Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
-    })
+    database
+        .schemas
+        .values()
+        .find(|schema| schema.name == name)
+        .cloned()
+        .ok_or_else(|| Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist")))
 }
 
 /// The schema that a new object goes into.
@@ -37,14 +40,9 @@ pub(super) fn creation_schema(ctx: &StatementContext<'_>, name: &RelationName) -
     let database = ctx.txn.database();
     let found = match &name.schema {
         Some(name) => schema(&database, name)?,
-        None => ctx
-            .settings
-            .search_path()
-            .iter()
-            .find_map(|name| schema(&database, name).ok())
-            .ok_or_else(|| {
-                Error::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
-            })?,
+        None => ctx.settings.search_path().iter().find_map(|name| schema(&database, name).ok()).ok_or_else(
+            || Error::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in"),
+        )?,
     };
     if matches!(found.name.as_str(), "pg_catalog" | "information_schema") {
         return Err(Error::new(
@@ -64,14 +62,12 @@ pub(super) fn table(ctx: &StatementContext<'_>, name: &RelationName) -> Result<A
     }
     match find_table(&database, &ctx.settings.search_path(), name) {
         Some(table) => Ok(table.clone()),
-        None if sequence(ctx, name).is_some() => Err(Error::new(
-            SqlState::WRONG_OBJECT_TYPE,
-            format!("\"{}\" is not a table", name.name),
-        )),
-        None if index(ctx, name).is_some() => Err(Error::new(
-            SqlState::WRONG_OBJECT_TYPE,
-            format!("\"{}\" is not a table", name.name),
-        )),
+        None if sequence(ctx, name).is_some() => {
+            Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", name.name)))
+        }
+        None if index(ctx, name).is_some() => {
+            Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", name.name)))
+        }
         None => Err(no_relation(name)),
     }
 }
@@ -113,8 +109,7 @@ pub(super) fn index(ctx: &StatementContext<'_>, name: &RelationName) -> Option<(
 /// Whether a name of the schema is taken by a table, index or sequence.
 pub(super) fn is_taken(database: &Database, schema: u32, name: &str) -> bool {
     database.tables.values().any(|table| {
-        table.schema == schema
-            && (table.name == name || table.indexes.iter().any(|index| index.name == name))
+        table.schema == schema && (table.name == name || table.indexes.iter().any(|index| index.name == name))
     }) || database.sequences.values().any(|sequence| sequence.schema == schema && sequence.name == name)
 }
 

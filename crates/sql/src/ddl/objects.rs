@@ -104,11 +104,10 @@ pub(super) fn create_extension(ctx: &mut StatementContext<'_>, create: &CreateEx
         ctx.txn.edit(vec![CatalogEdit::PutExtension(ctx.session.database_id, name, schema_id)])?;
         return done("CREATE EXTENSION");
     }
-    Err(Error::new(
-        SqlState::FEATURE_NOT_SUPPORTED,
-        format!("extension \"{name}\" is not available"),
-    )
-    .with_detail("Quiver has the types, functions and operators of \"vector\" built in, and no other extension."))
+    Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("extension \"{name}\" is not available"))
+        .with_detail(
+            "Quiver has the types, functions and operators of \"vector\" built in, and no other extension.",
+        ))
 }
 
 /// DROP EXTENSION: refused while a column has one of its types.

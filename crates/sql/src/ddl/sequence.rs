@@ -48,7 +48,14 @@ impl SequenceSpec {
     }
 
     /// The sequence, checked.
-    pub(super) fn build(&self, id: TableId, schema: u32, name: &str, owner: u32, ty: &SqlType) -> Result<Sequence> {
+    pub(super) fn build(
+        &self,
+        id: TableId,
+        schema: u32,
+        name: &str,
+        owner: u32,
+        ty: &SqlType,
+    ) -> Result<Sequence> {
         let increment = self.increment.unwrap_or(1);
         if increment == 0 {
             return Err(invalid("INCREMENT must not be zero".to_owned()));
@@ -100,7 +107,8 @@ fn limits(ty: &SqlType) -> (i64, i64) {
 
 fn integer(expr: &Expr) -> Result<i64> {
     let text = expr.to_string().replace(' ', "");
-    text.parse().map_err(|_| Error::new(SqlState::SYNTAX_ERROR, format!("invalid sequence parameter: {text}")))
+    text.parse()
+        .map_err(|_| Error::new(SqlState::SYNTAX_ERROR, format!("invalid sequence parameter: {text}")))
 }
 
 /// CREATE SEQUENCE.
@@ -216,7 +224,10 @@ pub(crate) async fn alter_sequence(ctx: &mut StatementContext<'_>, alter: &Alter
         }
     }
     if changed.min >= changed.max {
-        return Err(invalid(format!("MINVALUE ({}) must be less than MAXVALUE ({})", changed.min, changed.max)));
+        return Err(invalid(format!(
+            "MINVALUE ({}) must be less than MAXVALUE ({})",
+            changed.min, changed.max
+        )));
     }
     if let Some(value) = restart {
         if value < changed.min || value > changed.max {

@@ -217,7 +217,8 @@ fn pick(schema: &DFSchema, positions: &[usize]) -> Result<DFSchemaRef> {
             (qualifier.cloned(), field.clone())
         })
         .collect();
-    let picked = DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(from_datafusion)?;
+    let picked =
+        DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(from_datafusion)?;
     Ok(Arc::new(picked))
 }
 
@@ -270,7 +271,10 @@ fn new_value(
             SqlState::GENERATED_ALWAYS,
             format!("column \"{}\" can only be updated to DEFAULT", column.name),
         )
-        .with_detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name)));
+        .with_detail(format!(
+            "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
+            column.name
+        )));
     }
     let value = match (is_default(value), &column.default) {
         (false, _) => value.clone(),
@@ -355,7 +359,8 @@ impl BoundChange {
                 positions.push(position);
             }
         }
-        let batch = if positions.len() == batch.num_rows() { batch.clone() } else { take_rows(batch, &positions)? };
+        let batch =
+            if positions.len() == batch.num_rows() { batch.clone() } else { take_rows(batch, &positions)? };
         Ok((rows, batch))
     }
 
@@ -371,9 +376,7 @@ impl BoundChange {
         let columns = places
             .iter()
             .zip(&live)
-            .map(|(place, column)| {
-                Ok(arrow::compute::cast(batch.column(*place), &column.ty.arrow_type())?)
-            })
+            .map(|(place, column)| Ok(arrow::compute::cast(batch.column(*place), &column.ty.arrow_type())?))
             .collect::<Result<Vec<_>>>()?;
         if rows.is_empty() {
             return Ok(columns);
@@ -402,7 +405,12 @@ impl BoundChange {
             .iter()
             .zip(&columns)
             .map(|(place, column)| {
-                batch.schema_ref().field(*place).clone().with_data_type(column.data_type().clone()).with_nullable(true)
+                batch
+                    .schema_ref()
+                    .field(*place)
+                    .clone()
+                    .with_data_type(column.data_type().clone())
+                    .with_nullable(true)
             })
             .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

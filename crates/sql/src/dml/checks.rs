@@ -57,7 +57,10 @@ impl RowChecks {
             if let Some(row) = (0..result.len()).find(|row| result.is_valid(*row) && !result.value(*row)) {
                 return Err(Error::new(
                     SqlState::CHECK_VIOLATION,
-                    format!("new row for relation \"{}\" violates check constraint \"{name}\"", self.table.name),
+                    format!(
+                        "new row for relation \"{}\" violates check constraint \"{name}\"",
+                        self.table.name
+                    ),
                 )
                 .with_detail(self.failing_row(batch, row))
                 .with_table("public", &self.table.name)

@@ -69,7 +69,9 @@ pub(super) fn bind_conflict(
                 let (names, values) = match &assignment.target {
                     AssignmentTarget::ColumnName(name) => (vec![name], vec![&assignment.value]),
                     AssignmentTarget::Tuple(names) => match &assignment.value {
-                        datafusion::sql::sqlparser::ast::Expr::Tuple(values) if values.len() == names.len() => {
+                        datafusion::sql::sqlparser::ast::Expr::Tuple(values)
+                            if values.len() == names.len() =>
+                        {
                             (names.iter().collect(), values.iter().collect())
                         }
                         _ => return Err(Error::unsupported("a row assignment from a query in ON CONFLICT")),
@@ -108,7 +110,9 @@ fn arbiters(table: &Table, target: &ConflictTarget) -> Result<Vec<IndexId>> {
             let name = folded(&last_ident(name)?);
             let constraint = table.constraints.iter().find(|constraint| constraint.name == name);
             match constraint.map(|constraint| &constraint.kind) {
-                Some(ConstraintKind::PrimaryKey { index } | ConstraintKind::Unique { index }) => Ok(vec![*index]),
+                Some(ConstraintKind::PrimaryKey { index } | ConstraintKind::Unique { index }) => {
+                    Ok(vec![*index])
+                }
                 Some(_) => Err(Error::new(
                     SqlState::WRONG_OBJECT_TYPE,
                     "constraint in ON CONFLICT clause has no associated index",
@@ -122,8 +126,8 @@ fn arbiters(table: &Table, target: &ConflictTarget) -> Result<Vec<IndexId>> {
         ConflictTarget::Columns(columns) => {
             let mut wanted = Vec::new();
             for column in columns {
-                let position = column_position(table, &folded(column))
-                    .map_err(|_| undefined(&folded(column)))?;
+                let position =
+                    column_position(table, &folded(column)).map_err(|_| undefined(&folded(column)))?;
                 wanted.push(live_columns(table)[position].id);
             }
             wanted.sort();
@@ -158,10 +162,13 @@ fn both_rows(table: &Table, alias: &str) -> Result<DFSchemaRef> {
     let mut fields = Vec::new();
     for qualifier in [alias, "excluded"] {
         for column in live_columns(table) {
-            fields.push((Some(TableReference::bare(qualifier)), Arc::new(column.ty.field(&column.name, true))));
+            fields
+                .push((Some(TableReference::bare(qualifier)), Arc::new(column.ty.field(&column.name, true))));
         }
     }
-    Ok(Arc::new(DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(from_datafusion)?))
+    Ok(Arc::new(
+        DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(from_datafusion)?,
+    ))
 }
 
 impl BoundConflict {

@@ -123,10 +123,8 @@ fn bind_source(
                 .collect::<Result<Vec<_>>>()?;
             rows.push(cells);
         }
-        let needs_plan = rows
-            .iter()
-            .flatten()
-            .any(|cell| matches!(cell, Cell::Expression(expr) if has_subquery(expr)));
+        let needs_plan =
+            rows.iter().flatten().any(|cell| matches!(cell, Cell::Expression(expr) if has_subquery(expr)));
         if !needs_plan {
             return Ok(Source::Values(rows));
         }
@@ -155,16 +153,10 @@ fn bind_source(
 
 fn limit_width(positions: &mut Vec<usize>, width: usize, named: bool) -> Result<()> {
     if width > positions.len() {
-        return Err(Error::new(
-            SqlState::SYNTAX_ERROR,
-            "INSERT has more expressions than target columns",
-        ));
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
     }
     if named && width < positions.len() {
-        return Err(Error::new(
-            SqlState::SYNTAX_ERROR,
-            "INSERT has more target columns than expressions",
-        ));
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions"));
     }
     positions.truncate(width);
     Ok(())
@@ -172,7 +164,12 @@ fn limit_width(positions: &mut Vec<usize>, width: usize, named: bool) -> Result<
 
 /// GENERATED ALWAYS refuses values, unless OVERRIDING says what to do with them. The parser leaves OVERRIDING SYSTEM VALUE in
 /// `overwrite` and OVERRIDING USER VALUE in `ignore`, which PostgreSQL's INSERT has no use for.
-fn check_identity(table: &Table, positions: &mut [usize], source: &Source, insert: &ast::Insert) -> Result<()> {
+fn check_identity(
+    table: &Table,
+    positions: &mut [usize],
+    source: &Source,
+    insert: &ast::Insert,
+) -> Result<()> {
     let live = live_columns(table);
     for (index, position) in positions.iter().enumerate() {
         let column = live[*position];
@@ -189,7 +186,10 @@ fn check_identity(table: &Table, positions: &mut [usize], source: &Source, inser
                 SqlState::GENERATED_ALWAYS,
                 format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
             )
-            .with_detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))
+            .with_detail(format!(
+                "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
+                column.name
+            ))
             .with_hint("Use OVERRIDING SYSTEM VALUE to override."));
         }
     }
@@ -286,7 +286,16 @@ impl<'a> Writer<'a> {
             }
             Some(conflict) => {
                 let rows = conflict
-                    .write(ctx, self.binder, table, &batch, &mut self.written, &self.insert.checks, self.params, self.types)
+                    .write(
+                        ctx,
+                        self.binder,
+                        table,
+                        &batch,
+                        &mut self.written,
+                        &self.insert.checks,
+                        self.params,
+                        self.types,
+                    )
                     .await?;
                 self.rows += rows.num_rows();
                 rows
@@ -359,7 +368,13 @@ async fn query_batch(
         columns.push(match given {
             Some(index) => {
                 let from = SqlType::of_field(batch.schema_ref().field(index)).unwrap_or(SqlType::Text);
-                cast_array(batch.column(index), &from, &column.ty, CastContext::Assignment, &writer.binder.style)?
+                cast_array(
+                    batch.column(index),
+                    &from,
+                    &column.ty,
+                    CastContext::Assignment,
+                    &writer.binder.style,
+                )?
             }
             None => default_values.column(&insert.defaults, position, batch.num_rows()).await?,
         });

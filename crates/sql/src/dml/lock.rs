@@ -34,7 +34,8 @@ pub(crate) async fn lock_selected(
     if !matches!(&select.group_by, ast::GroupByExpr::Expressions(exprs, _) if exprs.is_empty()) {
         return Err(refused("GROUP BY clause"));
     }
-    let named: Vec<String> = query.locks.iter().filter_map(|lock| lock.of.as_ref()).map(ToString::to_string).collect();
+    let named: Vec<String> =
+        query.locks.iter().filter_map(|lock| lock.of.as_ref()).map(ToString::to_string).collect();
     for (table, qualifier) in tables(ctx, select)? {
         if !named.is_empty() && !named.iter().any(|name| *name == qualifier) {
             continue;

@@ -89,7 +89,9 @@ impl Returning {
         let fields: Vec<_> = columns
             .iter()
             .enumerate()
-            .map(|(index, column)| arrow::datatypes::Field::new(index.to_string(), column.data_type().clone(), true))
+            .map(|(index, column)| {
+                arrow::datatypes::Field::new(index.to_string(), column.data_type().clone(), true)
+            })
             .collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;

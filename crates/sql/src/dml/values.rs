@@ -50,7 +50,9 @@ fn simple(binder: &Binder, expr: &ast::Expr, ty: &SqlType) -> Option<Cell> {
     match expr {
         ast::Expr::Value(ValueWithSpan { value, .. }) => match value {
             Value::Null => Some(Cell::Null),
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(Cell::Text(text.clone())),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Some(Cell::Text(text.clone()))
+            }
             Value::DollarQuotedString(text) => Some(Cell::Text(text.value.clone())),
             Value::Number(text, _) => number(text, ty),
             Value::Boolean(value) if *ty == SqlType::Bool => Some(Cell::Text(value.to_string())),
@@ -165,8 +167,7 @@ impl Evaluation<'_> {
         let compiled = self.binder.engine.bind_expr(&self.binder.state, expr, &schema)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
         let empty = arrow::datatypes::Schema::empty();
-        let nothing =
-            arrow::array::RecordBatch::try_new_with_options(empty.into(), Vec::new(), &options)?;
+        let nothing = arrow::array::RecordBatch::try_new_with_options(empty.into(), Vec::new(), &options)?;
         let columns = quiver_exec::evaluate(&[compiled], &nothing)?;
         Ok(arrow::compute::cast(&columns[0], &ty.arrow_type())?)
     }

@@ -31,7 +31,12 @@ pub(crate) fn compare_array(operator: &'static str, quantifier: Quantifier) -> F
     .operator(if quantifier == Quantifier::Any { "= ANY" } else { "<> ALL" })
 }
 
-fn compare(left: &ArrayRef, list: &ListArray, operator: &str, quantifier: Quantifier) -> Result<BooleanArray> {
+fn compare(
+    left: &ArrayRef,
+    list: &ListArray,
+    operator: &str,
+    quantifier: Quantifier,
+) -> Result<BooleanArray> {
     let mut owner = UInt32Builder::new();
     let mut item = UInt32Builder::new();
     for row in 0..list.len() {
@@ -225,7 +230,10 @@ fn series(args: &Args<'_>) -> Result<ArrayRef> {
         if start.is_valid(row) && stop.is_valid(row) {
             let (mut at, stop) = (start.value(row), stop.value(row));
             if (stop.saturating_sub(at)) / step > LIMIT {
-                return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "generate_series is too long here; use it in FROM"));
+                return Err(Error::new(
+                    SqlState::PROGRAM_LIMIT_EXCEEDED,
+                    "generate_series is too long here; use it in FROM",
+                ));
             }
             while (step > 0 && at <= stop) || (step < 0 && at >= stop) {
                 values.push(at);
@@ -252,7 +260,12 @@ pub(super) fn functions() -> Vec<Function> {
         int("array_lower", |n, ty| (n > 0).then_some(first_subscript(ty))),
         int("cardinality", |n, _| Some(n)),
         int("array_ndims", |n, _| (n > 0).then_some(1)),
-        Function::typed("array_subscript", Volatility::Immutable, |types| Ok(item_type(&types[0])), subscript),
+        Function::typed(
+            "array_subscript",
+            Volatility::Immutable,
+            |types| Ok(item_type(&types[0])),
+            subscript,
+        ),
         Function::typed("array_slice_pg", Volatility::Immutable, |types| Ok(types[0].clone()), slice),
         Function::new(
             "generate_subscripts_list",

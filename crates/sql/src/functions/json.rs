@@ -9,9 +9,8 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|_| {
-        Error::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json")
-    })
+    serde_json::from_str(text)
+        .map_err(|_| Error::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json"))
 }
 
 /// jsonb's output form: a space after colons and commas.
@@ -74,13 +73,21 @@ fn member<'a>(value: &'a Value, key: &str, by_number: bool) -> Option<&'a Value>
 
 /// An operator of json or jsonb by its symbol.
 pub(crate) fn json_operator(symbol: &str) -> Result<Function> {
-    let kept = |types: &[SqlType]| Ok(if types.first() == Some(&SqlType::Json) { SqlType::Json } else { SqlType::Jsonb });
+    let kept = |types: &[SqlType]| {
+        Ok(if types.first() == Some(&SqlType::Json) { SqlType::Json } else { SqlType::Jsonb })
+    };
     let immutable = Volatility::Immutable;
     Ok(match symbol {
-        "->" => Function::typed("json_get", immutable, kept, |args| get(args, |value| Some(written(value)))).operator("->"),
-        "->>" => Function::new("json_get_text", immutable, SqlType::Text, |args| get(args, as_text)).operator("->>"),
-        "#>" => Function::typed("json_path", immutable, kept, |args| path(args, |value| Some(written(value)))).operator("#>"),
-        "#>>" => Function::new("json_path_text", immutable, SqlType::Text, |args| path(args, as_text)).operator("#>>"),
+        "->" => Function::typed("json_get", immutable, kept, |args| get(args, |value| Some(written(value))))
+            .operator("->"),
+        "->>" => Function::new("json_get_text", immutable, SqlType::Text, |args| get(args, as_text))
+            .operator("->>"),
+        "#>" => {
+            Function::typed("json_path", immutable, kept, |args| path(args, |value| Some(written(value))))
+                .operator("#>")
+        }
+        "#>>" => Function::new("json_path_text", immutable, SqlType::Text, |args| path(args, as_text))
+            .operator("#>>"),
         "@>" => test("jsonb_contains", contains).operator("@>"),
         "<@" => test("jsonb_contained", |a, b| contains(b, a)).operator("<@"),
         "?" => keys("jsonb_exists", false).operator("?"),
@@ -289,7 +296,11 @@ fn values_of(array: &ArrayRef, ty: &SqlType) -> Result<Vec<Value>> {
             Ok(match ty {
                 SqlType::Bool => Value::Bool(text == "true"),
                 SqlType::Json | SqlType::Jsonb => parse(text)?,
-                SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8
+                SqlType::Int2
+                | SqlType::Int4
+                | SqlType::Int8
+                | SqlType::Float4
+                | SqlType::Float8
                 | SqlType::Numeric(_) => parse(text).unwrap_or_else(|_| Value::String(text.to_owned())),
                 _ => Value::String(text.to_owned()),
             })
@@ -325,7 +336,9 @@ fn build_object(args: &Args<'_>) -> Result<ArrayRef> {
 
 fn build_array(args: &Args<'_>) -> Result<ArrayRef> {
     let columns = (0..args.count()).map(|index| to_json(args, index)).collect::<Result<Vec<_>>>()?;
-    Ok(texts_of((0..args.rows()).map(|row| Value::Array(columns.iter().map(|column| column[row].clone()).collect()))))
+    Ok(texts_of(
+        (0..args.rows()).map(|row| Value::Array(columns.iter().map(|column| column[row].clone()).collect())),
+    ))
 }
 
 fn lists(args: &Args<'_>, items: fn(&Value) -> Vec<String>) -> Result<ArrayRef> {
@@ -344,8 +357,18 @@ pub(super) fn functions() -> Vec<Function> {
     let immutable = Volatility::Immutable;
     let mut list = Vec::new();
     for (prefix, ty) in [("json", SqlType::Json), ("jsonb", SqlType::Jsonb)] {
-        list.push(Function::new(&format!("{prefix}_build_object"), Volatility::Stable, ty.clone(), build_object));
-        list.push(Function::new(&format!("{prefix}_build_array"), Volatility::Stable, ty.clone(), build_array));
+        list.push(Function::new(
+            &format!("{prefix}_build_object"),
+            Volatility::Stable,
+            ty.clone(),
+            build_object,
+        ));
+        list.push(Function::new(
+            &format!("{prefix}_build_array"),
+            Volatility::Stable,
+            ty.clone(),
+            build_array,
+        ));
         list.push(Function::new(&format!("{prefix}_typeof"), immutable, SqlType::Text, |args| {
             each(args, |_, value| Ok(Some(kind(&value).to_owned())))
         }));

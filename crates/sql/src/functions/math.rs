@@ -44,7 +44,8 @@ fn division_by_zero() -> Error {
 fn check_zero(left: &ArrayRef, right: &ArrayRef) -> Result<()> {
     let right = arrow::compute::cast(right, &DataType::Float64)?;
     let right: &Float64Array = right.as_primitive();
-    let zero = (0..right.len()).any(|row| right.is_valid(row) && left.is_valid(row) && right.value(row) == 0.0);
+    let zero =
+        (0..right.len()).any(|row| right.is_valid(row) && left.is_valid(row) && right.value(row) == 0.0);
     if zero { Err(division_by_zero()) } else { Ok(()) }
 }
 
@@ -95,9 +96,10 @@ fn timestamp_difference(args: &Args<'_>) -> Result<ArrayRef> {
             out.append_null();
             continue;
         }
-        let us = left.value(row).checked_sub(right.value(row)).ok_or_else(|| {
-            Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")
-        })?;
+        let us = left
+            .value(row)
+            .checked_sub(right.value(row))
+            .ok_or_else(|| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range"))?;
         let days = i32::try_from(us / DAY_US)
             .map_err(|_| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range"))?;
         out.append_value(arrow::datatypes::IntervalMonthDayNano::new(0, days, (us % DAY_US) * 1000));

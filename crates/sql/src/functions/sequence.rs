@@ -29,10 +29,9 @@ impl FunctionContext {
         };
         match found {
             Some(sequence) => Ok(sequence.clone()),
-            None if self.database.tables.values().any(|table| table.name == name) => Err(Error::new(
-                SqlState::WRONG_OBJECT_TYPE,
-                format!("\"{name}\" is not a sequence"),
-            )),
+            None if self.database.tables.values().any(|table| table.name == name) => {
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence")))
+            }
             None => Err(no_relation(text)),
         }
     }
@@ -108,7 +107,10 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
                 current.session.current_value(sequence.id).ok_or_else(|| {
                     Error::new(
                         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                        format!("currval of sequence \"{}\" is not yet defined in this session", sequence.name),
+                        format!(
+                            "currval of sequence \"{}\" is not yet defined in this session",
+                            sequence.name
+                        ),
                     )
                 })
             })

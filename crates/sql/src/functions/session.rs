@@ -4,7 +4,9 @@ use super::{Args, Function};
 use crate::bind::CastStyle;
 use crate::session::SessionInfo;
 use crate::settings::{SetScope, Settings};
-use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, ListBuilder, StringArray, StringBuilder,
+};
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{Cluster, Database};
@@ -77,7 +79,9 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
         Function::new("pg_is_in_recovery", Volatility::Stable, SqlType::Bool, |args| {
             Ok(Arc::new(BooleanArray::from(vec![false; args.rows()])))
         }),
-        Function::new("gen_random_uuid", Volatility::Volatile, SqlType::Uuid, |args| random_uuids(args.rows())),
+        Function::new("gen_random_uuid", Volatility::Volatile, SqlType::Uuid, |args| {
+            random_uuids(args.rows())
+        }),
         Function::new("random", Volatility::Volatile, SqlType::Float8, |args| {
             let values: Vec<f64> = (0..args.rows()).map(|_| rand::random::<f64>()).collect();
             Ok(Arc::new(arrow::array::Float64Array::from(values)))
@@ -113,19 +117,27 @@ fn current_schema(context: &Arc<FunctionContext>) -> Function {
 
 fn current_schemas(context: &Arc<FunctionContext>) -> Function {
     let schemas = context.schemas();
-    Function::new("current_schemas", Volatility::Stable, SqlType::Array(Box::new(SqlType::Name)), move |args| {
-        let implicit = args.bool(0)?;
-        let item = Arc::new(SqlType::Name.field("item", true));
-        let mut out = ListBuilder::new(StringBuilder::new()).with_field(item);
-        for row in 0..args.rows() {
-            if implicit.is_valid(row) && implicit.value(row) && !schemas.iter().any(|name| name == "pg_catalog") {
-                out.values().append_value("pg_catalog");
+    Function::new(
+        "current_schemas",
+        Volatility::Stable,
+        SqlType::Array(Box::new(SqlType::Name)),
+        move |args| {
+            let implicit = args.bool(0)?;
+            let item = Arc::new(SqlType::Name.field("item", true));
+            let mut out = ListBuilder::new(StringBuilder::new()).with_field(item);
+            for row in 0..args.rows() {
+                if implicit.is_valid(row)
+                    && implicit.value(row)
+                    && !schemas.iter().any(|name| name == "pg_catalog")
+                {
+                    out.values().append_value("pg_catalog");
+                }
+                schemas.iter().for_each(|name| out.values().append_value(name));
+                out.append(true);
             }
-            schemas.iter().for_each(|name| out.values().append_value(name));
-            out.append(true);
-        }
-        Ok(Arc::new(out.finish()))
-    })
+            Ok(Arc::new(out.finish()))
+        },
+    )
 }
 
 fn current_setting(context: &Arc<FunctionContext>) -> Function {
@@ -177,8 +189,12 @@ fn sleep(context: &Arc<FunctionContext>) -> Function {
     Function::new("pg_sleep", Volatility::Volatile, SqlType::Void, move |args| {
         let seconds = args.float8(0)?;
         for row in 0..seconds.len() {
-            let total = Duration::try_from_secs_f64(if seconds.is_valid(row) { seconds.value(row).max(0.0) } else { 0.0 })
-                .unwrap_or(Duration::from_secs(86_400));
+            let total = Duration::try_from_secs_f64(if seconds.is_valid(row) {
+                seconds.value(row).max(0.0)
+            } else {
+                0.0
+            })
+            .unwrap_or(Duration::from_secs(86_400));
             let start = Instant::now();
             off_the_runtime(|| {
                 while start.elapsed() < total {
@@ -212,9 +228,8 @@ fn advisory_locks() -> Vec<Function> {
             Ok(Arc::new(BooleanArray::from(vec![true; args.rows()])))
         })
     };
-    let void = |name: &str| {
-        Function::new(name, Volatility::Volatile, SqlType::Void, |args| Ok(constant(args, "")))
-    };
+    let void =
+        |name: &str| Function::new(name, Volatility::Volatile, SqlType::Void, |args| Ok(constant(args, "")));
     vec![
         granted("pg_try_advisory_lock"),
         granted("pg_try_advisory_xact_lock"),

@@ -107,29 +107,34 @@ impl Accumulator for Single {
 
 /// `ARRAY(SELECT …)` of no rows is an empty array, not NULL.
 pub(crate) fn array_of_nothing() -> Function {
-    Function::typed("array_or_empty", Volatility::Immutable, |types| Ok(types[0].clone()), |args| {
-        let array = args.array(0);
-        let Some(list) = array.as_any().downcast_ref::<ListArray>() else { return Ok(array.clone()) };
-        if list.null_count() == 0 {
-            return Ok(array.clone());
-        }
-        let lengths = (0..list.len()).map(|row| match list.is_null(row) {
-            true => 0,
-            false => usize::try_from(list.value_length(row)).unwrap_or(0),
-        });
-        let offsets = arrow::buffer::OffsetBuffer::from_lengths(lengths.collect::<Vec<_>>());
-        let keep: BooleanArray = (0..list.len())
-            .flat_map(|row| {
-                let count = usize::try_from(list.value_length(row)).unwrap_or(0);
-                std::iter::repeat_n(Some(list.is_valid(row)), count)
-            })
-            .collect();
-        let start = usize::try_from(list.value_offsets()[0]).unwrap_or(0);
-        let items = arrow::compute::filter(&list.values().slice(start, keep.len()), &keep)?;
-        let field = match list.data_type() {
-            DataType::List(field) => field.clone(),
-            _ => return Ok(array.clone()),
-        };
-        Ok(Arc::new(ListArray::try_new(field, offsets, items, None)?))
-    })
+    Function::typed(
+        "array_or_empty",
+        Volatility::Immutable,
+        |types| Ok(types[0].clone()),
+        |args| {
+            let array = args.array(0);
+            let Some(list) = array.as_any().downcast_ref::<ListArray>() else { return Ok(array.clone()) };
+            if list.null_count() == 0 {
+                return Ok(array.clone());
+            }
+            let lengths = (0..list.len()).map(|row| match list.is_null(row) {
+                true => 0,
+                false => usize::try_from(list.value_length(row)).unwrap_or(0),
+            });
+            let offsets = arrow::buffer::OffsetBuffer::from_lengths(lengths.collect::<Vec<_>>());
+            let keep: BooleanArray = (0..list.len())
+                .flat_map(|row| {
+                    let count = usize::try_from(list.value_length(row)).unwrap_or(0);
+                    std::iter::repeat_n(Some(list.is_valid(row)), count)
+                })
+                .collect();
+            let start = usize::try_from(list.value_offsets()[0]).unwrap_or(0);
+            let items = arrow::compute::filter(&list.values().slice(start, keep.len()), &keep)?;
+            let field = match list.data_type() {
+                DataType::List(field) => field.clone(),
+                _ => return Ok(array.clone()),
+            };
+            Ok(Arc::new(ListArray::try_new(field, offsets, items, None)?))
+        },
+    )
 }

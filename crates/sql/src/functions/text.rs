@@ -21,7 +21,9 @@ fn rows(args: &Args<'_>, index: usize, value: impl Fn(&str) -> Result<Option<Str
 }
 
 fn simple(name: &str, value: fn(&str) -> String) -> Function {
-    Function::new(name, Volatility::Immutable, SqlType::Text, move |args| rows(args, 0, |text| Ok(Some(value(text)))))
+    Function::new(name, Volatility::Immutable, SqlType::Text, move |args| {
+        rows(args, 0, |text| Ok(Some(value(text))))
+    })
 }
 
 /// An identifier, quoted if it has to be.
@@ -71,31 +73,41 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             }
             Ok(Arc::new(out.finish()))
         }),
-        Function::new("string_to_array", Volatility::Immutable, SqlType::Array(Box::new(SqlType::Text)), split),
+        Function::new(
+            "string_to_array",
+            Volatility::Immutable,
+            SqlType::Array(Box::new(SqlType::Text)),
+            split,
+        ),
         Function::new("array_to_string", Volatility::Stable, SqlType::Text, array_to_string),
         Function::new("pg_size_pretty", Volatility::Immutable, SqlType::Text, |args| {
             let sizes = args.int8(0)?;
             let texts = sizes.iter().map(|size| size.map(size_pretty));
             Ok(Arc::new(texts.collect::<StringArray>()))
         }),
-        Function::new("parse_ident", Volatility::Immutable, SqlType::Array(Box::new(SqlType::Text)), |args| {
-            let texts = args.text(0)?;
-            let mut out = ListBuilder::new(StringBuilder::new())
-                .with_field(Arc::new(SqlType::Text.field("item", true)));
-            for text in &texts {
-                if let Some(text) = text {
-                    text.split('.').for_each(|part| {
-                        let part = part.trim();
-                        match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
-                            Some(quoted) => out.values().append_value(quoted.replace("\"\"", "\"")),
-                            None => out.values().append_value(part.to_lowercase()),
-                        }
-                    });
+        Function::new(
+            "parse_ident",
+            Volatility::Immutable,
+            SqlType::Array(Box::new(SqlType::Text)),
+            |args| {
+                let texts = args.text(0)?;
+                let mut out = ListBuilder::new(StringBuilder::new())
+                    .with_field(Arc::new(SqlType::Text.field("item", true)));
+                for text in &texts {
+                    if let Some(text) = text {
+                        text.split('.').for_each(|part| {
+                            let part = part.trim();
+                            match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+                                Some(quoted) => out.values().append_value(quoted.replace("\"\"", "\"")),
+                                None => out.values().append_value(part.to_lowercase()),
+                            }
+                        });
+                    }
+                    out.append(text.is_some());
                 }
-                out.append(text.is_some());
-            }
-            Ok(Arc::new(out.finish()))
-        }),
+                Ok(Arc::new(out.finish()))
+            },
+        ),
         length("length", |text| text.chars().count()),
         length("char_length", |text| text.chars().count()),
         length("character_length", |text| text.chars().count()),
@@ -154,16 +166,16 @@ fn format(text: &str, values: &[Option<&str>]) -> Result<String> {
             next = rest[..digits].parse::<usize>().unwrap_or(1).saturating_sub(1);
             rest = &rest[digits + 1..];
         }
-        let kind = rest.chars().next().ok_or_else(|| invalid("unterminated format() type specifier".to_owned()))?;
+        let kind =
+            rest.chars().next().ok_or_else(|| invalid("unterminated format() type specifier".to_owned()))?;
         rest = &rest[kind.len_utf8()..];
-        let value =
-            values.get(next).ok_or_else(|| invalid("too few arguments for format()".to_owned()))?;
+        let value = values.get(next).ok_or_else(|| invalid("too few arguments for format()".to_owned()))?;
         next += 1;
         match kind {
             's' => out.push_str(value.unwrap_or_default()),
-            'I' => out.push_str(&quote_ident(
-                value.ok_or_else(|| invalid("null values cannot be formatted as an SQL identifier".to_owned()))?,
-            )),
+            'I' => out.push_str(&quote_ident(value.ok_or_else(|| {
+                invalid("null values cannot be formatted as an SQL identifier".to_owned())
+            })?)),
             'L' => out.push_str(&value.map_or_else(|| "NULL".to_owned(), quote_literal)),
             other => {
                 return Err(invalid(format!("unrecognized format() type specifier \"{other}\"")));

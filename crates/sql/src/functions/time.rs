@@ -3,7 +3,9 @@
 use super::session::FunctionContext;
 use super::{Args, Function};
 use crate::bind::{CastContext, cast_array};
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, IntervalMonthDayNanoBuilder, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, IntervalMonthDayNanoBuilder, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType};
 use chrono_tz::Tz;
 use datafusion::logical_expr::Volatility;
@@ -44,12 +46,16 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
     list.push(Function::new("current_date", Volatility::Stable, SqlType::Date, move |args| {
         let now = instants(args, session.transaction_start_us());
         let date = cast_array(&now, &SqlType::Timestamptz, &SqlType::Date, CastContext::Explicit, &style)?;
-        Ok(Arc::new(date.as_primitive::<arrow::datatypes::Date32Type>().clone()) as Arc<Date32Array> as ArrayRef)
+        Ok(Arc::new(date.as_primitive::<arrow::datatypes::Date32Type>().clone()) as Arc<Date32Array>
+            as ArrayRef)
     }));
     let started = context.session.started_us;
-    list.push(Function::new("pg_postmaster_start_time", Volatility::Stable, SqlType::Timestamptz, move |args| {
-        Ok(instants(args, started))
-    }));
+    list.push(Function::new(
+        "pg_postmaster_start_time",
+        Volatility::Stable,
+        SqlType::Timestamptz,
+        move |args| Ok(instants(args, started)),
+    ));
     list.push(at_time_zone(context));
     list.push(scaled("interval_mul", |part, factor| part * factor));
     list.push(scaled("interval_div", |part, factor| part / factor));
@@ -77,8 +83,13 @@ pub(crate) fn at_time_zone(context: &Arc<FunctionContext>) -> Function {
             ty => (ty.clone(), SqlType::Timestamp),
         };
         if from == SqlType::Unknown || from == SqlType::Text {
-            let instant =
-                cast_array(args.array(1), &SqlType::Text, &SqlType::Timestamptz, CastContext::Explicit, &style)?;
+            let instant = cast_array(
+                args.array(1),
+                &SqlType::Text,
+                &SqlType::Timestamptz,
+                CastContext::Explicit,
+                &style,
+            )?;
             return cast_array(&instant, &SqlType::Timestamptz, &to, CastContext::Explicit, &style);
         }
         cast_array(args.array(1), &from, &to, CastContext::Explicit, &style)
@@ -106,7 +117,8 @@ fn scaled(name: &str, scale: fn(f64, f64) -> f64) -> Function {
             let (value, factor) = (intervals.value(row), factors.value(row));
             let months = scale(f64::from(value.months), factor);
             let days = scale(f64::from(value.days), factor) + months.fract() * 30.0;
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // as PostgreSQL computes it
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+            // as PostgreSQL computes it
             let nanos = scale(value.nanoseconds as f64, factor) + days.fract() * 86_400e9;
             #[allow(clippy::cast_possible_truncation)] // as PostgreSQL computes it
             out.append_value(IntervalMonthDayNano::new(

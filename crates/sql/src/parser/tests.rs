@@ -71,7 +71,14 @@ fn statements_are_sorted_by_who_handles_them() {
     ] {
         assert!(kind(sql).starts_with("Copy"), "{sql}");
     }
-    for sql in ["VACUUM", "VACUUM (FULL, ANALYZE) t, u", "VACUUM FULL t", "ANALYZE t (a)", "CHECKPOINT", "REINDEX INDEX CONCURRENTLY i"] {
+    for sql in [
+        "VACUUM",
+        "VACUUM (FULL, ANALYZE) t, u",
+        "VACUUM FULL t",
+        "ANALYZE t (a)",
+        "CHECKPOINT",
+        "REINDEX INDEX CONCURRENTLY i",
+    ] {
         assert!(kind(sql).starts_with("Maintenance"), "{sql}");
     }
     assert!(kind("ALTER SEQUENCE s RESTART WITH 10 NO CYCLE").starts_with("AlterSequence"));

@@ -126,6 +126,15 @@ impl Session {
                 let (sent, _) = self.send_rows(conn, &mut source, &format, u64::MAX).await?;
                 tag_of(&tag, sent)
             }
+            Outcome::IndexCreated { table, index } => {
+                if last && self.transaction.block == Block::Implicit {
+                    self.commit().await?;
+                    let (cluster, database) = (self.shared.cluster.clone(), self.info.database_id);
+                    let built = async move { cluster.wait_indexed(database, table, index).await };
+                    guarded(&mut conn.input, &self.info, &watch, built).await?;
+                }
+                "CREATE INDEX".to_owned()
+            }
             Outcome::CopyIn(sink) => self.copy_in(conn, sink, &watch).await?,
             Outcome::CopyOut { format, stream } => self.copy_out(conn, format, stream, &watch).await?,
         };
