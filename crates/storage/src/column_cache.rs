@@ -93,6 +93,11 @@ impl ColumnCache {
         }
     }
 
+    /// Drops what is kept of a segment that nobody reads any more.
+    pub(crate) fn forget(&self, segment: u64) {
+        self.blocks.retain(|key, _| key.segment != segment);
+    }
+
     /// Hits and misses so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))

@@ -21,6 +21,8 @@ const TEMP_DIR: &str = ".tmp";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT: usize = 4;
+/// How many times the usual deadline a server gets to join the parts.
+const JOIN_TIMEOUTS: u32 = 10;
 
 pub(super) struct RemoteStore {
     store: Arc<dyn ObjectStore>,
@@ -197,7 +199,8 @@ impl RemoteStore {
                 }
             })?;
         }
-        self.run("writing", path, || {
+        // Servers take their time to join many parts.
+        self.run_once("writing", path, JOIN_TIMEOUTS, {
             let upload = upload.clone();
             async move { upload.lock().await.complete().await.map(drop) }
         })

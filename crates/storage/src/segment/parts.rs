@@ -28,7 +28,7 @@ pub struct KeyMatch {
 impl Segment {
     pub(super) fn data(&self) -> Result<Arc<DataFile>> {
         self.parts.data.get((), || {
-            let map = self.env.objects.map_blocks(&self.meta.data, &self.meta.data_blocks)?;
+            let map = self.parts.env.objects.map_blocks(&self.meta.data, &self.meta.data_blocks)?;
             Ok(Arc::new(DataFile::open(map, &self.meta)?))
         })
     }
@@ -37,7 +37,7 @@ impl Segment {
     pub fn vectors(&self, column: ColumnId) -> Result<Option<Arc<Opened<VectorColumn>>>> {
         let Some(object) = self.meta.vector_file(column) else { return Ok(None) };
         let opened = self.parts.vectors.get(column, || {
-            let map = self.env.objects.map(object)?;
+            let map = self.parts.env.objects.map(object)?;
             let part = VectorColumn::open(map.mapped()).map_err(|e| named(object, e))?;
             self.check_rows(object, part.rows())?;
             Ok(Arc::new(Opened::new(part, map)))
@@ -49,7 +49,7 @@ impl Segment {
     pub fn graph(&self, index: IndexId) -> Result<Option<Arc<Opened<HnswGraph>>>> {
         let Some(object) = self.meta.graph(index) else { return Ok(None) };
         let opened = self.parts.graphs.get(object.path.clone(), || {
-            let map = self.env.objects.map(object)?;
+            let map = self.parts.env.objects.map(object)?;
             let part = HnswGraph::open(map.mapped()).map_err(|e| named(object, e))?;
             self.check_rows(object, part.rows())?;
             Ok(Arc::new(Opened::new(part, map)))
@@ -67,8 +67,9 @@ impl Segment {
     /// Positions of rows that the published bitmap says are dead.
     pub fn deletes(&self) -> Result<Option<Arc<RoaringBitmap>>> {
         let Some(deletes) = &self.meta.deletes else { return Ok(None) };
-        let dead =
-            self.deletes.get((), || Ok(Arc::new(deletes::read(&self.env.objects, &self.meta, deletes)?)))?;
+        let dead = self
+            .deletes
+            .get((), || Ok(Arc::new(deletes::read(&self.parts.env.objects, &self.meta, deletes)?)))?;
         Ok(Some(dead))
     }
 
@@ -104,13 +105,13 @@ impl Segment {
             let Some((_, _, object)) = stored else {
                 return Ok(Arc::new(self.build_key_index(layout, key)?));
             };
-            let index = KeyIndex::open(&self.env.objects.map(object)?, self.meta.rows);
+            let index = KeyIndex::open(&self.parts.env.objects.map(object)?, self.meta.rows);
             Ok(Arc::new(index.map_err(|e| named(object, e))?))
         })
     }
 
     fn build_key_index(&self, layout: &TableLayout, key: &KeyDef) -> Result<KeyIndex> {
-        let mut builder = KeyIndexBuilder::new(&self.env.memory);
+        let mut builder = KeyIndexBuilder::new(&self.parts.env.memory);
         let mut bytes = Vec::new();
         for start in (0..self.meta.rows).step_by(KEY_BATCH_ROWS as usize) {
             let end = self.meta.rows.min(start.saturating_add(KEY_BATCH_ROWS));
@@ -142,10 +143,10 @@ impl Segment {
             cancel: control.cancel.clone(),
             done_rows: control.done_rows.clone(),
             threads: control.threads,
-            memory: self.env.memory.clone(),
+            memory: self.parts.env.memory.clone(),
         };
         let path = unique_path(shard, self.meta.id, &index.id.to_string(), "hnsw");
-        let mut object = self.env.objects.create(&path)?;
+        let mut object = self.parts.env.objects.create(&path)?;
         HnswGraph::build(&vectors, index.metric, index.params, &control, &mut object).map_err(|e| {
             // A canceled or starved build says nothing of the object.
             if e.state() == SqlState::QUERY_CANCELED { e } else { e.context(format!("object \"{path}\"")) }
@@ -161,13 +162,13 @@ impl Segment {
         dead: &RoaringBitmap,
     ) -> Result<DeletesRef> {
         let path = unique_path(shard, self.meta.id, &format!("deletes-{as_of}"), "bitmap");
-        deletes::write(&self.env.objects, &path, self.meta.rows, as_of, dead)
+        deletes::write(&self.parts.env.objects, &path, self.meta.rows, as_of, dead)
     }
 
     /// Reads and checks every object, where it is stored and by its own checksums; an error names the damaged one.
     pub fn verify(&self) -> Result<()> {
         for object in self.meta.objects() {
-            self.env.objects.verify(object)?;
+            self.parts.env.objects.verify(object)?;
         }
         self.data()?;
         self.deletes()?;
@@ -180,7 +181,8 @@ impl Segment {
             graph.verify().map_err(|e| named(object, e))?;
         }
         for (_, _, object) in &self.meta.keys {
-            KeyIndex::open(&self.env.objects.map(object)?, self.meta.rows).map_err(|e| named(object, e))?;
+            KeyIndex::open(&self.parts.env.objects.map(object)?, self.meta.rows)
+                .map_err(|e| named(object, e))?;
         }
         Ok(())
     }

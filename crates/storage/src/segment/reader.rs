@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A segment, open for reading. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    pub(super) env: Arc<StorageEnv>,
     pub(super) meta: Arc<SegmentMeta>,
     pub(super) parts: Arc<Parts>,
     pub(super) deletes: Arc<Lazy<(), Arc<RoaringBitmap>>>,
@@ -34,11 +33,18 @@ pub struct Segment {
 pub(super) struct Parts {
     /// What the cache of decoded columns knows the segment by.
     number: u64,
+    pub(super) env: Arc<StorageEnv>,
     pub(super) data: Lazy<(), Arc<DataFile>>,
     pub(super) vectors: Lazy<ColumnId, Arc<Opened<VectorColumn>>>,
     /// By object path.
     pub(super) graphs: Lazy<String, Arc<Opened<HnswGraph>>>,
     pub(super) keys: Lazy<(IndexId, Vec<ColumnId>), Arc<KeyIndex>>,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.env.columns.forget(self.number);
+    }
 }
 
 /// A part and the mapping that it reads.
@@ -91,22 +97,23 @@ impl Segment {
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let parts = Arc::new(Parts {
             number: OPENED.fetch_add(1, Ordering::Relaxed),
+            env: env.clone(),
             data: Lazy::default(),
             vectors: Lazy::default(),
             graphs: Lazy::default(),
             keys: Lazy::default(),
         });
-        Segment { env: env.clone(), meta, parts, deletes: Arc::default() }
+        Segment { meta, parts, deletes: Arc::default() }
     }
 
     /// The same segment as another version of the manifest has it; what is open is shared.
     pub fn with_meta(&self, meta: Arc<SegmentMeta>) -> Segment {
         if meta.data != self.meta.data {
-            return Segment::new(&self.env, meta);
+            return Segment::new(&self.parts.env, meta);
         }
         self.parts.graphs.retain(|path| meta.graphs.iter().any(|(_, object)| object.path == *path));
         let deletes = if meta.deletes == self.meta.deletes { self.deletes.clone() } else { Arc::default() };
-        Segment { env: self.env.clone(), meta, parts: self.parts.clone(), deletes }
+        Segment { meta, parts: self.parts.clone(), deletes }
     }
 
     /// What the manifest says.
@@ -169,7 +176,7 @@ impl Segment {
     }
 
     fn read_place(&self, file: &DataFile, column: usize, rows: &Rows<'_>) -> Result<ArrayRef> {
-        let blocks = Blocks { file, cache: &self.env.columns, segment: self.parts.number, column };
+        let blocks = Blocks { file, cache: &self.parts.env.columns, segment: self.parts.number, column };
         match rows {
             Rows::Range(range) => blocks.read(range.clone()),
             Rows::Positions(positions) => blocks.take(positions),

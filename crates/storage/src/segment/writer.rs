@@ -18,7 +18,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use quiver_base::{ColumnId, Error, FIELD_ID_KEY, Result, RowId, SegmentId, ShardId, Timestamp};
+use quiver_base::{ColumnId, Error, FIELD_ID_KEY, Reservation, Result, RowId, SegmentId, ShardId, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ const PAGE_ROWS_MAX: usize = 4096;
 const PAGE_BYTES: usize = 64 * 1024;
 /// Vectors are read from their own files; here they need no index of small pages.
 const VECTOR_PAGE_BYTES: usize = 4 << 20;
+/// Rows of a row group wait in memory until it is full.
+const ROW_GROUP_BYTES_MAX: usize = 128 << 20;
 /// A dictionary is read before any page that uses it.
 const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
 
@@ -44,6 +46,8 @@ pub struct SegmentWriter {
     row_ids: RowIdsBuilder,
     rows: u32,
     timestamps: Option<(Timestamp, Timestamp)>,
+    /// For the row group that is being filled. A flush frees more than it takes, so it is not refused.
+    memory: Reservation,
 }
 
 impl std::fmt::Debug for SegmentWriter {
@@ -91,6 +95,7 @@ impl SegmentWriter {
             row_ids: RowIdsBuilder::default(),
             rows: 0,
             timestamps: None,
+            memory: env.memory.empty(),
         })
     }
 
@@ -171,6 +176,7 @@ impl SegmentWriter {
         stored.push(Arc::new(Int64Array::from_iter_values(commit_ts.iter().map(|ts| ts.0 as i64))));
         let batch = RecordBatch::try_new(self.schema.clone(), stored)?;
         let written = self.parquet.write(&batch);
+        self.memory = self.env.memory.reserve_unchecked(self.parquet.memory_size());
         written.map_err(|e| object_error(self.parquet.inner().path(), e))
     }
 
@@ -257,6 +263,7 @@ fn properties(columns: &[ColumnDef], row_group_rows: usize) -> WriterProperties 
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(Some(row_group_rows.max(1)))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX))
         .set_data_page_row_count_limit(PAGE_ROWS_MAX)
         .set_data_page_size_limit(PAGE_BYTES)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX);

@@ -404,6 +404,43 @@ fn wide_rows_are_fetched_in_small_blocks_once() {
 }
 
 #[test]
+fn a_segment_takes_its_blocks_along() {
+    let fixture = fixture();
+    let (layout, batch) = every_type(300);
+    let meta = write(&fixture.env, &layout, &batch, 300);
+    assert_eq!(fixture.env.memory.used_bytes(), 0, "writing gives back what it took");
+    let segment = open(&fixture.env, &meta);
+    segment.read(&layout, &ids(&layout), 0..300).unwrap();
+    assert!(fixture.env.memory.used_bytes() > 0);
+    drop(segment);
+    assert_eq!(fixture.env.memory.used_bytes(), 0);
+}
+
+#[test]
+fn without_memory_rows_are_read_and_not_kept() {
+    let fixture = fixture();
+    let (layout, batch) = every_type(300);
+    let meta = write(&fixture.env, &layout, &batch, 300);
+    let memory = MemoryBudget::new(10_000);
+    let env = StorageEnv::new(fixture.env.objects.clone(), memory.clone(), fixture.env.options.clone());
+    let segment = open(&env, &meta);
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let (segment, layout, batch) = (&segment, &layout, &batch);
+            scope.spawn(move || {
+                for start in [0, 50 + thread, 199] {
+                    let read = segment.read(layout, &ids(layout), start..start + 100).unwrap();
+                    assert_eq!(read, batch.slice(start as usize, 100));
+                    let taken = segment.take(layout, &ids(layout), &[start, 299 - start]).unwrap();
+                    assert_eq!(taken.slice(0, 1), batch.slice(start as usize, 1));
+                }
+            });
+        }
+    });
+    assert!(memory.used_bytes() <= 10_000);
+}
+
+#[test]
 fn rows_that_do_not_fit_are_refused() {
     let fixture = fixture();
     let layout = layout(vec![column(1, "a", &SqlType::Int4)]);
