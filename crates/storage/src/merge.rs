@@ -4,7 +4,7 @@ use crate::job::JobControl;
 use crate::snapshot::interleave_batches;
 use crate::snapshot::part::Part;
 use crate::visibility::Alive;
-use crate::{ColumnDef, SegmentMeta, SegmentWriter, StorageEnv, TableLayout};
+use crate::{SegmentMeta, SegmentWriter, StorageEnv, TableLayout};
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, Result, RowId, SegmentId, ShardId, Timestamp};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) fn write_rows(
     if order.is_empty() {
         return Ok(None);
     }
-    let layout = with_columns_of(layout, parts);
+    let layout = with_columns_of(layout, parts)?;
     let columns: Vec<ColumnId> = layout.columns.iter().map(|column| column.id).collect();
     let born = parts.iter().map(Part::commit_ts).collect::<Result<Vec<_>>>()?;
     let mut writer = SegmentWriter::new(env, shard, new_segment_id(), &layout)?;
@@ -104,26 +104,30 @@ fn read_positions(
     }
 }
 
-/// The layout with columns that rows in memory have and it does not know yet: it may be older than they are. A column that
-/// was dropped has a younger one after it, or its data is kept until it has.
-fn with_columns_of(layout: &TableLayout, parts: &[Part]) -> TableLayout {
-    let mut layout = layout.clone();
+/// The layout with columns that the parts have and it does not know yet: it may be older than they are.
+fn with_columns_of(layout: &TableLayout, parts: &[Part]) -> Result<TableLayout> {
+    let mut wide = layout.clone();
     for part in parts {
-        let Part::Memory(rows) = part else { continue };
-        let newest = layout.columns.iter().map(|column| column.id).max();
-        for (id, field) in rows.chunk.fields().filter(|(id, _)| newest.is_none_or(|newest| *id > newest)) {
-            layout.columns.push(ColumnDef { id, field: field.clone(), missing: None });
+        for id in unknown_columns(layout, part) {
+            if wide.column(id).is_none() {
+                wide.columns.push(part.stored_column(id)?);
+            }
         }
     }
-    layout
+    wide.columns.sort_by_key(|column| column.id);
+    Ok(wide)
 }
 
-/// Columns that rows of a part have and the layout does not know yet.
+/// Columns that a part has and the layout does not know yet: ids rise, so they are greater than all that it knows. (So is that
+/// of the last column when it was dropped: its data is kept until a younger one comes.) Parts that differ in them are not
+/// merged: rows without the column may have a missing value that only a newer layout knows.
 pub(crate) fn unknown_columns(layout: &TableLayout, part: &Part) -> Vec<ColumnId> {
     let newest = layout.columns.iter().map(|column| column.id).max();
-    let Part::Memory(rows) = part else { return Vec::new() };
-    let ids = rows.chunk.fields().map(|(id, _)| id);
-    ids.filter(|id| newest.is_none_or(|newest| *id > newest)).collect()
+    let is_unknown = |id: &ColumnId| newest.is_none_or(|newest| *id > newest);
+    match part {
+        Part::Memory(rows) => rows.chunk.fields().map(|(id, _)| id).filter(is_unknown).collect(),
+        Part::Segment(sealed) => sealed.meta().columns.iter().copied().filter(is_unknown).collect(),
+    }
 }
 
 /// An id that no segment has had: drawn by chance, so that jobs that end in no publish leave no claim.

@@ -1,11 +1,14 @@
 //! Which background job is the most useful now.
 
 use crate::job::{Job, JobInput, JobKind};
+use crate::merge::unknown_columns;
 use crate::run::wanted_graphs;
 use crate::sealed::Sealed;
+use crate::snapshot::part::Part;
 use crate::version::Version;
 use crate::{StorageEnv, TableLayout};
-use quiver_base::{SegmentId, ShardId, Timestamp};
+use quiver_base::{ColumnId, SegmentId, ShardId, Timestamp};
+use std::collections::BTreeMap;
 
 /// Segments are of similar size if none is larger than this many times all smaller ones together.
 const SIZE_RATIO: u64 = 4;
@@ -58,14 +61,17 @@ impl Policy<'_> {
     /// Segments of similar size become one: enough of them while rows arrive, any two once that stops. A large one is left
     /// alone until the smaller ones together are worth making its graph anew.
     fn merge(&self) -> Option<Job> {
-        let options = &self.env.options;
-        let mut free: Vec<&Sealed> = self.free_segments().collect();
-        free.sort_by_key(|sealed| sealed.live_rows());
+        let rows_max = self.env.options.segment_rows_max as u64;
+        let mut alike: BTreeMap<Vec<ColumnId>, Vec<&Sealed>> = BTreeMap::new();
+        for sealed in self.free_segments() {
+            let unknown = unknown_columns(self.layout, &Part::Segment(sealed.clone()));
+            alike.entry(unknown).or_default().push(sealed);
+        }
+        alike.values_mut().for_each(|list| list.sort_by_key(|sealed| sealed.live_rows()));
         // Of runs that are equally long the last counts: that of the smallest segments.
-        let runs =
-            (0..free.len()).rev().map(|first| similar(&free[first..], options.segment_rows_max as u64));
-        let run = runs.max_by_key(|run| run.len())?;
-        let enough = if self.settled { 2 } else { options.compaction_fan_in.max(2) };
+        let starts = alike.values().flat_map(|list| (0..list.len()).rev().map(move |first| &list[first..]));
+        let run = starts.map(|list| similar(list, rows_max)).max_by_key(|run| run.len())?;
+        let enough = if self.settled { 2 } else { self.env.options.compaction_fan_in.max(2) };
         if run.len() < enough { None } else { self.job(JobKind::Compact, JobInput::Segments(run)) }
     }
 

@@ -76,21 +76,22 @@ impl Run<'_> {
     /// over all its rows would be slow.
     fn compact(&self, segments: &[SegmentId]) -> Result<Change> {
         let inputs = segments.iter().map(|id| self.segment(*id)).collect::<Result<Vec<_>>>()?;
-        let parts: Vec<Part> = inputs.iter().map(|sealed| Part::Segment((*sealed).clone())).collect();
-        let mut add = self.write_group(&parts)?;
-        if let Some(meta) = &mut add
-            && inputs.iter().any(|sealed| !sealed.meta().graphs.is_empty())
-        {
-            let sealed = Sealed::new(self.env, meta.clone(), Default::default());
-            let wanted = wanted_graphs(self.env, self.layout, &sealed);
-            for index in wanted {
-                let graph = sealed.segment.build_graph(self.shard, index, self.control)?;
-                meta.graphs.push((index.id, graph));
-            }
-            meta.graphs.sort_unstable_by_key(|(id, _)| *id);
+        let mut add = self.write(inputs.iter().map(|sealed| Part::Segment((*sealed).clone())).collect())?;
+        if inputs.iter().any(|sealed| !sealed.meta().graphs.is_empty()) {
+            add.iter_mut().try_for_each(|meta| self.add_graphs(meta))?;
         }
         let remove = inputs.iter().map(|sealed| (sealed.meta().id, bitmap_age(sealed))).collect();
-        Ok(Change::Merge { as_of: self.as_of, remove, add: add.into_iter().collect() })
+        Ok(Change::Merge { as_of: self.as_of, remove, add })
+    }
+
+    fn add_graphs(&self, meta: &mut SegmentMeta) -> Result<()> {
+        let sealed = Sealed::new(self.env, meta.clone(), Default::default());
+        for index in wanted_graphs(self.env, self.layout, &sealed) {
+            let graph = sealed.segment.build_graph(self.shard, index, self.control)?;
+            meta.graphs.push((index.id, graph));
+        }
+        meta.graphs.sort_unstable_by_key(|(id, _)| *id);
+        Ok(())
     }
 
     fn build_graphs(&self, segment: SegmentId) -> Result<Change> {

@@ -2,11 +2,11 @@
 
 use super::data_file::DataFile;
 use super::reader::Opened;
-use super::{DeletesRef, Segment, deletes, unique_path};
+use super::{DeletesRef, Segment, deletes, stored, unique_path};
 use crate::key::{KeyEncoder, key_hash};
 use crate::key_index::{KeyIndex, KeyIndexBuilder};
 use crate::objects::ObjectRef;
-use crate::{JobControl, KeyDef, TableLayout, VectorIndexDef};
+use crate::{ColumnDef, JobControl, KeyDef, TableLayout, VectorIndexDef};
 use quiver_base::{ColumnId, Error, IndexId, Result, ShardId, SqlState, Timestamp};
 use quiver_index::{BuildControl, HnswGraph, VectorColumn};
 use roaring::RoaringBitmap;
@@ -31,6 +31,15 @@ impl Segment {
             let map = self.parts.env.objects.map_blocks(&self.meta.data, &self.meta.data_blocks)?;
             Ok(Arc::new(DataFile::open(map, &self.meta)?))
         })
+    }
+
+    /// A stored column as it was when it was written: for who has no layout that knows it.
+    pub(crate) fn stored_column(&self, id: ColumnId) -> Result<ColumnDef> {
+        let file = self.data()?;
+        let place =
+            file.column(id).ok_or_else(|| Error::internal(format!("the segment has no column {id}")))?;
+        let field = stored::original_field(file.schema().field(place));
+        Ok(ColumnDef { id, field: Arc::new(field), missing: None })
     }
 
     /// The flat file of a `vector(n)` column; `None` if the segment has no such column.

@@ -34,6 +34,25 @@ fn stored_type(data_type: &DataType) -> DataType {
     }
 }
 
+/// The field that a stored one was made from, nullable.
+pub(super) fn original_field(stored: &Field) -> Field {
+    let mut metadata = stored.metadata().clone();
+    match metadata.remove(ENCODING_KEY) {
+        Some(_) => Field::new(stored.name(), original_type(stored.data_type()), true).with_metadata(metadata),
+        None => stored.clone(),
+    }
+}
+
+fn original_type(stored: &DataType) -> DataType {
+    let item =
+        |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(original_type(field.data_type())));
+    match stored {
+        DataType::FixedSizeBinary(INTERVAL_BYTES) => DataType::Interval(IntervalUnit::MonthDayNano),
+        DataType::List(field) => DataType::List(item(field)),
+        other => other.clone(),
+    }
+}
+
 /// The same values under another type: between an interval and its stored form, between types that differ only in the
 /// names and metadata of what is nested, and to a wider type of a column that was altered without a rewrite.
 pub(super) fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {

@@ -123,7 +123,7 @@ fn a_long_run_of_single_rows_stays_a_short_list() {
 }
 
 #[test]
-fn rows_younger_than_the_layout_keep_their_columns_through_a_flush() {
+fn rows_younger_than_the_layout_keep_their_columns() {
     let shard = Shard::new(ShardId(1), env());
     let mut wide = Row::new(2, 2);
     wide.extra = Some(41);
@@ -133,11 +133,23 @@ fn rows_younger_than_the_layout_keep_their_columns_through_a_flush() {
     let publish = shard.run_job(&job, &layout(), Timestamp(2), &JobControl::default()).unwrap();
     assert_eq!(shard.publish(&publish), PublishOutcome::Done);
     assert_eq!(shard.publish(&publish), PublishOutcome::Stale, "rows leave memory once");
-    let snapshot = shard.snapshot(Timestamp(2), None);
-    let at: Vec<_> = snapshot.find(&[RowId(1), RowId(2)]).unwrap().into_iter().flatten().collect();
+    let mut wide = Row::new(3, 3);
+    wide.extra = Some(42);
+    shard.commit(Timestamp(3), insert(&[wide]), None);
+    for job in [shard.flush_job().unwrap(), shard.compact_job().unwrap()] {
+        let job = shard.compact_job().filter(|_| job.kind == JobKind::Compact).unwrap_or(job);
+        let publish = shard.run_job(&job, &layout(), Timestamp(3), &JobControl::default()).unwrap();
+        assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+    }
+    assert_eq!(shard.stats().segments, 2, "rows with and without the column stay apart");
+    assert_eq!(shard.pending_work_now(&layout(), &[], Timestamp(3)), None);
+    let snapshot = shard.snapshot(Timestamp(3), None);
+    let at: Vec<_> = snapshot.find(&[1, 2, 3].map(RowId)).unwrap().into_iter().flatten().collect();
     let fetched = snapshot.fetch(&wide_layout(), &at, &[EXTRA]).unwrap();
     let extra = fetched.column(0).as_primitive::<Int64Type>().values().to_vec();
-    assert_eq!(extra, [EXTRA_MISSING, 41]);
+    assert_eq!(extra, [EXTRA_MISSING, 41, 42]);
+    let job = shard.pending_work_now(&wide_layout(), &[], Timestamp(3)).unwrap();
+    assert_eq!(job.kind, JobKind::Compact, "a layout that knows the column merges them");
 }
 
 #[test]
@@ -233,4 +245,38 @@ fn a_filter_is_not_asked_about_rows_that_its_reader_cannot_see() {
         let query = VectorQuery { filter, ..l2(&[0.0; 4], 5) };
         assert_eq!(snapshot.search(&layout(), &query).unwrap().hits.len(), 1);
     }
+}
+
+#[test]
+fn untyped_vectors_are_searched_exactly_and_must_agree_in_dimension() {
+    use arrow::array::{Float32Array, ListArray};
+    use arrow::buffer::OffsetBuffer;
+    let shard = Shard::new(ShardId(1), env());
+    let column = crate::testing::column(VECTOR, "v", &quiver_base::SqlType::Vector(None));
+    let layout = TableLayout { columns: vec![column.clone()], ..TableLayout::default() };
+    let write = |first: u64, lengths: &[usize]| {
+        let arrow::datatypes::DataType::List(item) = column.field.data_type().clone() else { unreachable!() };
+        let values = Float32Array::from_iter_values((0..lengths.iter().sum()).map(|at: usize| at as f32));
+        let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+        let vectors: ArrayRef = Arc::new(ListArray::new(item, offsets, Arc::new(values), None));
+        let schema = Arc::new(arrow::datatypes::Schema::new(vec![column.field.clone()]));
+        let batch = arrow::record_batch::RecordBatch::try_new(schema, vec![vectors]).unwrap();
+        let row_ids = (first..first + lengths.len() as u64).map(RowId).collect();
+        ShardWrite { inserts: vec![Arc::new(RowBatch { batch, row_ids })], deletes: vec![] }
+    };
+    shard.commit(Timestamp(1), write(1, &[2, 2, 2]), None);
+    for flushed in [false, true] {
+        if flushed {
+            let job = shard.flush_job().unwrap();
+            let publish = shard.run_job(&job, &layout, Timestamp(1), &JobControl::default()).unwrap();
+            assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+        }
+        let hits = shard.snapshot(Timestamp(1), None).search(&layout, &l2(&[2.0, 3.0], 2)).unwrap().hits;
+        let hits: Vec<_> = hits.iter().map(|hit| (hit.row_id.0, hit.distance)).collect();
+        assert_eq!(hits, [(2, Some(0.0)), (1, Some(8f64.sqrt()))]);
+    }
+    shard.commit(Timestamp(2), write(4, &[3]), None);
+    let error = shard.snapshot(Timestamp(2), None).search(&layout, &l2(&[2.0, 3.0], 2)).unwrap_err();
+    assert_eq!(error.message(), "different vector dimensions 3 and 2");
+    assert_eq!(error.state().code(), "22000");
 }

@@ -6,10 +6,10 @@ use crate::key::{KeyEncoder, key_hash};
 use crate::memtable::MemChunk;
 use crate::sealed::Sealed;
 use crate::visibility::Alive;
-use crate::{KeyDef, TableLayout};
+use crate::{ColumnDef, KeyDef, TableLayout};
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
-use quiver_base::{ColumnId, Result, RowId, Timestamp};
+use quiver_base::{ColumnId, Error, Result, RowId, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -122,6 +122,18 @@ impl Part {
                 let found = sealed.segment.find_keys(layout, key, &wanted)?;
                 Ok(found.into_iter().map(|hit| (present[hit.wanted], hit.position)).collect())
             }
+        }
+    }
+
+    /// A column as it was when the rows were written.
+    pub(crate) fn stored_column(&self, id: ColumnId) -> Result<ColumnDef> {
+        match self {
+            Part::Memory(rows) => {
+                let field = rows.chunk.fields().find(|(own, _)| *own == id).map(|(_, field)| field.clone());
+                let field = field.ok_or_else(|| Error::internal(format!("the rows have no column {id}")))?;
+                Ok(ColumnDef { id, field, missing: None })
+            }
+            Part::Segment(sealed) => sealed.segment.stored_column(id),
         }
     }
 
