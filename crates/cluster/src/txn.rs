@@ -139,6 +139,8 @@ struct Mark {
 
 /// What one held lock costs, in bytes: its slot in the table and its place in the list of its owner.
 const LOCK_BYTES: usize = 96;
+/// What remembering one ended row costs, in bytes.
+const DELETE_BYTES: usize = 32;
 
 /// Catalogs with own DDL have versions of their own: a plan made from one must not be found again by anybody else.
 static OWN_VERSION: AtomicU64 = AtomicU64::new(1 << 63);
@@ -429,16 +431,19 @@ impl Txn {
     /// Ends locked row versions. Rows named twice are ended once. Returns how many.
     pub async fn delete(&mut self, table: &Arc<Table>, rows: &[RowRef]) -> Result<usize> {
         self.begin_write(table).await?;
-        Ok(self.end_rows(rows))
+        let ended = self.end_rows(rows)?;
+        self.stage_if_large().await?;
+        Ok(ended)
     }
 
-    fn end_rows(&mut self, rows: &[RowRef]) -> usize {
+    fn end_rows(&mut self, rows: &[RowRef]) -> Result<usize> {
+        self.lock_memory.try_grow("a transaction's deletes", rows.len() * DELETE_BYTES)?;
         let mut by_shard: BTreeMap<ShardId, Vec<RowId>> = BTreeMap::new();
         for row in rows {
             by_shard.entry(row.shard).or_default().push(row.row);
         }
         let buffer = Arc::make_mut(&mut self.buffer);
-        by_shard.into_iter().map(|(shard, rows)| buffer.delete(shard, rows)).sum()
+        Ok(by_shard.into_iter().map(|(shard, rows)| buffer.delete(shard, rows)).sum())
     }
 
     /// Fresh oids.

@@ -50,3 +50,33 @@ async fn bulk_load_speed() {
     let count: u64 = node.cluster.table_stats(&table).shards.iter().map(|shard| shard.live_rows).sum();
     assert_eq!(count, ROWS as u64);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn commit_speed() {
+    let node = Arc::new(Node::new().await);
+    let table = node.table("t").await;
+    for clients in [1_i64, 4, 16, 64] {
+        let begun = Instant::now();
+        let each = 400 / clients.min(16);
+        let tasks = (0..clients).map(|client| {
+            let (node, table) = (node.clone(), table.clone());
+            tokio::spawn(async move {
+                for at in 0..each {
+                    let key = clients * 1_000_000 + client * 10_000 + at;
+                    node.insert(&table, &[(key, "a row")]).await.unwrap();
+                }
+            })
+        });
+        futures::future::try_join_all(tasks).await.unwrap();
+        let commits = (clients * each) as f64;
+        println!("{clients} clients: {:.0} commits a second", commits / begun.elapsed().as_secs_f64());
+    }
+    let table_reads = 2_000;
+    let begun = Instant::now();
+    for _ in 0..table_reads {
+        let txn = node.begin().await;
+        txn.read_view().snapshots(&table).unwrap();
+    }
+    println!("a read's transaction: {:?}", begun.elapsed() / table_reads);
+}

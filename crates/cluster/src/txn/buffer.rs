@@ -2,6 +2,7 @@
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
 use quiver_base::{Result, RowId, ShardId};
 use quiver_storage::{RowBatch, ShardWrite};
 use std::collections::{BTreeMap, HashSet};
@@ -88,6 +89,12 @@ impl Buffer {
         self.shards.get(&shard)
     }
 
+    /// About how much the log has to be told.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let deletes: usize = self.shards.values().map(|shard| shard.pending_deletes.len()).sum();
+        self.bytes + deletes * size_of::<RowId>()
+    }
+
     /// Bytes of buffered rows.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -113,7 +120,7 @@ impl Buffer {
 
     pub(crate) fn insert(&mut self, shard: ShardId, rows: RowBatch) {
         let (Some(first), Some(last)) = (rows.row_ids.first(), rows.row_ids.last()) else { return };
-        let bytes = rows.batch.get_array_memory_size();
+        let bytes = batch_bytes(&rows.batch);
         let part = self.shards.entry(shard).or_default();
         part.own_rows.push((first.0, last.0 + 1));
         part.inserts.push(Arc::new(rows));
@@ -183,6 +190,12 @@ impl Buffer {
     }
 }
 
+/// Bytes of a batch's rows, though it may be a slice of a larger one.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+    sizes.map(|size| size.unwrap_or_default()).sum()
+}
+
 /// Cuts a write into pieces of about `bytes_max`, so that each fits an entry.
 pub(crate) fn split_write(write: ShardWrite, bytes_max: usize) -> Vec<ShardWrite> {
     let mut pieces = Vec::new();
@@ -190,7 +203,7 @@ pub(crate) fn split_write(write: ShardWrite, bytes_max: usize) -> Vec<ShardWrite
     let mut piece_bytes = 0;
     for batch in write.inserts {
         let rows = batch.row_ids.len();
-        let row_bytes = (batch.batch.get_array_memory_size() / rows.max(1)).max(1);
+        let row_bytes = (batch_bytes(&batch.batch) / rows.max(1)).max(1);
         let rows_max = (bytes_max / row_bytes).max(1);
         for start in (0..rows).step_by(rows_max) {
             let count = rows_max.min(rows - start);
@@ -224,7 +237,6 @@ mod tests {
     #![allow(clippy::unwrap_used)] // tests
     use super::*;
     use arrow::array::{ArrayRef, Int64Array};
-    use arrow::record_batch::RecordBatch;
 
     fn rows(ids: std::ops::Range<u64>) -> RowBatch {
         let values: ArrayRef = Arc::new(Int64Array::from_iter_values(ids.clone().map(|id| id as i64)));

@@ -29,7 +29,7 @@ impl Txn {
     }
 
     async fn commit_writes(mut self) -> Result<()> {
-        if self.buffer.bytes() > ENTRY_BYTES {
+        if self.buffer.pending_bytes() > ENTRY_BYTES {
             self.stage().await?;
         }
         let has_rows = self.staged.is_some() || !self.buffer.is_flushed();
@@ -112,7 +112,7 @@ impl Txn {
 
     /// Sends buffered rows ahead if they are many, unless a savepoint may want to take some of them back.
     pub(super) async fn stage_if_large(&mut self) -> Result<()> {
-        if self.buffer.bytes() > self.cluster.config.txn_stage_bytes && self.savepoints.is_empty() {
+        if self.buffer.pending_bytes() > self.cluster.config.txn_stage_bytes && self.savepoints.is_empty() {
             self.stage().await?;
         }
         Ok(())

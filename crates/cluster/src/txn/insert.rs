@@ -1,5 +1,6 @@
 //! Rows going in: routed to shards, checked against every unique key under key locks, given row ids, buffered.
 
+use super::buffer::batch_bytes;
 use super::{ConflictMode, InsertOutcome, Isolation, Prior, RowRef, Txn, concurrent_update};
 use crate::Table;
 use crate::keys::{KeyValues, duplicate_key, is_routed_by, shard_positions};
@@ -143,7 +144,7 @@ impl Txn {
             return Err(Error::internal("an update must bring one new row for each old one"));
         }
         let incoming = Arc::new(Incoming::new(table, self.layout(table), new_rows)?);
-        self.end_rows(rows);
+        self.end_rows(rows)?;
         let verdict = self.check_keys(table, &incoming, &ConflictMode::Error).await?;
         let inserted = self.add(&incoming, &verdict.accepted)?;
         self.stage_if_large().await?;
@@ -277,7 +278,7 @@ impl Txn {
             } else {
                 take_record_batch(&incoming.batch, &UInt32Array::from(rows.clone()))?
             };
-            self.memory.try_grow("a transaction's rows", batch.get_array_memory_size())?;
+            self.memory.try_grow("a transaction's rows", batch_bytes(&batch))?;
             let first = self.cluster.allocate_rows(&self.group, *shard, rows.len() as u64);
             let row_ids: Vec<RowId> = (first.0..first.0 + rows.len() as u64).map(RowId).collect();
             let refs = rows
