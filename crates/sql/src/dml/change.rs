@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How often a statement starts over because others keep changing its rows.
-const ATTEMPTS_MAX: usize = 100;
+const ATTEMPTS_MAX: usize = 10_000;
 
 /// A bound UPDATE or DELETE.
 #[derive(Debug)]

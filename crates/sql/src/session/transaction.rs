@@ -225,6 +225,10 @@ impl Session {
             return Err(aborted());
         }
         let index = self.find_savepoint(name)?;
+        if let Some(txn) = &mut self.transaction.txn {
+            // While a savepoint is kept, everything written stays in memory.
+            txn.release(self.transaction.savepoints[index].1);
+        }
         self.transaction.savepoints.truncate(index);
         self.settings.release(index + 1);
         for portal in self.portals.values_mut() {
