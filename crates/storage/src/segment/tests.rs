@@ -2,6 +2,7 @@
 
 mod corruption;
 mod keys;
+mod remote;
 mod round_trip;
 
 use crate::objects::{Objects, RealFs};
