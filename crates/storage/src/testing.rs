@@ -109,7 +109,7 @@ pub(crate) struct KeyBetween {
 }
 
 impl KeyBetween {
-    pub(crate) fn new(low: i64, high: i64) -> Arc<dyn RowFilter> {
+    pub(crate) fn filter(low: i64, high: i64) -> Arc<dyn RowFilter> {
         Arc::new(KeyBetween { columns: [KEY], low, high, name: format!("{low}..{high}") })
     }
 }
@@ -148,7 +148,7 @@ pub(crate) struct Refuses {
 }
 
 impl Refuses {
-    pub(crate) fn new(key: i64) -> Arc<dyn RowFilter> {
+    pub(crate) fn filter(key: i64) -> Arc<dyn RowFilter> {
         Arc::new(Refuses { columns: [KEY], key })
     }
 }

@@ -371,7 +371,7 @@ impl World {
         assert_eq!(snapshot.row_count(), view.len() as u64);
         let low = self.rng.random_range(-10..400);
         let range = (low, low + *[5, 60, 500].choose(&mut self.rng).unwrap());
-        let filter = self.rng.random::<bool>().then(|| KeyBetween::new(range.0, range.1));
+        let filter = self.rng.random::<bool>().then(|| KeyBetween::filter(range.0, range.1));
         let qualified: View = match &filter {
             Some(_) => view.into_iter().filter(|(_, row)| range.0 <= row.key && row.key < range.1).collect(),
             None => view,

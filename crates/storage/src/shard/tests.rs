@@ -237,7 +237,7 @@ fn a_filter_is_not_asked_about_rows_that_its_reader_cannot_see() {
             shard.publish(&publish);
         }
         let snapshot = shard.snapshot(Timestamp(2), None);
-        let filter = Some(Refuses::new(0));
+        let filter = Some(Refuses::filter(0));
         let request = ScanRequest { columns: vec![KEY], filter: filter.clone(), batch_rows: 9 };
         let part = &snapshot.scan_parts(&layout(), &request).unwrap()[0];
         let batches = snapshot.scan_part(&layout(), &request, part).unwrap();
