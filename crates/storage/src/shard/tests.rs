@@ -280,3 +280,32 @@ fn untyped_vectors_are_searched_exactly_and_must_agree_in_dimension() {
     assert_eq!(error.message(), "different vector dimensions 3 and 2");
     assert_eq!(error.state().code(), "22000");
 }
+
+#[test]
+fn of_two_jobs_on_the_same_rows_the_later_publish_is_stale() {
+    let shard = Shard::new(ShardId(1), env());
+    let run =
+        |job: &Job, ts: u64| shard.run_job(job, &layout(), Timestamp(ts), &JobControl::default()).unwrap();
+    let spill = Job { kind: JobKind::Spill, shard: ShardId(1), input: JobInput::Txn(TxnId(5)) };
+    let stage = |id: u64| shard.stage(TxnId(5), insert(&[Row::new(id, id as i64)]));
+    stage(1);
+    let (first, second) = (run(&spill, 0), run(&spill, 0));
+    (2..5).for_each(stage);
+    assert_eq!(shard.publish(&first), PublishOutcome::Done);
+    assert_eq!(shard.publish(&second), PublishOutcome::Stale);
+    shard.commit(Timestamp(1), ShardWrite::default(), Some(TxnId(5)));
+    assert_eq!(keys(&shard.snapshot(Timestamp(1), None)), [1, 2, 3, 4]);
+    let late = run(&shard.flush_job().unwrap(), 1);
+    shard.commit(Timestamp(2), ShardWrite { inserts: vec![], deletes: vec![RowId(1)] }, None);
+    let segment = shard.version().segments[0].meta().id;
+    let deletes =
+        Job { kind: JobKind::WriteDeletes, shard: ShardId(1), input: JobInput::Segments(vec![segment]) };
+    let older = run(&deletes, 1);
+    assert_eq!(shard.publish(&run(&deletes, 2)), PublishOutcome::Done);
+    assert_eq!(shard.publish(&older), PublishOutcome::Stale, "the bitmap would lose a delete");
+    assert_eq!(shard.publish(&late), PublishOutcome::Done);
+    assert_eq!(keys(&shard.snapshot(Timestamp(2), None)), [2, 3, 4]);
+    assert_eq!(shard.stats().tombstones, 0);
+    let other = Publish { shard: ShardId(2), ..older };
+    assert_eq!(shard.publish(&other), PublishOutcome::Stale);
+}
