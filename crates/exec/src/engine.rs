@@ -132,7 +132,8 @@ fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(false)
-        .with_create_default_catalog_and_schema(true);
+        // The template's would be shared by all statements; tables are found through the caller's catalog.
+        .with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;

@@ -145,12 +145,7 @@ impl RowFilter for ExprFilter {
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows));
         let batch =
             RecordBatch::try_new_with_options(self.schema.clone(), batch.columns().to_vec(), &options)?;
-        let evaluated = self.predicate.evaluate(&batch).and_then(|value| value.into_array(rows));
-        let evaluated = evaluated.map_err(crate::from_datafusion)?;
-        if evaluated.data_type().is_null() {
-            return Ok(BooleanArray::from(vec![false; rows]));
-        }
-        Ok(evaluated.as_boolean().clone())
+        passes(&self.predicate, &batch).map_err(crate::from_datafusion)
     }
 
     fn may_match(&self, stats: &dyn ColumnStats) -> Vec<bool> {
@@ -162,6 +157,17 @@ impl RowFilter for ExprFilter {
 
     fn cache_key(&self) -> Option<&str> {
         self.cache_key.as_deref()
+    }
+}
+
+/// Which rows of a batch satisfy a predicate. A bare NULL, which has no type, is none of them.
+pub(crate) fn passes(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> DfResult<BooleanArray> {
+    let rows = batch.num_rows();
+    let evaluated = predicate.evaluate(batch)?.into_array(rows)?;
+    match evaluated.as_boolean_opt() {
+        Some(passes) => Ok(passes.clone()),
+        None if evaluated.data_type().is_null() => Ok(BooleanArray::from(vec![false; rows])),
+        None => internal_err!("a predicate of type {}", evaluated.data_type()),
     }
 }
 

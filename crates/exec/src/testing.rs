@@ -6,6 +6,10 @@ use crate::{CollectionTable, Engine, SearchSettings};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider,
+};
 use datafusion::prelude::SessionContext;
 use parking_lot::Mutex;
 use quiver_base::{
@@ -76,6 +80,10 @@ impl Fixture {
         let statement = Arc::new(TestStatement::default());
         let mut state = Engine::new(memory).unwrap().bare_state();
         state.config_mut().set_extension(statement.clone());
+        let (catalogs, catalog) = (MemoryCatalogProviderList::new(), MemoryCatalogProvider::new());
+        catalog.register_schema("public", Arc::new(MemorySchemaProvider::new())).unwrap();
+        catalogs.register_catalog("datafusion".to_owned(), Arc::new(catalog));
+        state.register_catalog_list(Arc::new(catalogs));
         let context = SessionContext::new_with_state(state);
         Fixture { context, statement, env, shards: vec![], next_shard: 1, _dir: dir }
     }

@@ -1,7 +1,8 @@
 //! The operator: for each outer row, the inner query with the row's values put in.
 
 use super::parameter;
-use arrow::array::{ArrayRef, AsArray, UInt32Array, new_null_array};
+use crate::filter::passes;
+use arrow::array::{ArrayRef, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -101,10 +102,7 @@ impl LateralApplyExec {
         for inner in inner {
             let pairs = self.beside(outer, row, inner.columns(), inner.num_rows())?;
             found.push(match &self.on {
-                Some(on) => {
-                    let passes = on.evaluate(&pairs)?.into_array(pairs.num_rows())?;
-                    filter_record_batch(&pairs, passes.as_boolean())?
-                }
+                Some(on) => filter_record_batch(&pairs, &passes(on, &pairs)?)?,
                 None => pairs,
             });
         }

@@ -1,7 +1,7 @@
 //! What comes out of a search: expressions over the winners' columns, and which columns those are.
 
 use super::pattern::substitute;
-use arrow::array::AsArray;
+use crate::filter::passes;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -76,8 +76,7 @@ impl Outputs {
     pub(super) fn evaluate(&self, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         let mut rows = rows.clone();
         if let Some(within) = &self.within {
-            let within = within.evaluate(&rows)?.into_array(rows.num_rows())?;
-            rows = filter_record_batch(&rows, within.as_boolean())?;
+            rows = filter_record_batch(&rows, &passes(within, &rows)?)?;
         }
         let count = rows.num_rows();
         let columns = self.exprs().map(|expr| expr.evaluate(&rows)?.into_array(count));
