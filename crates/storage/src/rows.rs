@@ -109,4 +109,14 @@ mod tests {
             assert!(ShardWrite::decode(&bytes[..at]).is_err(), "cut to {at}");
         }
     }
+
+    #[test]
+    fn rows_without_columns_are_rows() {
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        let batch = crate::columns::batch_of(schema, Vec::new(), 3).unwrap();
+        let rows = RowBatch { batch, row_ids: vec![RowId(1), RowId(2), RowId(3)] };
+        let write = ShardWrite { inserts: vec![Arc::new(rows)], deletes: Vec::new() };
+        let back = ShardWrite::decode(&write.encode().unwrap()).unwrap();
+        assert_eq!(back.inserts[0].batch.num_rows(), 3);
+    }
 }

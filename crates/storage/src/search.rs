@@ -152,7 +152,9 @@ impl Search<'_> {
         filter: &dyn RowFilter,
         alive: &Alive,
     ) -> Result<Arc<RowSet>> {
-        if let Some(rows) = filter.cache_key().and_then(|key| sealed.filters.get(key)) {
+        // Column ids are part of it: a name may come to mean another column.
+        let key = filter.cache_key().map(|key| format!("{:?} {key}", filter.columns()));
+        if let Some(rows) = key.as_ref().and_then(|key| sealed.filters.get(key)) {
             self.stats.cache_hits += 1;
             return Ok(rows);
         }
@@ -160,9 +162,9 @@ impl Search<'_> {
         let cached = all.is_ok();
         let (rows, pieces) = all.or_else(|_| self.passing(container, filter, Some(alive)))?;
         self.stats.segments_pruned += u64::from(pieces == 0);
-        if let Some(key) = filter.cache_key().filter(|_| cached) {
+        if let Some(key) = key.filter(|_| cached) {
             self.stats.cache_misses += 1;
-            sealed.filters.put(key, rows.clone());
+            sealed.filters.put(&key, rows.clone());
         }
         Ok(rows)
     }

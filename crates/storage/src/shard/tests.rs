@@ -309,3 +309,61 @@ fn of_two_jobs_on_the_same_rows_the_later_publish_is_stale() {
     let other = Publish { shard: ShardId(2), ..older };
     assert_eq!(shard.publish(&other), PublishOutcome::Stale);
 }
+
+#[test]
+fn a_table_without_columns_keeps_its_rows() {
+    let shard = Shard::new(ShardId(1), env());
+    let empty = || {
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        crate::columns::batch_of(schema, Vec::new(), 1).unwrap()
+    };
+    for id in 1..4u64 {
+        let rows = RowBatch { batch: empty(), row_ids: vec![RowId(id)] };
+        shard.commit(Timestamp(id), ShardWrite { inserts: vec![Arc::new(rows)], deletes: vec![] }, None);
+    }
+    let layout = TableLayout::default();
+    for flushed in [false, true] {
+        if flushed {
+            let job = shard.flush_job().unwrap();
+            let publish = shard.run_job(&job, &layout, Timestamp(3), &JobControl::default()).unwrap();
+            assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+        }
+        let restored = Shard::restore(shard.env.clone(), &shard.encode_state()()).unwrap();
+        let snapshot = restored.snapshot(Timestamp(3), None);
+        let request = ScanRequest { columns: vec![], filter: None, batch_rows: 10 };
+        let parts = snapshot.scan_parts(&layout, &request).unwrap();
+        let scan = |part| snapshot.scan_part(&layout, &request, part).unwrap();
+        let rows: usize = parts.iter().flat_map(scan).map(|scanned| scanned.batch.num_rows()).sum();
+        assert_eq!((rows, snapshot.row_count()), (3, 3));
+    }
+}
+
+#[test]
+fn a_job_that_fails_leaves_the_shard_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Arc::new(crate::objects::testing::LossyFs::new(dir.path()));
+    let objects = Objects::local(dir.path(), fs.clone()).unwrap();
+    let options = StorageOptions { row_group_rows: 10, ..StorageOptions::default() };
+    let shard = Shard::new(ShardId(1), StorageEnv::new(objects, MemoryBudget::unlimited(), options));
+    let list: Vec<Row> = (1..100).map(|id| Row::new(id, id as i64)).collect();
+    shard.commit(Timestamp(1), insert(&list), None);
+    let before = shard.encode_state()();
+    let job = shard.flush_job().unwrap();
+    fs.fail(Some(std::io::ErrorKind::StorageFull));
+    let full = shard.run_job(&job, &layout(), Timestamp(1), &JobControl::default()).unwrap_err();
+    assert_eq!(full.state().code(), "53100");
+    fs.fail(None);
+    let stopped = JobControl::default();
+    stopped.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = shard.run_job(&job, &layout(), Timestamp(1), &stopped).unwrap_err();
+    assert_eq!(error.state().code(), "57014");
+    assert!(shard.encode_state()() == before);
+    let unwanted = shard.run_job(&job, &layout(), Timestamp(1), &JobControl::default()).unwrap();
+    assert_eq!(shard.collect_garbage().unwrap(), 0, "it may be in the log");
+    shard.discard(&unwanted);
+    shard.collect_garbage().unwrap();
+    assert!(shard.env.objects.list("shards").unwrap().is_empty());
+    let publish = shard.run_job(&job, &layout(), Timestamp(1), &JobControl::default()).unwrap();
+    assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+    assert_eq!(keys(&shard.snapshot(Timestamp(1), None)).len(), 99);
+}
