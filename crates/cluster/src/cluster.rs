@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use quiver_base::{
     DatabaseId, Error, GroupId, MemoryBudget, Result, RowId, ShardId, SqlState, Term, Timestamp, TxnId,
 };
-use quiver_storage::{ShardStats, StorageOptions};
+use quiver_storage::StorageOptions;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,13 +68,6 @@ impl ClusterConfig {
             log_bytes_max: 256 << 20,
         }
     }
-}
-
-/// Numbers about a table.
-#[derive(Clone, Debug, Default)]
-pub struct TableStats {
-    /// Of each shard.
-    pub shards: Vec<ShardStats>,
 }
 
 /// One node.
@@ -206,13 +199,6 @@ impl Cluster {
         Txn::new(self.clone(), database, options)
     }
 
-    /// Numbers about a table.
-    pub fn table_stats(&self, table: &Table) -> TableStats {
-        let shard = |id: &ShardId| self.data.values().find_map(|group| group.shard(*id));
-        let stats = |id: &ShardId| shard(id).map_or_else(ShardStats::default, |shard| shard.stats());
-        TableStats { shards: table.shards.iter().map(stats).collect() }
-    }
-
     /// Takes a checkpoint of every group and purges the log.
     pub async fn checkpoint(&self) -> Result<()> {
         let raft = self.proposer.raft()?;
@@ -226,7 +212,8 @@ impl Cluster {
     pub fn is_ready(&self) -> bool {
         let leads =
             self.meta.leader_term().is_ok() && self.data.values().all(|group| group.leader_term().is_ok());
-        leads && !self.is_stopping()
+        let runs = self.proposer.raft().is_ok_and(|raft| raft.failure().is_none());
+        leads && runs && !self.is_stopping()
     }
 
     /// The memory limit.

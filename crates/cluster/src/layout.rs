@@ -23,7 +23,7 @@ struct Entry {
 }
 
 /// How many tables' layouts are kept.
-const LAYOUTS_MAX: usize = 4_096;
+const LAYOUTS_MAX: usize = 65_536;
 
 impl Layouts {
     /// The table's layout.

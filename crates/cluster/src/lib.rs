@@ -33,6 +33,7 @@ mod requests;
 mod sequences;
 mod shared_serde;
 mod state_bytes;
+mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -45,8 +46,9 @@ pub use catalog::{
     FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, KeyColumn, PG_CATALOG_SCHEMA,
     PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
 };
-pub use cluster::{Cluster, ClusterConfig, TableStats};
+pub use cluster::{Cluster, ClusterConfig};
 pub use read::ReadView;
+pub use stats::{GroupStats, TableStats};
 pub use txn::{
     ConflictMode, InsertOutcome, Isolation, LockOutcome, Prior, RowRef, Savepoint, TableLock, Txn, TxnOptions,
 };

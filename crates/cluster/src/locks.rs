@@ -249,6 +249,12 @@ impl Locks {
         LockSet { locks: self.clone(), owner, held: Vec::new() }
     }
 
+    /// Locked resources, and owners that wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.slots.len(), state.waiting.len())
+    }
+
     #[cfg(test)]
     fn is_empty(&self) -> bool {
         let state = self.state.lock();

@@ -110,3 +110,36 @@ async fn what_a_transaction_loads_into_its_own_table_leaves_memory_before_the_co
     let node = node.kill_and_reopen().await;
     assert_eq!(node.rows(&table).await.len(), 4_000);
 }
+
+#[tokio::test]
+async fn numbers_say_what_the_node_does_and_damage_has_a_name() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a")]).await.unwrap();
+    let mut txn = node.begin().await;
+    txn.insert(&table, &batch(&[(2, "b")]), ConflictMode::Error).await.unwrap();
+    assert_eq!(node.cluster.lock_counts(), (2, 0), "the table and a key");
+    txn.rollback().await;
+    assert_eq!(node.cluster.lock_counts(), (0, 0));
+    let groups = node.cluster.group_stats();
+    assert_eq!(groups.len(), 3);
+    assert!(groups.iter().all(|group| group.leads_in.is_some() && group.applied == group.commit));
+    node.cluster.compact(node.database(), table.id, false).await.unwrap();
+    node.cluster.verify().await.unwrap();
+    let segment = node.dir.path().join("objects/shards").join(table.shards[0].to_string());
+    let rows = walk(&segment).into_iter().find(|path| path.extension().is_some_and(|end| end == "parquet"));
+    let rows = rows.unwrap();
+    let mut bytes = std::fs::read(&rows).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&rows, bytes).unwrap();
+    let error = node.cluster.verify().await.unwrap_err();
+    assert_eq!(error.state(), quiver_base::SqlState::DATA_CORRUPTED);
+    let name = rows.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(error.message().contains(&name), "{error}");
+}
+
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}

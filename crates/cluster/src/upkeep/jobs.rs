@@ -270,8 +270,12 @@ impl Cluster {
 
     /// A table's shards as far as the group has them.
     pub(super) fn places_of(&self, database: DatabaseId, group: &DataGroup, table: &Table) -> Vec<Place> {
+        let shards: Vec<Arc<Shard>> = table.shards.iter().filter_map(|shard| group.shard(*shard)).collect();
+        if shards.is_empty() {
+            return Vec::new();
+        }
         let layout = self.layouts.of(table);
         let place = |shard| Place { database, table: table.id, shard, layout: layout.clone() };
-        table.shards.iter().filter_map(|shard| group.shard(*shard)).map(place).collect()
+        shards.into_iter().map(place).collect()
     }
 }
