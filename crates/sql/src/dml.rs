@@ -10,6 +10,7 @@ mod lock;
 mod returning;
 mod target;
 mod values;
+mod with;
 
 pub(crate) use change::{BoundChange, bind_delete, bind_update, run_change};
 pub(crate) use checks::RowChecks;
@@ -18,3 +19,4 @@ pub(crate) use insert::{BoundInsert, bind_insert, run_insert};
 pub(crate) use lock::lock_selected;
 pub(crate) use returning::Returning;
 pub(crate) use target::{live_columns, row_schema, target_columns};
+pub(crate) use with::{bind_with, is_write};

@@ -10,6 +10,7 @@ mod session;
 mod single;
 mod text;
 mod time;
+mod to_char;
 
 pub(crate) use array::{Quantifier, compare_array};
 pub(crate) use json::json_operator;

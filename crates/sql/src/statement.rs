@@ -143,6 +143,7 @@ pub(crate) fn bind(
     declared: &[Option<SqlType>],
 ) -> Result<(Bound, Vec<SqlType>)> {
     match statement {
+        ast::Statement::Query(query) if dml::is_write(query) => dml::bind_with(ctx, query, declared),
         ast::Statement::Query(query) => {
             let binder = Binder::new(ctx, declared);
             let bound = binder.bind(query)?;
@@ -154,11 +155,11 @@ pub(crate) fn bind(
             Ok((Bound::Insert(bound), binder.param_types()?))
         }
         ast::Statement::Update(update) => {
-            let (bound, params) = dml::bind_update(ctx, update, declared)?;
+            let (bound, params) = dml::bind_update(ctx, update, None, declared)?;
             Ok((Bound::Change(bound), params))
         }
         ast::Statement::Delete(delete) => {
-            let (bound, params) = dml::bind_delete(ctx, delete, declared)?;
+            let (bound, params) = dml::bind_delete(ctx, delete, None, declared)?;
             Ok((Bound::Change(bound), params))
         }
         ast::Statement::Explain { .. } => {

@@ -1,6 +1,6 @@
 //! `avg(vector)` and `sum(vector)` beside the numeric ones: one function of each name, which asks its argument's type.
 
-use super::vector_of_any_dim;
+use super::{vector_field, vector_of_any_dim};
 use crate::vector::{Vectors, check_same_dim, scalar};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
@@ -80,6 +80,15 @@ impl AggregateUDFImpl for VectorOr {
         match arg_types {
             [ty] if is_vector(ty) => Ok(ty.clone()),
             _ => self.other.return_type(arg_types),
+        }
+    }
+
+    fn return_field(&self, arg_fields: &[FieldRef]) -> Result<FieldRef> {
+        match arg_fields {
+            [field] if is_vector(field.data_type()) => {
+                Ok(vector_field(self.name(), field.data_type().clone()))
+            }
+            _ => self.other.return_field(arg_fields),
         }
     }
 

@@ -1,12 +1,12 @@
 //! `+`, `-`, `*` of vectors, element by element.
 
-use super::{coerce_vector, columnar, rows_of, vector_of_any_dim, vectors};
+use super::{coerce_vector, columnar, rows_of, vector_field, vector_of_any_dim, vectors};
 use crate::vector::{Vectors, check_same_dim};
 use arrow::array::{ArrayRef, FixedSizeListBuilder, Float32Builder, ListBuilder};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use quiver_base::{Error, SqlState};
 use std::sync::Arc;
@@ -80,6 +80,11 @@ impl ScalarUDFImpl for Arithmetic {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         let fixed = arg_types.iter().find(|ty| matches!(ty, DataType::FixedSizeList(..)));
         Ok(fixed.cloned().unwrap_or_else(vector_of_any_dim))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(vector_field(self.name, self.return_type(&types)?))
     }
 
     fn is_strict(&self) -> bool {

@@ -8,7 +8,7 @@ mod shape;
 pub use distance::Distance;
 
 use crate::vector::Vectors;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{AggregateUDF, ColumnarValue, ScalarUDF};
@@ -53,6 +53,14 @@ fn no_function(function: &str, ty: &DataType) -> DataFusionError {
 
 fn vector_of_any_dim() -> DataType {
     DataType::List(Arc::new(Field::new("item", DataType::Float32, true)))
+}
+
+/// A result field: one whose rows are vectors of any dimension says so, since its Arrow type alone is real[]'s.
+fn vector_field(name: &str, ty: DataType) -> FieldRef {
+    match &ty {
+        DataType::List(_) => Arc::new(SqlType::Vector(None).field(name, true)),
+        _ => Arc::new(Field::new(name, ty, true)),
+    }
 }
 
 fn vectors(value: &ColumnarValue) -> Result<Vectors> {

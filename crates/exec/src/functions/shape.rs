@@ -1,13 +1,13 @@
 //! Functions of one vector: dimensions, norm, normalised form, a part of it; comparison; concatenation.
 
-use super::{arithmetic, coerce_vector, columnar, rows_of, vector_of_any_dim};
+use super::{arithmetic, coerce_vector, columnar, rows_of, vector_field, vector_of_any_dim};
 use crate::vector::{Vectors, check_dim};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, FieldRef, Int32Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -142,6 +142,11 @@ impl ScalarUDFImpl for Shape {
             Kind::Normalize if matches!(arg_types[0], DataType::FixedSizeList(..)) => arg_types[0].clone(),
             Kind::Normalize | Kind::Subvector | Kind::Concat => vector_of_any_dim(),
         })
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(vector_field(self.name, self.return_type(&types)?))
     }
 
     fn is_strict(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::encode::OutputStyle;
 use crate::functions::{self, Function, FunctionContext};
 use crate::statement::StatementContext;
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::cte_worktable::CteWorkTable;
@@ -209,8 +209,8 @@ impl ContextProvider for Binder {
                 })
             })
             .collect::<DfResult<Vec<_>>>()?;
-        #[allow(deprecated)] // the other form wants a whole session
-        let provider = function.create_table_provider(&args)?;
+        let args = TableFunctionArgs::new(&args, &self.state);
+        let provider = function.create_table_provider_with_args(args)?;
         Ok(provider_as_source(provider))
     }
 

@@ -52,6 +52,7 @@ pub(crate) struct BoundChange {
 pub(crate) fn bind_update(
     ctx: &StatementContext<'_>,
     update: &ast::Update,
+    with: Option<&ast::With>,
     declared: &[Option<SqlType>],
 ) -> Result<(BoundChange, Vec<SqlType>)> {
     let binder = Binder::new(ctx, declared);
@@ -65,7 +66,7 @@ pub(crate) fn bind_update(
         }
         None => {}
     }
-    let plan = source(&binder, from, update.selection.clone())?;
+    let plan = source(&binder, with, from, update.selection.clone())?;
     let qualifier = alias.unwrap_or_else(|| table.name.clone());
     let mut found = Places::find(&plan, &table, &qualifier)?;
     let mut assigned: Vec<Option<Expr>> = vec![None; live_columns(&table).len()];
@@ -103,6 +104,7 @@ pub(crate) fn bind_update(
 pub(crate) fn bind_delete(
     ctx: &StatementContext<'_>,
     delete: &ast::Delete,
+    with: Option<&ast::With>,
     declared: &[Option<SqlType>],
 ) -> Result<(BoundChange, Vec<SqlType>)> {
     let binder = Binder::new(ctx, declared);
@@ -115,7 +117,7 @@ pub(crate) fn bind_delete(
     let binder = binder.with_target(table.id);
     let mut from = vec![only.clone()];
     from.extend(delete.using.iter().flatten().cloned());
-    let plan = source(&binder, from, delete.selection.clone())?;
+    let plan = source(&binder, with, from, delete.selection.clone())?;
     let qualifier = alias.unwrap_or_else(|| table.name.clone());
     let found = Places::find(&plan, &table, &qualifier)?;
     finish(&binder, table, plan, found, None, None, delete.returning.as_deref())
@@ -162,12 +164,19 @@ fn target_factor(table: &TableWithJoins) -> Result<(ast::ObjectName, Option<Stri
 }
 
 /// `SELECT * FROM … WHERE …`.
-fn source(binder: &Binder, from: Vec<TableWithJoins>, selection: Option<ast::Expr>) -> Result<LogicalPlan> {
+fn source(
+    binder: &Binder,
+    with: Option<&ast::With>,
+    from: Vec<TableWithJoins>,
+    selection: Option<ast::Expr>,
+) -> Result<LogicalPlan> {
     let mut select = bare_select();
     select.projection = vec![SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())];
     select.from = from;
     select.selection = selection;
-    Ok(binder.bind(&query_of(select))?.plan)
+    let mut query = query_of(select);
+    query.with = with.cloned();
+    Ok(binder.bind(&query)?.plan)
 }
 
 /// Where the target's columns are in a plan's output.

@@ -4,7 +4,7 @@ use super::{Args, Function};
 use crate::bind::out_of_range;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::{DataType, Date32Type, Int32Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Decimal256Type, Int32Type, TimestampMicrosecondType, i256};
 use arrow::error::ArrowError;
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -114,7 +114,12 @@ pub(super) fn functions() -> Vec<Function> {
             Ok(Arc::new(values.unary::<_, arrow::datatypes::Float64Type>(body)))
         })
     };
-    vec![
+    let mut list = vec![
+        rounding("floor", Rounding::Down),
+        rounding("ceil", Rounding::Up),
+        rounding("ceiling", Rounding::Up),
+    ];
+    list.extend(vec![
         float("sind", |x| x.to_radians().sin()),
         float("cosd", |x| x.to_radians().cos()),
         Function::new("div", Volatility::Immutable, SqlType::Numeric(None), |args| {
@@ -138,5 +143,47 @@ pub(super) fn functions() -> Vec<Function> {
                 Ok(numeric::rem(&left, &right)?)
             },
         ),
-    ]
+    ]);
+    list
+}
+
+#[derive(Clone, Copy)]
+enum Rounding {
+    Down,
+    Up,
+}
+
+/// floor and ceil: of a numeric a numeric without digits after the point, of anything else a double.
+fn rounding(name: &'static str, direction: Rounding) -> Function {
+    const WHOLE: SqlType = SqlType::Numeric(Some((SqlType::NUMERIC_PRECISION_MAX, 0)));
+    Function::typed(
+        name,
+        Volatility::Immutable,
+        |types| {
+            Ok(match types.first() {
+                Some(SqlType::Numeric(_)) => WHOLE,
+                _ => SqlType::Float8,
+            })
+        },
+        move |args| {
+            if !matches!(args.ty(0), SqlType::Numeric(_)) {
+                let round = match direction {
+                    Rounding::Down => f64::floor,
+                    Rounding::Up => f64::ceil,
+                };
+                return Ok(Arc::new(args.float8(0)?.unary::<_, arrow::datatypes::Float64Type>(round)));
+            }
+            let values = args.cast(0, &SqlType::Numeric(None))?;
+            let unit = i256::from_i128(10i128.pow(SqlType::NUMERIC_SCALE_DEFAULT.unsigned_abs().into()));
+            let whole = values.as_primitive::<Decimal256Type>().unary::<_, Decimal256Type>(|value| {
+                let (quotient, rest) = (value.wrapping_div(unit), value.wrapping_rem(unit));
+                match direction {
+                    Rounding::Down if rest < i256::ZERO => quotient.wrapping_sub(i256::ONE),
+                    Rounding::Up if rest > i256::ZERO => quotient.wrapping_add(i256::ONE),
+                    _ => quotient,
+                }
+            });
+            Ok(Arc::new(whole.with_precision_and_scale(SqlType::NUMERIC_PRECISION_MAX, 0)?))
+        },
+    )
 }

@@ -56,6 +56,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
         SqlType::Timestamptz,
         move |args| Ok(instants(args, started)),
     ));
+    list.push(super::to_char::function(context.style.input.time_zone));
     list.push(at_time_zone(context));
     list.push(scaled("interval_mul", |part, factor| part * factor));
     list.push(scaled("interval_div", |part, factor| part / factor));

@@ -135,6 +135,7 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Parse<Option<Sorted>> {
         "reindex" => Statement::Maintenance(reindex(parser)?),
         "alter" => return alter_sequence(parser),
         "table" => return Ok(Some(Sorted::Ast(parser.parse_query()?.into()))),
+        "create" if is_create_sequence(parser) => return create_sequence(parser).map(Some),
         "create" | "drop" | "grant" | "revoke" | "lock" | "cluster" | "security" | "refresh" => {
             return refuse(parser);
         }
@@ -418,6 +419,42 @@ fn alter_sequence(parser: &mut Parser<'_>) -> Parse<Option<Sorted>> {
     }
     let alter = AlterSequence { name, if_exists, changes };
     Ok(Some(Sorted::Ready(Statement::AlterSequence(Box::new(alter)))))
+}
+
+fn is_create_sequence(parser: &Parser<'_>) -> bool {
+    let is = |at, keyword| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.keyword == keyword);
+    is(1, Keyword::SEQUENCE)
+}
+
+/// CREATE SEQUENCE: sqlparser knows the options in one order only.
+fn create_sequence(parser: &mut Parser<'_>) -> Parse<Sorted> {
+    parser.expect_keywords(&[Keyword::CREATE, Keyword::SEQUENCE])?;
+    let if_not_exists = parser.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+    let name = parser.parse_object_name(false)?;
+    let (mut data_type, mut owned_by, mut options) = (None, None, Vec::new());
+    let number = |value: i64| ast::Expr::value(ast::Value::Number(value.to_string(), false));
+    while !at_end(parser) {
+        use ast::SequenceOptions as Ast;
+        match sequence_option(parser)? {
+            SequenceOption::Start(value) => options.push(Ast::StartWith(number(value), true)),
+            SequenceOption::Increment(value) => options.push(Ast::IncrementBy(number(value), true)),
+            SequenceOption::Min(value) => options.push(Ast::MinValue(value.map(number))),
+            SequenceOption::Max(value) => options.push(Ast::MaxValue(value.map(number))),
+            SequenceOption::Cache(value) => options.push(Ast::Cache(number(value))),
+            SequenceOption::Cycle(cycle) => options.push(Ast::Cycle(!cycle)),
+            SequenceOption::AsType(ty) => data_type = Some(ty),
+            SequenceOption::OwnedBy(column) => owned_by = column,
+            _ => return parser.expected("an option of CREATE SEQUENCE", parser.peek_token()),
+        }
+    }
+    Ok(Sorted::Ast(ast::Statement::CreateSequence {
+        temporary: false,
+        if_not_exists,
+        name,
+        data_type,
+        sequence_options: options,
+        owned_by,
+    }))
 }
 
 fn sequence_option(parser: &mut Parser<'_>) -> Parse<SequenceOption> {
