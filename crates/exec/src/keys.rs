@@ -47,7 +47,9 @@ pub(crate) fn find(index: &Index, fields: &[&Field], filters: &[Expr]) -> Option
         }
         keys = keys
             .iter()
-            .flat_map(|key| allowed.iter().map(move |value| [key.as_slice(), &[value.clone()]].concat()))
+            .flat_map(|key| {
+                allowed.iter().map(move |value| [key.as_slice(), std::slice::from_ref(value)].concat())
+            })
             .collect();
     }
     if keys.is_empty() || fields.is_empty() {

@@ -24,7 +24,7 @@ pub struct Distance {
 }
 
 impl Distance {
-    fn new(name: &'static str, aliases: &[&str], metric: Metric, negated: bool) -> Arc<ScalarUDF> {
+    fn function(name: &'static str, aliases: &[&str], metric: Metric, negated: bool) -> Arc<ScalarUDF> {
         Arc::new(ScalarUDF::new_from_impl(Distance {
             name,
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
@@ -55,16 +55,16 @@ impl Distance {
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     vec![
-        Distance::new("l2_distance", &[], Metric::L2, false),
-        Distance::new("inner_product", &[], Metric::InnerProduct, true),
-        Distance::new(
+        Distance::function("l2_distance", &[], Metric::L2, false),
+        Distance::function("inner_product", &[], Metric::InnerProduct, true),
+        Distance::function(
             "negative_inner_product",
             &["vector_negative_inner_product"],
             Metric::InnerProduct,
             false,
         ),
-        Distance::new("cosine_distance", &[], Metric::Cosine, false),
-        Distance::new("l1_distance", &[], Metric::L1, false),
+        Distance::function("cosine_distance", &[], Metric::Cosine, false),
+        Distance::function("l1_distance", &[], Metric::L1, false),
     ]
 }
 

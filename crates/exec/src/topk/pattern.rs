@@ -175,10 +175,10 @@ fn is_constant(expr: &Arc<dyn PhysicalExpr>) -> bool {
     collect_columns(expr).is_empty() && !is_volatile(expr)
 }
 
+type Operands<'a> = (Operator, &'a Arc<dyn PhysicalExpr>, &'a Arc<dyn PhysicalExpr>);
+
 /// An arithmetic expression's parts. Division has a function of its own where it must fail on zero.
-fn operands(
-    expr: &Arc<dyn PhysicalExpr>,
-) -> Option<(Operator, &Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>)> {
+fn operands(expr: &Arc<dyn PhysicalExpr>) -> Option<Operands<'_>> {
     if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
         return Some((*binary.op(), binary.left(), binary.right()));
     }
