@@ -102,7 +102,12 @@ impl Upkeep {
             while !upkeep.stopping.load(Ordering::Acquire) {
                 let _ = tokio::time::timeout(ROUND, upkeep.wake.notified()).await;
                 let Some(cluster) = weak.upgrade() else { return };
-                upkeep.round(&cluster).await;
+                let own = upkeep.clone();
+                // A bug in one round must not be the end of all flushes.
+                if let Err(panic) = tokio::spawn(async move { own.round(&cluster).await }).await {
+                    tracing::error!(%panic, "a round of background work failed");
+                    tokio::time::sleep(FULL_ROUND).await;
+                }
             }
         };
         *cluster.upkeep.task.lock() = Some(tokio::spawn(rounds));

@@ -276,3 +276,31 @@ async fn counters_incremented_by_many_lose_no_update() {
     futures::future::try_join_all(clients).await.unwrap();
     assert_eq!(node.rows(&table).await, map(&[(1, "60")]));
 }
+
+/// `INSERT … ON CONFLICT DO UPDATE SET name = name + 1` by many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upserts_by_many_lose_no_update() {
+    let node = Arc::new(Node::with(|config| config.storage.memtable_bytes_max = 2_000).await);
+    let table = node.table("t").await;
+    let clients = (0..6_i64).map(|client| {
+        let (node, table) = (node.clone(), table.clone());
+        tokio::spawn(async move {
+            for at in 0..15 {
+                let key = (client + at) % 3;
+                let mut txn = node.begin().await;
+                let mode = ConflictMode::Report(Vec::new());
+                let outcome = txn.insert(&table, &batch(&[(key, "1")]), mode).await.unwrap();
+                if let [(0, Prior::Row(row))] = outcome.conflicts[..] {
+                    let old = txn.fetch(&table, &[row]).unwrap();
+                    let old =
+                        old.column(1).as_any().downcast_ref::<StringArray>().unwrap().value(0).to_owned();
+                    let new = (old.parse::<i64>().unwrap() + 1).to_string();
+                    txn.update(&table, &[row], &batch(&[(key, &new)])).await.unwrap();
+                }
+                txn.commit().await.unwrap();
+            }
+        })
+    });
+    futures::future::try_join_all(clients).await.unwrap();
+    assert_eq!(node.rows(&table).await, map(&[(0, "30"), (1, "30"), (2, "30")]));
+}

@@ -223,3 +223,24 @@ async fn a_crash_under_load_keeps_every_acknowledged_pair_and_no_half_one() {
         assert!(rows.contains_key(&(key ^ 1)), "half of a transaction is there: {key}");
     }
 }
+
+#[tokio::test]
+async fn a_long_log_is_checkpointed_by_itself() {
+    let node = Node::with(|config| config.log_bytes_max = 50_000).await;
+    let table = node.table("t").await;
+    let words = "words ".repeat(100);
+    for key in 0..300 {
+        node.insert(&table, &[(key, &words)]).await.unwrap();
+    }
+    let longest = || node.cluster.group_stats().iter().map(|group| group.log_bytes).max().unwrap();
+    for _ in 0..400 {
+        if longest() < 60_000 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(longest() < 60_000, "a restart would replay {} bytes", longest());
+    assert!(node.cluster.group_stats().iter().any(|group| group.checkpoint.0 > 100));
+    let node = node.kill_and_reopen().await;
+    assert_eq!(node.rows(&table).await.len(), 300);
+}
