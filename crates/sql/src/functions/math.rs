@@ -176,10 +176,11 @@ fn rounding(name: &'static str, direction: Rounding) -> Function {
             let values = args.cast(0, &SqlType::Numeric(None))?;
             let unit = i256::from_i128(10i128.pow(SqlType::NUMERIC_SCALE_DEFAULT.unsigned_abs().into()));
             let whole = values.as_primitive::<Decimal256Type>().unary::<_, Decimal256Type>(|value| {
-                let (quotient, rest) = (value.wrapping_div(unit), value.wrapping_rem(unit));
+                let quotient = value.wrapping_div(unit);
+                let back = quotient.wrapping_mul(unit);
                 match direction {
-                    Rounding::Down if rest < i256::ZERO => quotient.wrapping_sub(i256::ONE),
-                    Rounding::Up if rest > i256::ZERO => quotient.wrapping_add(i256::ONE),
+                    Rounding::Down if back > value => quotient.wrapping_sub(i256::ONE),
+                    Rounding::Up if back < value => quotient.wrapping_add(i256::ONE),
                     _ => quotient,
                 }
             });
