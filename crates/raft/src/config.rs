@@ -40,6 +40,8 @@ pub struct RaftConfig {
     pub cache_bytes: usize,
     /// Frames from other nodes that may wait to be stepped; what does not fit is dropped.
     pub inbox_frames: usize,
+    /// Bytes of such frames.
+    pub inbox_bytes: usize,
 }
 
 impl RaftConfig {
@@ -62,6 +64,7 @@ impl RaftConfig {
             log_file_bytes: 32 << 20,
             cache_bytes: 32 << 20,
             inbox_frames: 4096,
+            inbox_bytes: 256 << 20,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -23,6 +24,10 @@ use crate::wire::{self, Wire};
 
 /// Commands and frames taken in before the loop turns to its groups.
 const INTAKE_MAX: usize = 4096;
+/// Bytes of frames taken in before the loop turns to its groups: they may all end in one batch.
+const INTAKE_BYTES_MAX: usize = 64 << 20;
+/// A batch of at least this size is written before the next group adds to it; raft-engine ends at 2 GiB.
+const BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// Whoever waits for an answer of the Raft thread.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
@@ -105,6 +110,7 @@ impl EventLoop {
 
     /// Waits for something to do, then takes in what is there; false if told to stop.
     fn take_in(&mut self, next_tick: Instant) -> Result<bool> {
+        let mut taken = 0;
         if self.active.is_empty() {
             let (commands, inbox) = (self.commands.clone(), self.inbox.clone());
             select! {
@@ -112,18 +118,18 @@ impl EventLoop {
                     Ok(command) => if !self.obey(command)? { return Ok(false) },
                     Err(_) => return Ok(false),
                 },
-                recv(inbox) -> frame => if let Ok(frame) = frame { self.receive(&frame) },
+                recv(inbox) -> frame => if let Ok(frame) = frame { taken += self.receive(&frame) },
                 default(next_tick.saturating_duration_since(Instant::now())) => {}
             }
         }
         for _ in 0..INTAKE_MAX {
             let command = self.commands.try_recv().ok();
-            let frame = self.inbox.try_recv().ok();
+            let frame = if taken < INTAKE_BYTES_MAX { self.inbox.try_recv().ok() } else { None };
             if command.is_none() && frame.is_none() {
                 break;
             }
             if let Some(frame) = frame {
-                self.receive(&frame);
+                taken += self.receive(&frame);
             }
             if let Some(command) = command
                 && !self.obey(command)?
@@ -134,7 +140,9 @@ impl EventLoop {
         Ok(true)
     }
 
-    fn receive(&mut self, frame: &Bytes) {
+    /// Steps a frame's messages; returns its size.
+    fn receive(&mut self, frame: &Bytes) -> usize {
+        self.shared.inbox_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
         match wire::decode(frame) {
             Ok((from, messages)) => {
                 for (id, message) in messages {
@@ -145,6 +153,7 @@ impl EventLoop {
             }
             Err(e) => tracing::warn!(error = %e, "dropped a frame"),
         }
+        frame.len()
     }
 
     /// Carries a command out; false if it is to stop.
@@ -246,7 +255,9 @@ impl EventLoop {
         let mut batch = LogBatch::default();
         let mut turns = Vec::with_capacity(self.active.len());
         for id in mem::take(&mut self.active) {
-            if let Some(group) = self.groups.get_mut(&id) {
+            if batch.approximate_size() >= BATCH_BYTES_MAX {
+                self.active.insert(id);
+            } else if let Some(group) = self.groups.get_mut(&id) {
                 turns.push((id, group.prepare(&mut batch, &mut self.outbox, self.checkpoints.as_ref())?));
             }
         }
@@ -272,7 +283,9 @@ impl EventLoop {
 
     fn send(&mut self) -> Result<()> {
         for (node, messages) in mem::take(&mut self.outbox) {
-            self.wire.send(node, wire::encode(self.config.node, &messages)?);
+            for frame in wire::encode(self.config.node, &messages)? {
+                self.wire.send(node, frame);
+            }
         }
         Ok(())
     }

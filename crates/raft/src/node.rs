@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::{Mutex, RwLock};
 use quiver_base::{Error, GroupId, LogIndex, NodeId, ReplicaId, Result, SqlState, Term};
 use raft::prelude::{ConfState, Message};
@@ -31,6 +32,8 @@ pub(crate) type Outbox = BTreeMap<NodeId, Vec<(GroupId, Message)>>;
 const FIRST_INDEX: u64 = 1;
 const FIRST_TERM: u64 = 1;
 const LOG_DIR: &str = "log";
+/// Reads and control commands that may wait for the Raft thread's answer.
+const CONTROL_PLACES: usize = 65536;
 
 /// One replica of a group and the node that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +66,8 @@ pub struct Applied {
 pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) statuses: RwLock<HashMap<GroupId, Arc<GroupStatus>>>,
+    /// Bytes of frames that wait to be stepped.
+    pub(crate) inbox_bytes: AtomicUsize,
     failure: Mutex<Option<Error>>,
 }
 
@@ -98,6 +103,8 @@ struct Inner {
     commands: Sender<Command>,
     inbox: Sender<Bytes>,
     places: Arc<Semaphore>,
+    /// For questions and control: they must get through when writes wait.
+    control_places: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     logger: slog::Logger,
 }
@@ -116,8 +123,12 @@ impl RaftNode {
         fs.create_dir(&config.dir).map_err(|e| Error::io(config.dir.display(), e))?;
         identity::claim(fs.as_ref(), &config.dir, config.node, log_dir.exists())?;
         let log = SharedLog::open(&log_dir, config.log_file_bytes, fs)?;
-        let shared =
-            Arc::new(Shared { node: config.node, statuses: RwLock::default(), failure: Mutex::new(None) });
+        let shared = Arc::new(Shared {
+            node: config.node,
+            statuses: RwLock::default(),
+            inbox_bytes: AtomicUsize::new(0),
+            failure: Mutex::new(None),
+        });
         let (commands, command_queue) = unbounded();
         let (inbox, inbox_queue) = bounded(config.inbox_frames);
         let (jobs, job_queue) = unbounded();
@@ -148,6 +159,7 @@ impl RaftNode {
         ];
         Ok(RaftNode(Arc::new(Inner {
             places: Arc::new(Semaphore::new(config.max_inflight_proposals)),
+            control_places: Arc::new(Semaphore::new(CONTROL_PLACES)),
             config,
             shared,
             log: Mutex::new(Some(log)),
@@ -283,15 +295,15 @@ impl RaftNode {
 
     /// Sends a command and waits for its answer.
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T> {
-        let _place = self.place().await?;
+        let _place = self.place(&self.0.control_places, "requests").await?;
         let (done, answer) = oneshot::channel();
         self.command(command(done))?;
         answer.await.unwrap_or_else(|_| Err(self.0.shared.failure()))
     }
 
     /// A place among the node's proposals. Must run inside a tokio runtime with a clock when it has to wait.
-    async fn place(&self) -> Result<OwnedSemaphorePermit> {
-        let places = self.0.places.clone();
+    async fn place(&self, places: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit> {
+        let places = places.clone();
         if let Ok(place) = places.clone().try_acquire_owned() {
             return Ok(place);
         }
@@ -300,7 +312,7 @@ impl RaftNode {
             Ok(Err(_closed)) => Err(self.0.shared.failure()),
             Err(_elapsed) => Err(Error::new(
                 SqlState::CONFIGURATION_LIMIT_EXCEEDED,
-                format!("more than {} writes are waiting on this node", self.0.config.max_inflight_proposals),
+                format!("too many {what} are waiting on node {}", self.node()),
             )
             .with_hint("The disk or the other replicas cannot keep up; try again later.")),
         }
@@ -324,7 +336,7 @@ impl RaftNode {
         group: GroupId,
         build: impl FnOnce(Slot) -> Option<Bytes> + Send + 'static,
     ) -> Result<Option<Applied>> {
-        let place = self.place().await?;
+        let place = self.place(&self.0.places, "writes").await?;
         let (done, answer) = oneshot::channel();
         self.command(Command::Propose(group, Proposal { build: Box::new(build), done, place }))?;
         answer.await.unwrap_or_else(|_| Err(self.0.shared.failure()))
@@ -332,8 +344,14 @@ impl RaftNode {
 
     /// Takes a frame that another node's `Wire` sent. Never blocks; drops it when too many wait.
     pub fn receive(&self, frame: Bytes) {
-        if let Err(TrySendError::Full(_)) = self.0.inbox.try_send(frame) {
-            tracing::debug!(node = %self.node(), "inbox full, dropped a frame");
+        let inner = &self.0;
+        let len = frame.len();
+        let waiting = inner.shared.inbox_bytes.fetch_add(len, Ordering::Relaxed);
+        // One that is larger than the whole inbox, a snapshot for one, still passes when nothing waits.
+        let fits = waiting == 0 || waiting + len <= inner.config.inbox_bytes;
+        if !fits || inner.inbox.try_send(frame).is_err() {
+            inner.shared.inbox_bytes.fetch_sub(len, Ordering::Relaxed);
+            tracing::debug!(node = %self.node(), "inbox full or closed, dropped a frame");
         }
     }
 

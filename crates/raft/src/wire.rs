@@ -28,9 +28,31 @@ const MAGIC: &[u8; 4] = b"QVRF";
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 4 + 1 + 8;
 
-/// Puts messages for one node into one frame.
-pub(crate) fn encode(from: NodeId, messages: &[(GroupId, Message)]) -> Result<Bytes> {
-    let sizes: usize = messages.iter().map(|(_, m)| 12 + m.compute_size() as usize).sum();
+/// Messages are put into one frame up to this size; a larger one travels alone.
+const FRAME_BYTES_MAX: usize = 4 << 20;
+/// group u64, length u32.
+const MESSAGE_HEADER_LEN: usize = 12;
+
+/// Puts messages for one node into frames.
+pub(crate) fn encode(from: NodeId, messages: &[(GroupId, Message)]) -> Result<Vec<Bytes>> {
+    let mut frames = Vec::with_capacity(1);
+    let mut rest = messages;
+    while !rest.is_empty() {
+        let mut len = 0;
+        let fits = |(_, message): &&(GroupId, Message)| {
+            len += MESSAGE_HEADER_LEN + message.compute_size() as usize;
+            len <= FRAME_BYTES_MAX
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (now, later) = rest.split_at(count);
+        frames.push(encode_frame(from, now)?);
+        rest = later;
+    }
+    Ok(frames)
+}
+
+fn encode_frame(from: NodeId, messages: &[(GroupId, Message)]) -> Result<Bytes> {
+    let sizes: usize = messages.iter().map(|(_, m)| MESSAGE_HEADER_LEN + m.compute_size() as usize).sum();
     let mut frame = Vec::with_capacity(HEADER_LEN + sizes + 4);
     frame.extend_from_slice(MAGIC);
     frame.push(VERSION);
@@ -89,7 +111,7 @@ mod tests {
             message
         };
         let sent = [(GroupId(1), message(2, b"one")), (GroupId(u64::MAX), message(3, b""))];
-        let frame = encode(NodeId(9), &sent).unwrap();
+        let frame = encode(NodeId(9), &sent).unwrap().pop().unwrap();
         let (from, received) = decode(&frame).unwrap();
         assert_eq!((from, received.as_slice()), (NodeId(9), sent.as_slice()));
         for at in 0..frame.len() {
@@ -98,5 +120,21 @@ mod tests {
             assert!(decode(&changed.into()).is_err(), "byte {at}");
             assert!(decode(&frame.slice(..at)).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn many_messages_take_several_frames() {
+        let large = |to| {
+            let mut message = Message { to, ..Message::default() };
+            let data = vec![7; FRAME_BYTES_MAX / 3];
+            let entry = raft::prelude::Entry { data: data.into(), ..Default::default() };
+            message.set_entries(vec![entry].into());
+            (GroupId(to), message)
+        };
+        let sent: Vec<_> = (0..5).map(large).collect();
+        let frames = encode(NodeId(1), &sent).unwrap();
+        assert_eq!(frames.len(), 3, "two in each");
+        let received: Vec<_> = frames.iter().flat_map(|frame| decode(frame).unwrap().1).collect();
+        assert!(received == sent);
     }
 }

@@ -160,6 +160,7 @@ impl Group {
     pub(crate) fn has_work(&self) -> bool {
         self.raw.has_ready()
             || self.can_append()
+            || self.has_new_reads()
             || !self.membership.applied.is_empty()
             || self.checkpointing.compact_to.is_some()
     }
@@ -173,6 +174,7 @@ impl Group {
         checkpoints: &dyn CheckpointStore,
     ) -> Result<Turn> {
         self.observe_role();
+        self.begin_reads();
         self.append_queued();
         let mut ready = self.raw.has_ready().then(|| self.raw.ready());
         let mut has_entries = false;

@@ -12,6 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::{ByIndex, Group, displaced, unknown_outcome};
 use crate::node::{Applied, Slot};
 
+/// Bytes appended in one turn: the fsync for those that came first must not wait for gigabytes.
+const APPEND_BYTES_MAX: usize = 64 << 20;
+
 /// Makes the entry once its place in the log is known.
 pub(crate) type Build = Box<dyn FnOnce(Slot) -> Option<Bytes> + Send>;
 
@@ -31,6 +34,8 @@ struct Waiter {
     _place: OwnedSemaphorePermit,
 }
 
+type ReadWaiter = oneshot::Sender<Result<LogIndex>>;
+
 #[derive(Default)]
 pub(super) struct Proposals {
     queue: VecDeque<Proposal>,
@@ -38,9 +43,12 @@ pub(super) struct Proposals {
     waiting_bytes: usize,
     /// Ticks since waiters were left behind by a lost leadership.
     orphaned_ticks: usize,
-    reads: Vec<(u64, oneshot::Sender<Result<LogIndex>>)>,
+    /// Reads since the last turn: one question to the quorum serves all of them.
+    new_reads: Vec<ReadWaiter>,
+    /// Questions on their way, by number.
+    reads: Vec<(u64, Vec<ReadWaiter>)>,
     /// Reads whose index is known but not applied yet.
-    reads_at: ByIndex<oneshot::Sender<Result<LogIndex>>>,
+    reads_at: ByIndex<ReadWaiter>,
     last_read: u64,
 }
 
@@ -75,7 +83,8 @@ impl Group {
         let mut entries = Vec::new();
         let mut waiters = Vec::new();
         let mut bytes = self.proposals.waiting_bytes;
-        while bytes < self.config.max_uncommitted_bytes
+        let enough = self.config.max_uncommitted_bytes.min(bytes + APPEND_BYTES_MAX);
+        while bytes < enough
             && let Some(proposal) = self.proposals.queue.pop_front()
         {
             if proposal.done.is_closed() {
@@ -195,30 +204,45 @@ impl Group {
             let _gone = done.send(Err(refusal));
             return;
         }
+        self.proposals.new_reads.push(done);
+    }
+
+    pub(super) fn has_new_reads(&self) -> bool {
+        !self.proposals.new_reads.is_empty()
+    }
+
+    /// Asks the quorum for all reads that came since the last turn.
+    pub(super) fn begin_reads(&mut self) {
+        if !self.has_new_reads() {
+            return;
+        }
         self.proposals.last_read += 1;
         let id = self.proposals.last_read;
-        self.proposals.reads.push((id, done));
+        let waiting = mem::take(&mut self.proposals.new_reads);
+        self.proposals.reads.push((id, waiting));
         self.raw.read_index(id.to_le_bytes().to_vec());
     }
 
     pub(super) fn finish_reads(&mut self, states: Vec<ReadState>) {
         for state in states {
             let asked = |(id, _): &(u64, _)| id.to_le_bytes() == state.request_ctx[..];
-            if let Some(at) = self.proposals.reads.iter().position(asked) {
-                let (_, done) = self.proposals.reads.swap_remove(at);
-                if state.index <= self.applied {
-                    let _gone = done.send(Ok(LogIndex(self.applied)));
-                } else {
-                    self.proposals.reads_at.entry(state.index).or_default().push(done);
-                }
+            let Some(at) = self.proposals.reads.iter().position(asked) else { continue };
+            let (_, waiting) = self.proposals.reads.swap_remove(at);
+            if state.index > self.applied {
+                self.proposals.reads_at.entry(state.index).or_default().extend(waiting);
+                continue;
+            }
+            for done in waiting {
+                let _gone = done.send(Ok(LogIndex(self.applied)));
             }
         }
     }
 
     pub(super) fn fail_reads(&mut self) {
         let refusal = self.not_leader();
-        let waiting = mem::take(&mut self.proposals.reads_at).into_values().flatten();
-        for done in mem::take(&mut self.proposals.reads).into_iter().map(|(_, done)| done).chain(waiting) {
+        let asked = mem::take(&mut self.proposals.reads).into_iter().flat_map(|(_, waiting)| waiting);
+        let answered = mem::take(&mut self.proposals.reads_at).into_values().flatten();
+        for done in mem::take(&mut self.proposals.new_reads).into_iter().chain(asked).chain(answered) {
             let _gone = done.send(Err(refusal.clone()));
         }
     }
