@@ -53,6 +53,8 @@ struct Local {
     unpublished: Vec<Publish>,
     /// Objects may be left over from a job that ended in nothing.
     to_sweep: bool,
+    /// No job may make objects any more.
+    destroyed: bool,
 }
 
 impl Shard {
@@ -68,7 +70,7 @@ impl Shard {
     }
 
     fn of(id: ShardId, env: Arc<StorageEnv>, version: Version) -> Arc<Shard> {
-        let local = Local { retired: Vec::new(), unpublished: Vec::new(), to_sweep: true };
+        let local = Local { retired: Vec::new(), unpublished: Vec::new(), to_sweep: true, destroyed: false };
         Arc::new(Shard {
             id,
             env,
@@ -248,6 +250,9 @@ impl Shard {
             return Err(Error::internal("a job of another shard"));
         }
         let _writing = self.writing_objects.read();
+        if self.local.lock().destroyed {
+            return Err(Error::internal("the shard was dropped"));
+        }
         let version = self.version();
         let as_of = oldest_read_ts.min(version.newest_ts);
         let (env, shard) = (&self.env, self.id);
@@ -300,8 +305,10 @@ impl Shard {
         swept
     }
 
-    /// Deletes every object of a dropped shard.
+    /// Deletes every object of a dropped shard. Waits for jobs that run; none starts after it.
     pub fn destroy(&self) -> Result<()> {
+        self.local.lock().destroyed = true;
+        let _alone = self.writing_objects.write();
         gc::sweep(&self.env, self.id, &Default::default()).map(|_| ())
     }
 

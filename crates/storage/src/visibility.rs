@@ -40,6 +40,14 @@ impl Alive {
         }
     }
 
+    /// Whether every row of a range is seen.
+    pub(crate) fn all(&self, mut rows: std::ops::Range<u32>) -> bool {
+        match self {
+            Alive::All(all) => rows.end <= *all,
+            Alive::Some(set) => rows.all(|row| set.contains(row)),
+        }
+    }
+
     /// Whether any row of a range is seen.
     pub(crate) fn any(&self, mut rows: std::ops::Range<u32>) -> bool {
         match self {

@@ -171,8 +171,11 @@ fn objects_stay_while_a_snapshot_may_read_them() {
     assert!(shard.collect_garbage().unwrap() >= 3);
     assert_eq!(keys(&shard.snapshot(Timestamp(3), None)), [1, 2, 3]);
     shard.verify().unwrap();
+    shard.commit(Timestamp(4), insert(&[Row::new(4, 4)]), None);
     shard.destroy().unwrap();
     assert!(shard.env.objects.list("shards/1").unwrap().is_empty());
+    let late = shard.flush_job().unwrap();
+    shard.run_job(&late, &layout(), Timestamp(4), &JobControl::default()).unwrap_err();
 }
 
 #[test]

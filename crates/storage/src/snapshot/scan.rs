@@ -83,8 +83,8 @@ fn choose(
     filter: Option<&dyn RowFilter>,
     range: Range<u32>,
 ) -> Result<Option<Vec<u32>>> {
-    let seen: Vec<u32> = range.clone().filter(|row| alive.contains(*row)).collect();
-    let seen = (seen.len() < range.len()).then_some(seen);
+    let seen: Option<Vec<u32>> =
+        (!alive.all(range.clone())).then(|| range.clone().filter(|row| alive.contains(*row)).collect());
     let Some(filter) = filter else { return Ok(seen) };
     let rows = evaluate(container, layout, filter, range.clone(), seen.as_deref())?;
     Ok((rows.len() < range.len()).then_some(rows))
