@@ -227,6 +227,9 @@ impl Cluster {
             return Ok(());
         }
         self.upkeep.stop().await;
+        if let Err(error) = self.return_ranges().await {
+            tracing::warn!(%error, "sequences will skip values");
+        }
         let checkpoint = self.checkpoint().await;
         let cluster = self.clone();
         let stopped = tokio::task::spawn_blocking(move || cluster.proposer.stop()).await;

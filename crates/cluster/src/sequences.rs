@@ -251,6 +251,24 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives back what is left of all ranges, so that a stop in good order leaves no gaps.
+    pub(crate) async fn return_ranges(&self) -> Result<()> {
+        let slots: Vec<_> =
+            self.sequences.slots.lock().iter().map(|(key, slot)| (*key, slot.clone())).collect();
+        for (key, slot) in slots {
+            let mut slot = slot.lock().await;
+            let unchanged = self.committed_sequence(key).is_ok_and(|sequence| slot.of == Some(sequence));
+            if unchanged
+                && slot.left > 0
+                && let Some(next) = slot.next
+            {
+                self.move_sequence(key, Some(next), next).await?;
+                *slot = Slot { last: slot.last, ..Slot::default() };
+            }
+        }
+        Ok(())
+    }
+
     async fn move_sequence(
         &self,
         (database, sequence): Key,
