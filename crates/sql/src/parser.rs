@@ -73,6 +73,7 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
     }
     let mut tokens = tokens.to_vec();
     say_table_for_collection(&mut tokens);
+    let overriding = take_overriding(&mut tokens);
     let mut parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());
@@ -87,9 +88,46 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
     }
     let statement = match parsed {
         Sorted::Ready(statement) => statement,
-        Sorted::Ast(statement) => sort(statement)?,
+        Sorted::Ast(mut statement) => {
+            if let ast::Statement::Insert(insert) = &mut statement {
+                insert.overwrite = overriding == Some(Overriding::System);
+                insert.ignore = overriding == Some(Overriding::User);
+            }
+            sort(statement)?
+        }
     };
     Ok(Parsed { statement, sql: sql.to_owned(), offset: start })
+}
+
+/// OVERRIDING … VALUE of an INSERT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overriding {
+    System,
+    User,
+}
+
+/// Takes OVERRIDING {SYSTEM | USER} VALUE, which sqlparser does not know, out of an INSERT. The tree says it in two flags that
+/// no INSERT of PostgreSQL has: `overwrite` and `ignore`.
+fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Option<Overriding> {
+    let word = |token: &TokenWithSpan, expected: &str| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected));
+    if !word(tokens.first()?, "insert") {
+        return None;
+    }
+    let words: Vec<usize> = tokens
+        .iter()
+        .enumerate()
+        .filter(|(_, token)| !matches!(token.token, Token::Whitespace(_)))
+        .map(|(position, _)| position)
+        .take_while(|position| !word(&tokens[*position], "values") && !word(&tokens[*position], "select"))
+        .collect();
+    let found = words.windows(3).find(|three| {
+        word(&tokens[three[0]], "overriding")
+            && (word(&tokens[three[1]], "system") || word(&tokens[three[1]], "user"))
+            && word(&tokens[three[2]], "value")
+    })?;
+    let kind = if word(&tokens[found[1]], "system") { Overriding::System } else { Overriding::User };
+    tokens.drain(found[0]..=found[2]);
+    Some(kind)
 }
 
 /// What the hand-written parsers give back.

@@ -87,7 +87,12 @@ fn coerce_node(
         };
         Ok(Transformed::yes(name.restore(finished)))
     })?;
-    changed.map_data(LogicalPlan::recompute_schema)
+    changed.map_data(|plan| match plan {
+        LogicalPlan::Projection(projection) if subquery::wants_join(&projection) => {
+            subquery::join_into(projection).map_err(to_datafusion)
+        }
+        other => other.recompute_schema(),
+    })
 }
 
 /// What a node's expressions are for: decides what an untyped one becomes.

@@ -2,15 +2,23 @@
 //! gets one that fails on a second row (21000), as PostgreSQL does.
 
 use crate::functions::single_value;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, JoinType};
+use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    AggregateUDF, BinaryExpr, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    Subquery, lit, when,
+};
 use quiver_base::Result;
 use quiver_exec::from_datafusion;
 use std::sync::Arc;
 
 /// Wraps a correlated subquery unless it already returns one row.
 pub(super) fn at_most_one_row(subquery: Subquery) -> Result<Expr> {
-    if subquery.outer_ref_columns.is_empty() || returns_one_row(&subquery.subquery) {
+    let done = subquery.outer_ref_columns.is_empty() || returns_one_row(&subquery.subquery);
+    if done || joinable(&subquery).is_some() {
         return Ok(Expr::ScalarSubquery(subquery));
     }
     let plan = (*subquery.subquery).clone();
@@ -65,4 +73,163 @@ fn without_limit(plan: LogicalPlan) -> (LogicalPlan, Vec<Sort>, bool) {
         LogicalPlan::Projection(_) => ((*limit.input).clone(), Vec::new(), true),
         _ => (plan, Vec::new(), false),
     }
+}
+
+/// The parts of a subquery that can be joined in by its conditions, whatever they are: `SELECT value FROM source WHERE condition`
+/// with references to the outer query in the condition or the value only.
+struct Joinable {
+    value: Expr,
+    condition: Expr,
+    source: LogicalPlan,
+}
+
+fn joinable(subquery: &Subquery) -> Option<Joinable> {
+    let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return None };
+    let [value] = projection.expr.as_slice() else { return None };
+    let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return None };
+    let plain = split_conjunction(&filter.predicate).into_iter().all(is_equality);
+    // DataFusion joins on equalities by itself.
+    if plain || has_outer_reference(&filter.input) {
+        return None;
+    }
+    Some(Joinable {
+        value: value.clone().unalias(),
+        condition: filter.predicate.clone(),
+        source: (*filter.input).clone(),
+    })
+}
+
+/// A condition on the subquery's own columns, or one of them equal to an outer column.
+fn is_equality(expr: &Expr) -> bool {
+    if !expr.contains_outer() {
+        return true;
+    }
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            let outer = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(..));
+            (outer(left) && !right.contains_outer()) || (outer(right) && !left.contains_outer())
+        }
+        _ => false,
+    }
+}
+
+fn has_outer_reference(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.contains_outer();
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    walked.is_err() || found
+}
+
+/// Whether a select list has such a subquery.
+pub(super) fn wants_join(projection: &Projection) -> bool {
+    projection.expr.iter().any(|expr| {
+        let found = expr.exists(|expr| {
+            Ok(matches!(expr, Expr::ScalarSubquery(subquery) if !returns_one_row(&subquery.subquery)
+                && joinable(subquery).is_some()))
+        });
+        found.unwrap_or(false)
+    })
+}
+
+/// Joins such subqueries of a select list into its input.
+pub(super) fn join_into(projection: Projection) -> Result<LogicalPlan> {
+    let mut input = (*projection.input).clone();
+    let mut exprs = Vec::with_capacity(projection.expr.len());
+    let mut count = 0;
+    for expr in projection.expr {
+        let name = expr.qualified_name();
+        let replaced = expr.transform_up(|expr| {
+            let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
+            let Some(parts) = joinable(subquery) else { return Ok(Transformed::no(expr)) };
+            count += 1;
+            let (joined, column) = join_one(input.clone(), parts, count)?;
+            input = joined;
+            Ok(Transformed::yes(column))
+        });
+        let replaced = replaced.map_err(from_datafusion)?;
+        exprs.push(match replaced.transformed {
+            true => replaced.data.unalias_nested().data.alias_qualified(name.0, name.1),
+            false => replaced.data,
+        });
+    }
+    LogicalPlanBuilder::from(input)
+        .project(exprs)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)
+}
+
+fn join_one(input: LogicalPlan, parts: Joinable, number: usize) -> DfResult<(LogicalPlan, Expr)> {
+    let own = |index: usize| format!("\u{1}s{number}_{index}");
+    let hit = format!("\u{1}hit{number}");
+    let row = format!("\u{1}row{number}");
+    let value_name = format!("\u{1}value{number}");
+    let source_schema = parts.source.schema().clone();
+    let mut columns: Vec<Expr> = source_schema
+        .iter()
+        .enumerate()
+        .map(|(index, (qualifier, field))| Expr::from((qualifier, field)).alias(own(index)))
+        .collect();
+    columns.push(lit(true).alias(hit.clone()));
+    let source = LogicalPlanBuilder::from(parts.source).project(columns)?.build()?;
+    // Inner columns get their new names, outer references become columns of the input.
+    let rename = |expr: Expr| -> DfResult<Expr> {
+        let renamed = expr.transform_up(|expr| {
+            Ok(match expr {
+                Expr::Column(column) => {
+                    let index = source_schema.index_of_column(&column)?;
+                    Transformed::yes(Expr::Column(Column::new_unqualified(own(index))))
+                }
+                Expr::OuterReferenceColumn(_, column) => Transformed::yes(Expr::Column(column)),
+                other => Transformed::no(other),
+            })
+        })?;
+        Ok(renamed.data)
+    };
+    // One at a time: an outer reference must not be taken for an inner column afterwards.
+    let condition = rename(parts.condition)?;
+    let value = when(Expr::Column(Column::new_unqualified(hit)), rename(parts.value)?).end()?;
+    let outer_schema = input.schema().clone();
+    let numbered = LogicalPlanBuilder::from(input)
+        .window(vec![datafusion::functions_window::expr_fn::row_number().alias(row.clone())])?
+        .build()?;
+    let joined = LogicalPlanBuilder::from(numbered).join_on(source, JoinType::Left, [condition])?.build()?;
+    let mut aggregates: Vec<Expr> = outer_schema
+        .iter()
+        .enumerate()
+        .map(|(index, (qualifier, field))| {
+            aggregate(single_value(true), Expr::from((qualifier, field)))
+                .alias(format!("\u{1}o{number}_{index}"))
+        })
+        .collect();
+    aggregates.push(aggregate(single_value(false), value).alias(value_name.clone()));
+    let grouped = LogicalPlanBuilder::from(joined)
+        .aggregate(vec![Expr::Column(Column::new_unqualified(row))], aggregates)?
+        .build()?;
+    let mut restored: Vec<Expr> = outer_schema
+        .iter()
+        .enumerate()
+        .map(|(index, (qualifier, field))| {
+            Expr::Column(Column::new_unqualified(format!("\u{1}o{number}_{index}")))
+                .alias_qualified(qualifier.cloned(), field.name())
+        })
+        .collect();
+    let column = Expr::Column(Column::new_unqualified(value_name));
+    restored.push(column.clone());
+    let plan = LogicalPlanBuilder::from(grouped).project(restored)?.build()?;
+    Ok((plan, column))
+}
+
+fn aggregate(function: Arc<AggregateUDF>, argument: Expr) -> Expr {
+    Expr::AggregateFunction(AggregateFunction::new_udf(
+        function,
+        vec![argument],
+        false,
+        None,
+        Vec::new(),
+        None,
+    ))
 }
