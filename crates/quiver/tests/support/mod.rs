@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
 
 /// A `quiver start` of its own. Killed when dropped.
-pub struct TestServer {
+pub(crate) struct TestServer {
     child: Child,
     address: SocketAddr,
     http: SocketAddr,
@@ -21,7 +21,7 @@ pub struct TestServer {
 
 impl TestServer {
     /// A server on an empty folder.
-    pub fn start() -> TestServer {
+    pub(crate) fn start() -> TestServer {
         let temp = tempfile::tempdir().expect("temp dir");
         let mut server = TestServer::start_on(temp.path(), &[]);
         server._temp = Some(temp);
@@ -29,13 +29,13 @@ impl TestServer {
     }
 
     /// A server on a given folder, with more options.
-    pub fn start_on(dir: &Path, options: &[(&str, &str)]) -> TestServer {
+    pub(crate) fn start_on(dir: &Path, options: &[(&str, &str)]) -> TestServer {
         TestServer::try_start(dir, options)
             .unwrap_or_else(|error| panic!("the server did not start: {error}"))
     }
 
     /// The same; what it printed to standard error if it did not get ready.
-    pub fn try_start(dir: &Path, options: &[(&str, &str)]) -> Result<TestServer, String> {
+    pub(crate) fn try_start(dir: &Path, options: &[(&str, &str)]) -> Result<TestServer, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quiver"));
         command.arg("start").arg("--data-dir").arg(dir.join("data"));
         command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
@@ -64,27 +64,27 @@ impl TestServer {
     }
 
     /// Where PostgreSQL clients connect.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Where /metrics is.
-    pub fn http(&self) -> SocketAddr {
+    pub(crate) fn http(&self) -> SocketAddr {
         self.http
     }
 
     /// A connection as the role `quiver` to the database `quiver`.
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         try_connect(self.address).await.expect("a connection")
     }
 
     /// The process's id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// `kill -9`, then the same folder again.
-    pub fn crash_and_restart(mut self, options: &[(&str, &str)]) -> TestServer {
+    pub(crate) fn crash_and_restart(mut self, options: &[(&str, &str)]) -> TestServer {
         self.child.kill().expect("killed");
         self.child.wait().expect("it ended");
         let temp = self._temp.take();
@@ -96,7 +96,7 @@ impl TestServer {
     }
 
     /// SIGTERM; its exit code and how long it took.
-    pub fn terminate(&mut self) -> (Option<i32>, Duration) {
+    pub(crate) fn terminate(&mut self) -> (Option<i32>, Duration) {
         let started = Instant::now();
         let pid = i32::try_from(self.child.id()).expect("a pid");
         // SAFETY: a signal to a child that has not been waited for.
@@ -114,7 +114,7 @@ impl Drop for TestServer {
 }
 
 /// A connection, or why there is none.
-pub async fn try_connect(address: SocketAddr) -> Result<Client, tokio_postgres::Error> {
+pub(crate) async fn try_connect(address: SocketAddr) -> Result<Client, tokio_postgres::Error> {
     let mut config = tokio_postgres::Config::new();
     config.host(address.ip().to_string()).port(address.port()).user("quiver").dbname("quiver");
     let (client, connection) = config.connect(NoTls).await?;
@@ -129,14 +129,14 @@ fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 /// The folder that holds the WordNet set: `QUIVER_SHARED`, or `shared` beside the checkout.
-pub fn wordnet_dir() -> PathBuf {
+pub(crate) fn wordnet_dir() -> PathBuf {
     let shared = std::env::var_os("QUIVER_SHARED").map(PathBuf::from);
     let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
     shared.join("data/wordnet")
 }
 
 /// One SQL statement's rows as text, as psql would show them.
-pub async fn rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
+pub(crate) async fn rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
     let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     let row = |message| match message {
         tokio_postgres::SimpleQueryMessage::Row(row) => {
@@ -148,6 +148,6 @@ pub async fn rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
 }
 
 /// One value.
-pub async fn value(client: &Client, sql: &str) -> String {
+pub(crate) async fn value(client: &Client, sql: &str) -> String {
     rows(client, sql).await[0][0].clone().unwrap_or_default()
 }
