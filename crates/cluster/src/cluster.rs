@@ -70,6 +70,9 @@ impl ClusterConfig {
     }
 }
 
+/// Tables as a transaction has made or changed them.
+pub(crate) type OwnTables = Vec<(DatabaseId, Arc<Table>)>;
+
 /// One node.
 #[derive(Debug)]
 pub struct Cluster {
@@ -85,7 +88,7 @@ pub struct Cluster {
     pub(crate) next_shard: AtomicU64,
     /// Transactions of this process that have staged rows and not ended, with the tables that they have made or changed: the
     /// upkeep must be able to read what they staged.
-    pub(crate) live_staged: Mutex<HashMap<TxnId, Vec<(DatabaseId, Arc<Table>)>>>,
+    pub(crate) live_staged: Mutex<HashMap<TxnId, OwnTables>>,
     next_rows: Mutex<HashMap<ShardId, u64>>,
     raising_bound: tokio::sync::Mutex<()>,
     stopping: AtomicBool,

@@ -2,13 +2,14 @@
 
 use super::Txn;
 use super::buffer::split_write;
+use crate::cluster::OwnTables;
 use crate::command::{Command, Kind};
 use crate::meta::encode_content;
 use crate::proposer::Stamp;
 use crate::requests::Outcome;
-use crate::{CatalogEdit, Cluster, Table};
+use crate::{CatalogEdit, Cluster};
 use bytes::Bytes;
-use quiver_base::{DatabaseId, Error, Result, SqlState, Term, TxnId};
+use quiver_base::{Error, Result, SqlState, Term, TxnId};
 use quiver_storage::ShardWrite;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -139,7 +140,7 @@ impl Txn {
         Ok(())
     }
 
-    fn own_tables(&self) -> Vec<(DatabaseId, Arc<Table>)> {
+    fn own_tables(&self) -> OwnTables {
         let table = |edit: &CatalogEdit| match edit {
             CatalogEdit::PutTable(database, table) => Some((*database, table.clone())),
             _ => None,
