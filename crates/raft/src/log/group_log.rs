@@ -296,7 +296,9 @@ impl GroupLog {
         batch.add_command(self.group.0, Command::Clean);
     }
 
-    /// Puts the state into the batch if it has to be durable, or rides along if the batch has entries.
+    /// Puts the state into the batch if it has to be durable, and always beside entries: then whoever has an
+    /// entry that was proposed after a change of members knows, after a restart too, that the change was
+    /// committed. A replica is never more than one change behind, so its old quorum meets the new one.
     pub(crate) fn flush_state(&mut self, batch: &mut LogBatch, has_entries: bool) -> Result<()> {
         if self.dirty || has_entries {
             put_state(batch, self.group, &self.state)?;

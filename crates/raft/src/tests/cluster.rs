@@ -31,6 +31,7 @@ impl Drop for Cluster {
 /// What a node does with the group when it starts.
 pub(super) enum Start {
     Create,
+    Alone,
     Join(u64),
     Open,
 }
@@ -67,6 +68,7 @@ impl Cluster {
         let machine = Box::new(member.journal.clone());
         match start {
             Start::Create => node.create_group(GROUP, &[peer(1), peer(2), peer(3)], machine).unwrap(),
+            Start::Alone => node.create_group(GROUP, &[peer(id)], machine).unwrap(),
             Start::Join(replica) => node.join_group(GROUP, ReplicaId(replica), machine).unwrap(),
             Start::Open => node.open_group(GROUP, machine).unwrap(),
         }
@@ -326,6 +328,29 @@ async fn a_follower_left_behind_a_purge_gets_a_snapshot() {
     cluster.kill(late);
     cluster.start(late, Start::Open);
     acknowledged.extend(write(&cluster.running(), "b", 5).await);
+    cluster.agree_on(&acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_does_not_bring_old_members_back() {
+    let mut cluster = Cluster { network: Network::new(9), members: BTreeMap::new() };
+    cluster.add(1, Start::Alone);
+    cluster.leader().await;
+    let node = cluster.node(1);
+    cluster.add(2, Start::Join(2));
+    node.add_learner(GROUP, peer(2)).await.unwrap();
+    let acknowledged = write(&cluster.running(), "a", 3).await;
+    cluster.agree_on(&acknowledged).await;
+    node.promote(GROUP, ReplicaId(2)).await.unwrap();
+    cluster.stop(2);
+    cluster.kill(1);
+    cluster.start(1, Start::Open);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = cluster.node(1).status(GROUP).unwrap();
+    assert_eq!(status.voters, [ReplicaId(1), ReplicaId(2)]);
+    assert_eq!(status.leads_in, None, "one of two is no quorum");
+    cluster.start(2, Start::Open);
+    cluster.leader().await;
     cluster.agree_on(&acknowledged).await;
 }
 
