@@ -164,6 +164,17 @@ pub(super) async fn write(nodes: &[RaftNode], name: &str, count: usize) -> Vec<S
     acknowledged
 }
 
+/// Promotes a learner once the leader has heard that it has everything.
+async fn promote(leader: &RaftNode, replica: u64) {
+    let mut tries = 0;
+    while let Err(e) = leader.promote(GROUP, ReplicaId(replica)).await {
+        assert_eq!(e.state(), SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "{e}");
+        tries += 1;
+        assert!(tries < 100, "never caught up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_stopped_mid_batch_loses_nothing_acknowledged() {
     let mut cluster = Cluster::new(1);
@@ -285,13 +296,7 @@ async fn a_lost_disk_comes_back_as_a_new_replica() {
     acknowledged.extend(write(std::slice::from_ref(&node), "c", 5).await);
     cluster.agree_on(&acknowledged).await;
     assert!(cluster.journal(lost).with(|j| j.restored) > 0, "it came by a snapshot");
-    let (promoter, mut tries) = (node.clone(), 0);
-    while let Err(e) = promoter.promote(GROUP, ReplicaId(4)).await {
-        assert_eq!(e.state(), SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "{e}");
-        tries += 1;
-        assert!(tries < 100, "never caught up");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    promote(&node, 4).await;
     let status = node.status(GROUP).unwrap();
     assert_eq!(status.learners, []);
     assert!(status.voters.contains(&ReplicaId(4)) && !status.voters.contains(&ReplicaId(lost)), "{status:?}");
@@ -341,7 +346,7 @@ async fn a_power_cut_does_not_bring_old_members_back() {
     node.add_learner(GROUP, peer(2)).await.unwrap();
     let acknowledged = write(&cluster.running(), "a", 3).await;
     cluster.agree_on(&acknowledged).await;
-    node.promote(GROUP, ReplicaId(2)).await.unwrap();
+    promote(&node, 2).await;
     cluster.stop(2);
     cluster.kill(1);
     cluster.start(1, Start::Open);
