@@ -1,0 +1,153 @@
+//! Segments in an S3 bucket: written, searched, and found again by a server that starts over.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use support::{TestServer, rows, value};
+
+/// An S3 server over a folder whose sub-folders are the buckets. Killed when dropped.
+struct S3Server {
+    child: Child,
+    address: String,
+}
+
+impl S3Server {
+    fn start(folder: &Path) -> S3Server {
+        let mut child =
+            Command::new(binary()).arg(folder).stdout(Stdio::piped()).spawn().expect("the S3 server runs");
+        let mut address = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut address).expect("its address");
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        S3Server { child, address: address.trim().to_owned() }
+    }
+
+    /// Options of a server that keeps its segments under `url`.
+    fn options<'a>(&self, endpoint: &'a str, url: &'a str) -> [(&'a str, &'a str); 7] {
+        [
+            ("--object-store", url),
+            ("--memtable-size", "256kB"),
+            ("env:AWS_ENDPOINT", endpoint),
+            ("env:AWS_ALLOW_HTTP", "true"),
+            ("env:AWS_ACCESS_KEY_ID", "test"),
+            ("env:AWS_SECRET_ACCESS_KEY", "testtest"),
+            ("env:AWS_REGION", "us-east-1"),
+        ]
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `QUIVER_S3_SERVER`, or `tests/s3-server` built now.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("QUIVER_S3_SERVER") {
+        return path.into();
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3-server");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/s3-server/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "tests/s3-server does not build");
+    target.join("debug/s3-server")
+}
+
+fn files_below(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+/// The searches whose answers must be the same before and after.
+async fn answers(client: &tokio_postgres::Client) -> Vec<Vec<Vec<Option<String>>>> {
+    let queries = [
+        "SELECT count(*), sum(id), count(DISTINCT body) FROM t",
+        "SELECT id, body FROM t WHERE id = 4321",
+        "SELECT id FROM t ORDER BY e <-> '[0.11,0.52,0.93,0.34]' LIMIT 10",
+        "SELECT id FROM t WHERE id % 10 = 3 ORDER BY e <-> '[0.11,0.52,0.93,0.34]' LIMIT 10",
+    ];
+    let mut answers = Vec::new();
+    for query in queries {
+        answers.push(rows(client, query).await);
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_and_indexes_live_in_the_bucket() {
+    let buckets = tempfile::tempdir().expect("temp dir");
+    std::fs::create_dir(buckets.path().join("bucket")).expect("a bucket");
+    let s3 = S3Server::start(buckets.path());
+    let endpoint = format!("http://{}", s3.address);
+    let options = s3.options(&endpoint, "s3://bucket/some/prefix");
+
+    let dir = tempfile::tempdir().expect("temp dir");
+    let server = TestServer::start_on(dir.path(), &options);
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, body text, e vector(4)) WITH (shards = 2);
+             INSERT INTO t SELECT i, 'row ' || i,
+                 ('[' || (i * 7 % 101) / 101.0 || ',' || (i * 13 % 103) / 103.0 || ',' || (i * 17 % 107) / 107.0
+                  || ',' || (i * 19 % 109) / 109.0 || ']')::vector
+             FROM generate_series(1, 10000) AS i;
+             CREATE INDEX ON t USING hnsw (e vector_l2_ops);
+             DELETE FROM t WHERE id % 100 = 0;
+             UPDATE t SET body = 'changed' WHERE id = 4321;
+             VACUUM t",
+        )
+        .await
+        .expect("loaded");
+    let before = answers(&client).await;
+    assert_eq!(before[0][0][0].as_deref(), Some("9900"));
+    assert_eq!(before[1][0][1].as_deref(), Some("changed"));
+    assert_eq!((before[2].len(), before[3].len()), (10, 10));
+    let objects = files_below(&buckets.path().join("bucket/some/prefix"));
+    assert!(objects > 3, "{objects} objects are in the bucket");
+
+    let server = server.crash_and_restart(&options);
+    assert_eq!(answers(&server.connect().await).await, before, "after kill -9");
+    drop(server);
+    std::fs::remove_dir_all(dir.path().join("data/cache")).expect("the cache folder is only a cache");
+    let mut server = TestServer::start_on(dir.path(), &options);
+    let client = server.connect().await;
+    assert_eq!(answers(&client).await, before, "with an empty cache");
+    client.batch_execute("INSERT INTO t VALUES (20000, 'late', '[1,1,1,1]')").await.expect("inserted");
+    assert_eq!(server.terminate().0, Some(0));
+    let server = TestServer::start_on(dir.path(), &options);
+    assert_eq!(value(&server.connect().await, "SELECT body FROM t WHERE id = 20000").await, "late");
+}
+
+#[test]
+fn a_prefix_serves_one_cluster() {
+    let buckets = tempfile::tempdir().expect("temp dir");
+    std::fs::create_dir(buckets.path().join("bucket")).expect("a bucket");
+    let s3 = S3Server::start(buckets.path());
+    let endpoint = format!("http://{}", s3.address);
+    let options = s3.options(&endpoint, "s3://bucket/one");
+    let (first, second) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
+    drop(TestServer::start_on(first.path(), &options));
+    let Err(message) = TestServer::try_start(second.path(), &options) else { panic!("both started") };
+    assert!(message.contains("belongs to another cluster"), "{message}");
+}
+
+#[test]
+fn a_bucket_that_does_not_exist_is_a_clear_error() {
+    let buckets = tempfile::tempdir().expect("temp dir");
+    let s3 = S3Server::start(buckets.path());
+    let endpoint = format!("http://{}", s3.address);
+    let dir = tempfile::tempdir().expect("temp dir");
+    let started = TestServer::try_start(dir.path(), &s3.options(&endpoint, "s3://nowhere/prefix"));
+    let Err(message) = started else { panic!("it started without its bucket") };
+    assert!(message.contains("the bucket does not exist"), "{message}");
+    assert!(message.contains("nowhere"), "{message}");
+}
