@@ -22,6 +22,7 @@ use datafusion::physical_plan::{
     InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions, collect,
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use quiver_base::{Error, SqlState};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -52,11 +53,21 @@ pub(super) struct LateralApplyExec {
     outer: Arc<dyn ExecutionPlan>,
     template: Arc<Template>,
     bindings: Vec<Arc<dyn PhysicalExpr>>,
-    keep_outer: bool,
-    on: Option<Arc<dyn PhysicalExpr>>,
+    pairing: Pairing,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+}
+
+/// What becomes of an outer row and the inner rows found for it.
+#[derive(Clone, Debug)]
+pub(super) struct Pairing {
+    /// Without inner rows it comes out with NULLs.
+    pub(super) keep_outer: bool,
+    /// More than one inner row is an error.
+    pub(super) single: bool,
+    /// What a pair must satisfy.
+    pub(super) on: Option<Arc<dyn PhysicalExpr>>,
 }
 
 impl LateralApplyExec {
@@ -64,13 +75,12 @@ impl LateralApplyExec {
         outer: Arc<dyn ExecutionPlan>,
         template: Template,
         bindings: Vec<Arc<dyn PhysicalExpr>>,
-        keep_outer: bool,
-        on: Option<Arc<dyn PhysicalExpr>>,
+        pairing: Pairing,
         schema: SchemaRef,
     ) -> Self {
         let properties = properties(&outer, &schema);
         let (template, metrics) = (Arc::new(template), ExecutionPlanMetricsSet::new());
-        LateralApplyExec { outer, template, bindings, keep_outer, on, schema, properties, metrics }
+        LateralApplyExec { outer, template, bindings, pairing, schema, properties, metrics }
     }
 
     /// The pairs for every row of a batch, in order.
@@ -98,16 +108,20 @@ impl LateralApplyExec {
     }
 
     fn pair(&self, outer: &RecordBatch, row: usize, inner: &[RecordBatch]) -> Result<RecordBatch> {
+        if self.pairing.single && inner.iter().map(RecordBatch::num_rows).sum::<usize>() > 1 {
+            let message = "more than one row returned by a subquery used as an expression";
+            return Err(crate::to_datafusion(Error::new(SqlState::CARDINALITY_VIOLATION, message)));
+        }
         let mut found = Vec::with_capacity(inner.len());
         for inner in inner {
             let pairs = self.beside(outer, row, inner.columns(), inner.num_rows())?;
-            found.push(match &self.on {
+            found.push(match &self.pairing.on {
                 Some(on) => filter_record_batch(&pairs, &passes(on, &pairs)?)?,
                 None => pairs,
             });
         }
         let pairs = concat_batches(&self.schema, &found)?;
-        if pairs.num_rows() > 0 || !self.keep_outer {
+        if pairs.num_rows() > 0 || !self.pairing.keep_outer {
             return Ok(pairs);
         }
         let inner_fields = &self.schema.fields()[outer.num_columns()..];
@@ -145,9 +159,9 @@ fn properties(outer: &Arc<dyn ExecutionPlan>, schema: &SchemaRef) -> Arc<PlanPro
 impl DisplayAs for LateralApplyExec {
     fn fmt_as(&self, _style: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bindings: Vec<String> = self.bindings.iter().map(ToString::to_string).collect();
-        let kind = if self.keep_outer { "left" } else { "inner" };
+        let kind = if self.pairing.keep_outer { "left" } else { "inner" };
         write!(f, "LateralApply: {kind}, for each=[{}]", bindings.join(", "))?;
-        if let Some(on) = &self.on {
+        if let Some(on) = &self.pairing.on {
             write!(f, ", on={on}")?;
         }
         let inner = self.template.inner.display_indent().to_string();
@@ -203,7 +217,7 @@ impl ExecutionPlan for LateralApplyExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        for expr in self.bindings.iter().chain(&self.on) {
+        for expr in self.bindings.iter().chain(&self.pairing.on) {
             if f(expr)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }

@@ -1,19 +1,21 @@
 //! Lateral joins that DataFusion cannot turn into ordinary joins, above all a top-k per outer row:
 //! `FROM q, LATERAL (SELECT … ORDER BY d.embedding <-> q.embedding LIMIT 5)`. The inner query becomes a template with a
-//! placeholder for each outer column; it is optimised once and run for each outer row, so it may be any query.
+//! placeholder for each outer column; it is optimised once and run for each outer row, so it may be any query. Correlated scalar
+//! subqueries that DataFusion leaves, such as those with a LIMIT, go the same way.
 
 mod exec;
 mod planner;
+mod scalar;
 
 pub(crate) use planner::EngineQueryPlanner;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchemaRef};
+use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
-    Expr, Extension, Join, JoinType, LogicalPlan, Subquery, SubqueryAlias, UserDefinedLogicalNodeCore,
+    Expr, Extension, Filter, Join, JoinType, LogicalPlan, Subquery, SubqueryAlias, UserDefinedLogicalNodeCore,
 };
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -32,6 +34,8 @@ pub(crate) struct LateralApply {
     bindings: Vec<Expr>,
     /// Outer rows without an inner one come out with NULLs.
     keep_outer: bool,
+    /// A second inner row is an error: the inner query stands for a value.
+    single: bool,
     /// What a pair of rows must satisfy, over `schema`.
     on: Option<Expr>,
     schema: DFSchemaRef,
@@ -92,12 +96,43 @@ impl OptimizerRule for LateralToApply {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
-        match lateral_side(&join.right) {
-            Some(subquery) => Ok(Transformed::yes(apply(&join, &subquery)?)),
-            None => Ok(Transformed::no(LogicalPlan::Join(join))),
+        match &plan {
+            LogicalPlan::Join(join) => match lateral_side(&join.right) {
+                Some(subquery) => Ok(Transformed::yes(apply(join, &subquery)?)),
+                None => Ok(Transformed::no(plan)),
+            },
+            LogicalPlan::Filter(filter) if scalar::has_correlated(&filter.predicate) => {
+                Ok(Transformed::yes(scalar::in_filter(filter)?))
+            }
+            LogicalPlan::Filter(filter) => match filter_outer(filter)? {
+                Some(better) => Ok(Transformed::yes(better)),
+                None => Ok(Transformed::no(plan)),
+            },
+            LogicalPlan::Projection(projection) if projection.expr.iter().any(scalar::has_correlated) => {
+                Ok(Transformed::yes(scalar::in_projection(projection)?))
+            }
+            _ => Ok(Transformed::no(plan)),
         }
     }
+}
+
+/// Moves what a filter asks of the outer row alone below the join: a row left out there costs no inner query.
+fn filter_outer(filter: &Filter) -> Result<Option<LogicalPlan>> {
+    let LogicalPlan::Extension(Extension { node }) = filter.input.as_ref() else { return Ok(None) };
+    let Some(apply) = node.as_any().downcast_ref::<LateralApply>() else { return Ok(None) };
+    let of_outer = |expr: &&Expr| {
+        !expr.is_volatile() && expr.column_refs().iter().all(|column| apply.outer.schema().has_column(column))
+    };
+    let (below, above): (Vec<&Expr>, Vec<&Expr>) =
+        split_conjunction(&filter.predicate).into_iter().partition(of_outer);
+    let Some(below) = conjunction(below.into_iter().cloned()) else { return Ok(None) };
+    let outer = LogicalPlan::Filter(Filter::try_new(below, Arc::new(apply.outer.clone()))?);
+    let node = Arc::new(LateralApply { outer, ..apply.clone() });
+    let joined = LogicalPlan::Extension(Extension { node });
+    Ok(Some(match conjunction(above.into_iter().cloned()) {
+        Some(above) => LogicalPlan::Filter(Filter::try_new(above, Arc::new(joined))?),
+        None => joined,
+    }))
 }
 
 /// The correlated subquery on a join's right side; an alias or a projection may lie over it.
@@ -119,8 +154,26 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
             return Err(crate::to_datafusion(Error::unsupported(format!("a lateral {other} join"))));
         }
     };
+    let (inner, bindings) = template(subquery, join.left.schema())?;
+    let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+    let on = conjunction(equalities.chain(join.filter.clone()));
+    let on = on.filter(|on| !matches!(on, Expr::Literal(value, _) if *value == true.into()));
+    Ok(LogicalPlan::Extension(Extension {
+        node: Arc::new(LateralApply {
+            outer: join.left.as_ref().clone(),
+            inner: Arc::new(inner),
+            bindings,
+            keep_outer,
+            single: false,
+            on,
+            schema: join.schema.clone(),
+        }),
+    }))
+}
+
+/// The subquery with placeholders for the outer row's columns, and which columns those are.
+fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Vec<Expr>)> {
     let mut bindings: Vec<Expr> = Vec::new();
-    let outer_schema = join.left.schema();
     let inner = subquery.clone().transform_up_with_subqueries(|plan| {
         plan.map_expressions(|expr| {
             expr.transform(|expr| {
@@ -128,9 +181,9 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
                     return Ok(Transformed::no(expr));
                 };
                 // One further out belongs to an enclosing lateral join or subquery.
-                if !outer_schema.has_column(&column) {
+                if !outer.has_column(&column) {
                     return Err(crate::to_datafusion(Error::unsupported(
-                        "a reference from a lateral subquery across more than one level",
+                        "a reference from a subquery across more than one level",
                     )));
                 }
                 let index = bind(&mut bindings, column);
@@ -139,19 +192,7 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
             })
         })
     })?;
-    let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
-    let on = conjunction(equalities.chain(join.filter.clone()));
-    let on = on.filter(|on| !matches!(on, Expr::Literal(value, _) if *value == true.into()));
-    Ok(LogicalPlan::Extension(Extension {
-        node: Arc::new(LateralApply {
-            outer: join.left.as_ref().clone(),
-            inner: Arc::new(inner.data),
-            bindings,
-            keep_outer,
-            on,
-            schema: join.schema.clone(),
-        }),
-    }))
+    Ok((inner.data, bindings))
 }
 
 fn bind(bindings: &mut Vec<Expr>, column: Column) -> usize {

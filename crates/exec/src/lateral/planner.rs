@@ -1,7 +1,7 @@
 //! Makes the operator for a lateral node.
 
 use super::LateralApply;
-use super::exec::{LateralApplyExec, Template};
+use super::exec::{LateralApplyExec, Pairing, Template};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::error::Result;
@@ -66,8 +66,7 @@ impl ExtensionPlanner for LateralPlanner {
             physical_inputs[0].clone(),
             Template { inner, state: without_context(state) },
             bindings,
-            apply.keep_outer,
-            on,
+            Pairing { keep_outer: apply.keep_outer, single: apply.single, on },
             apply.schema.inner().clone(),
         );
         Ok(Some(Arc::new(exec)))

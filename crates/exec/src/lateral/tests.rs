@@ -91,3 +91,33 @@ async fn an_outer_side_without_rows_runs_nothing() {
     let sql = "SELECT q.id, x.id FROM (SELECT * FROM queries WHERE id < 0) q, LATERAL (SELECT id FROM docs d ORDER BY l2_distance(d.embedding, q.embedding) LIMIT 5) x";
     check(&fixture, sql, vec![]).await;
 }
+
+#[tokio::test]
+async fn filters_on_the_outer_row_come_before_the_inner_query() {
+    let (fixture, docs, queries) = fixture();
+    let sql = "SELECT q.id, x.id FROM queries q, LATERAL (SELECT d.id FROM docs d ORDER BY l2_distance(d.embedding, q.embedding) LIMIT 4) x
+        WHERE q.id IN (2, 5) AND x.id % 2 = 0";
+    let pairs = expected(&docs, &queries, 4, |_, _| true);
+    let kept = |pair: &String| {
+        let (query, doc) = pair.split_once('|').unwrap();
+        ["2", "5"].contains(&query) && doc.parse::<usize>().unwrap().is_multiple_of(2)
+    };
+    check(&fixture, sql, pairs.into_iter().filter(kept).collect()).await;
+    let plan = fixture.explain(sql).await;
+    assert!(plan.contains("key lookup=queries_id_idx (2 keys)"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_correlated_scalar_subquery_may_have_a_limit() {
+    let (fixture, docs, queries) = fixture();
+    let nearest = "(SELECT d.id FROM docs d WHERE d.lang = 'en' ORDER BY l2_distance(d.embedding, q.embedding) LIMIT 1)";
+    let pairs = expected(&docs, &queries, 1, |_, doc| docs.langs[doc] == "en");
+    check(&fixture, &format!("SELECT q.id, {nearest} AS n FROM queries q"), pairs.clone()).await;
+    check(&fixture, &format!("SELECT q.id, {nearest} + 1 - 1 AS n FROM queries q"), pairs.clone()).await;
+    let even = |pair: &String| pair.split_once('|').unwrap().1.parse::<usize>().unwrap().is_multiple_of(2);
+    let wanted =
+        pairs.into_iter().filter(even).map(|pair| pair.split_once('|').unwrap().0.to_owned()).collect();
+    check(&fixture, &format!("SELECT q.id FROM queries q WHERE {nearest} % 2 = 0"), wanted).await;
+    let none = "SELECT q.id, (SELECT d.id FROM docs d WHERE d.size < q.size - 100 ORDER BY d.id LIMIT 1) AS n FROM queries q WHERE q.id = 3";
+    check(&fixture, none, vec!["3|NULL".to_owned()]).await;
+}

@@ -1,0 +1,71 @@
+//! Correlated scalar subqueries in SELECT lists and conditions: each becomes a lateral join that adds its value as a column.
+
+use super::{LateralApply, template};
+use arrow::datatypes::Field;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, Subquery};
+use std::sync::Arc;
+
+/// Whether an expression holds a scalar subquery that reads the outer row.
+pub(super) fn has_correlated(expr: &Expr) -> bool {
+    expr.exists(|expr| Ok(is_correlated(expr))).unwrap_or(false)
+}
+
+fn is_correlated(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty())
+}
+
+pub(super) fn in_projection(projection: &Projection) -> Result<LogicalPlan> {
+    let names = NamePreserver::new_for_projection();
+    let mut input = projection.input.clone();
+    let mut exprs = Vec::with_capacity(projection.expr.len());
+    for expr in &projection.expr {
+        let name = names.save(expr);
+        exprs.push(name.restore(with_values(expr.clone(), &mut input)?));
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, input)?))
+}
+
+pub(super) fn in_filter(filter: &Filter) -> Result<LogicalPlan> {
+    let mut input = filter.input.clone();
+    let predicate = with_values(filter.predicate.clone(), &mut input)?;
+    let filtered = LogicalPlan::Filter(Filter::try_new(predicate, input)?);
+    let columns = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(filtered))?))
+}
+
+/// The expression with subqueries replaced by columns, which `input` is made to have.
+fn with_values(expr: Expr, input: &mut Arc<LogicalPlan>) -> Result<Expr> {
+    let replaced = expr.transform(|expr| match expr {
+        Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+            let (wider, value) = add_value(input, &subquery)?;
+            *input = Arc::new(wider);
+            Ok(Transformed::yes(value))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(replaced.data)
+}
+
+fn add_value(outer: &Arc<LogicalPlan>, subquery: &Subquery) -> Result<(LogicalPlan, Expr)> {
+    let (inner, bindings) = template(&subquery.subquery, outer.schema())?;
+    // No other column of the row has this number.
+    let name = format!("__scalar_{}", outer.schema().fields().len());
+    let value: Field = inner.schema().field(0).as_ref().clone();
+    let value = value.with_name(&name).with_nullable(true);
+    let value = DFSchema::from_unqualified_fields(vec![value].into(), Default::default())?;
+    let node = LateralApply {
+        outer: outer.as_ref().clone(),
+        bindings,
+        keep_outer: true,
+        single: true,
+        on: None,
+        schema: Arc::new(outer.schema().join(&value)?),
+        inner: Arc::new(inner),
+    };
+    let wider = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+    Ok((wider, Expr::Column(Column::new_unqualified(name))))
+}
