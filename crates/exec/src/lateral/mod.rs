@@ -98,17 +98,19 @@ impl OptimizerRule for LateralToApply {
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         match &plan {
             LogicalPlan::Join(join) => match lateral_side(&join.right) {
-                Some(subquery) => Ok(Transformed::yes(apply(join, &subquery)?)),
-                None => Ok(Transformed::no(plan)),
+                Some(subquery) if reads_only(&subquery, join.left.schema()) => {
+                    Ok(Transformed::yes(apply(join, &subquery.subquery)?))
+                }
+                _ => Ok(Transformed::no(plan)),
             },
-            LogicalPlan::Filter(filter) if scalar::has_correlated(&filter.predicate) => {
+            LogicalPlan::Filter(filter) if scalar::has_correlated(&filter.predicate, &filter.input) => {
                 Ok(Transformed::yes(scalar::in_filter(filter)?))
             }
             LogicalPlan::Filter(filter) => match filter_outer(filter)? {
                 Some(better) => Ok(Transformed::yes(better)),
                 None => Ok(Transformed::no(plan)),
             },
-            LogicalPlan::Projection(projection) if projection.expr.iter().any(scalar::has_correlated) => {
+            LogicalPlan::Projection(projection) if scalar::any_correlated(projection) => {
                 Ok(Transformed::yes(scalar::in_projection(projection)?))
             }
             _ => Ok(Transformed::no(plan)),
@@ -136,14 +138,20 @@ fn filter_outer(filter: &Filter) -> Result<Option<LogicalPlan>> {
 }
 
 /// The correlated subquery on a join's right side; an alias or a projection may lie over it.
-fn lateral_side(plan: &LogicalPlan) -> Option<LogicalPlan> {
+fn lateral_side(plan: &LogicalPlan) -> Option<Subquery> {
     match plan {
-        LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, .. }) => {
-            (!outer_ref_columns.is_empty()).then(|| subquery.as_ref().clone())
-        }
+        LogicalPlan::Subquery(subquery) => Some(subquery.clone()),
         LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. }) => lateral_side(input),
         _ => None,
     }
+}
+
+/// Whether a subquery is correlated, and with this outer row alone: what reads a row further out waits until that one is dealt with.
+fn reads_only(subquery: &Subquery, outer: &DFSchema) -> bool {
+    let refs = &subquery.outer_ref_columns;
+    let of_outer =
+        |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(_, column) if outer.has_column(column));
+    !refs.is_empty() && refs.iter().all(of_outer)
 }
 
 fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
@@ -180,11 +188,9 @@ fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Ve
                 let Expr::OuterReferenceColumn(field, column) = expr else {
                     return Ok(Transformed::no(expr));
                 };
-                // One further out belongs to an enclosing lateral join or subquery.
+                // One of a subquery further in, which means the inner query's own row.
                 if !outer.has_column(&column) {
-                    return Err(crate::to_datafusion(Error::unsupported(
-                        "a reference from a subquery across more than one level",
-                    )));
+                    return Ok(Transformed::no(Expr::OuterReferenceColumn(field, column)));
                 }
                 let index = bind(&mut bindings, column);
                 let value = Placeholder::new_with_field(placeholder(index), Some(field));

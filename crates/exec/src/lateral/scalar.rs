@@ -1,6 +1,6 @@
 //! Correlated scalar subqueries in SELECT lists and conditions: each becomes a lateral join that adds its value as a column.
 
-use super::{LateralApply, template};
+use super::{LateralApply, reads_only, template};
 use arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
@@ -9,13 +9,15 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, Subquery};
 use std::sync::Arc;
 
-/// Whether an expression holds a scalar subquery that reads the outer row.
-pub(super) fn has_correlated(expr: &Expr) -> bool {
-    expr.exists(|expr| Ok(is_correlated(expr))).unwrap_or(false)
+/// Whether an expression over `input` holds a scalar subquery that reads the input's row.
+pub(super) fn has_correlated(expr: &Expr, input: &LogicalPlan) -> bool {
+    let correlated =
+        |expr: &Expr| matches!(expr, Expr::ScalarSubquery(subquery) if reads_only(subquery, input.schema()));
+    expr.exists(|expr| Ok(correlated(expr))).unwrap_or(false)
 }
 
-fn is_correlated(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty())
+pub(super) fn any_correlated(projection: &Projection) -> bool {
+    projection.expr.iter().any(|expr| has_correlated(expr, &projection.input))
 }
 
 pub(super) fn in_projection(projection: &Projection) -> Result<LogicalPlan> {
@@ -40,7 +42,7 @@ pub(super) fn in_filter(filter: &Filter) -> Result<LogicalPlan> {
 /// The expression with subqueries replaced by columns, which `input` is made to have.
 fn with_values(expr: Expr, input: &mut Arc<LogicalPlan>) -> Result<Expr> {
     let replaced = expr.transform(|expr| match expr {
-        Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+        Expr::ScalarSubquery(subquery) if reads_only(&subquery, input.schema()) => {
             let (wider, value) = add_value(input, &subquery)?;
             *input = Arc::new(wider);
             Ok(Transformed::yes(value))

@@ -121,3 +121,12 @@ async fn a_correlated_scalar_subquery_may_have_a_limit() {
     let none = "SELECT q.id, (SELECT d.id FROM docs d WHERE d.size < q.size - 100 ORDER BY d.id LIMIT 1) AS n FROM queries q WHERE q.id = 3";
     check(&fixture, none, vec!["3|NULL".to_owned()]).await;
 }
+
+#[tokio::test]
+async fn the_inner_query_may_have_correlated_subqueries_of_its_own() {
+    let (fixture, docs, queries) = fixture();
+    let sql = "SELECT q.id, x.id FROM queries q, LATERAL (SELECT d.id FROM docs d
+        WHERE EXISTS (SELECT 1 FROM queries o WHERE o.lang = d.lang AND o.id = 1) ORDER BY l2_distance(d.embedding, q.embedding) LIMIT 3) x";
+    let pairs = expected(&docs, &queries, 3, |_, doc| docs.langs[doc] == queries.langs[1]);
+    check(&fixture, sql, pairs).await;
+}
