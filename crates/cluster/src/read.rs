@@ -3,7 +3,7 @@
 use crate::data::DataGroup;
 use crate::layout::Layouts;
 use crate::leases::Lease;
-use crate::txn::buffer::Buffer;
+use crate::txn::buffer::Written;
 use crate::{Catalog, Database, Table};
 use parking_lot::Mutex;
 use quiver_base::{Result, ShardId, Timestamp, TxnId};
@@ -32,7 +32,7 @@ pub(crate) struct SnapshotSource {
     pub(crate) group: Arc<DataGroup>,
     /// Set once it has staged rows.
     pub(crate) staged: Option<TxnId>,
-    pub(crate) own: Arc<Buffer>,
+    pub(crate) own: Arc<Written>,
 }
 
 impl SnapshotSource {

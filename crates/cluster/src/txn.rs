@@ -114,7 +114,7 @@ pub struct Txn {
     /// The terms in which locks were taken: a commit in another is refused.
     term: Option<Term>,
     meta_term: Option<Term>,
-    buffer: Arc<Buffer>,
+    buffer: Buffer,
     own_keys: OwnKeys,
     /// Its name in the log, once it has staged rows there.
     staged: Option<TxnId>,
@@ -164,7 +164,7 @@ impl Txn {
             locks,
             term: None,
             meta_term: None,
-            buffer: Arc::default(),
+            buffer: Buffer::default(),
             own_keys: OwnKeys::default(),
             staged: None,
             edits: Vec::new(),
@@ -256,7 +256,7 @@ impl Txn {
     }
 
     fn source(&self) -> SnapshotSource {
-        SnapshotSource { group: self.group.clone(), staged: self.staged, own: self.buffer.clone() }
+        SnapshotSource { group: self.group.clone(), staged: self.staged, own: self.buffer.written().clone() }
     }
 
     fn layout(&self, table: &Table) -> Arc<TableLayout> {
@@ -442,7 +442,7 @@ impl Txn {
         for row in rows {
             by_shard.entry(row.shard).or_default().push(row.row);
         }
-        let buffer = Arc::make_mut(&mut self.buffer);
+        let buffer = &mut self.buffer;
         Ok(by_shard.into_iter().map(|(shard, rows)| buffer.delete(shard, rows)).sum())
     }
 
@@ -482,7 +482,7 @@ impl Txn {
         let Some(mark) = self.savepoints.get(savepoint.0).copied() else { return };
         self.savepoints.truncate(savepoint.0 + 1);
         let before = self.buffer.bytes();
-        Arc::make_mut(&mut self.buffer).truncate(mark.writes);
+        self.buffer.truncate(mark.writes);
         self.memory.shrink(before - self.buffer.bytes());
         self.own_keys.truncate(mark.writes);
         if self.edits.len() > mark.edits {

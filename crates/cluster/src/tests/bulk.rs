@@ -80,3 +80,27 @@ async fn commit_speed() {
     }
     println!("a read's transaction: {:?}", begun.elapsed() / table_reads);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn many_small_statements_in_one_transaction() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    let mut txn = node.begin().await;
+    for tens in 0..3_i64 {
+        let begun = Instant::now();
+        for key in tens * 10_000..(tens + 1) * 10_000 {
+            txn.begin_statement().await.unwrap();
+            let view = txn.read_view();
+            txn.insert(&table, &batch(&[(key, "a row")]), ConflictMode::Error).await.unwrap();
+            drop(view);
+        }
+        println!("10,000 statements: {:?}", begun.elapsed());
+    }
+    let begun = Instant::now();
+    assert_eq!(txn.rows(&table).len(), 30_000);
+    println!("a scan: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    txn.commit().await.unwrap();
+    println!("commit: {:?}", begun.elapsed());
+}

@@ -11,7 +11,6 @@ use crate::{CatalogEdit, Cluster};
 use bytes::Bytes;
 use quiver_base::{Error, Result, SqlState, Term, TxnId};
 use quiver_storage::ShardWrite;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The largest entry that is made on purpose; a single row may be larger.
@@ -135,7 +134,7 @@ impl Txn {
         }
         let bytes = self.memory.bytes();
         self.memory.shrink(bytes);
-        Arc::make_mut(&mut self.buffer).set_flushed();
+        self.buffer.set_flushed();
         self.own_keys.clear();
         Ok(())
     }

@@ -294,7 +294,7 @@ impl Txn {
                     }
                 }
             }
-            Arc::make_mut(&mut self.buffer).insert(*shard, RowBatch { batch, row_ids });
+            self.buffer.insert(*shard, RowBatch { batch, row_ids });
         }
         inserted.sort_unstable_by_key(|(row, _)| *row);
         Ok(inserted)

@@ -35,13 +35,16 @@ impl OwnKeys {
         }
         let mut keys: HashMap<u64, Vec<OwnKey>> = HashMap::new();
         for shard in shards {
-            for (position, batch) in buffer.inserted(*shard) {
+            let Some(part) = buffer.shard(*shard) else { continue };
+            let positions = buffer.insert_positions(*shard);
+            for batch in &part.inserts {
                 let values = columns_by_id(&batch.batch, columns)?;
                 for (at, row) in batch.row_ids.iter().enumerate() {
-                    if let Some(key) = encode_key(&values, at)? {
-                        let row = RowRef { shard: *shard, row: *row };
-                        keys.entry(key_hash(&key)).or_default().push(OwnKey { row, position });
-                    }
+                    let Some(key) = encode_key(&values, at)? else { continue };
+                    let after = positions.partition_point(|(first, _)| first <= row);
+                    let position = after.checked_sub(1).map_or(0, |at| positions[at].1);
+                    let row = RowRef { shard: *shard, row: *row };
+                    keys.entry(key_hash(&key)).or_default().push(OwnKey { row, position });
                 }
             }
         }
