@@ -1,3 +1,4 @@
+//! Functions and aggregates give pgvector's answers and errors.
 #![allow(clippy::unwrap_used)] // tests
 
 use crate::testing::Fixture;

@@ -1,3 +1,4 @@
+//! Lateral joins and correlated subqueries against brute force.
 #![allow(clippy::unwrap_used)] // tests
 
 use crate::testing::{Docs, Fixture};

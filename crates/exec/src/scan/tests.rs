@@ -1,3 +1,4 @@
+//! Scans, key look-ups, pruning, row references, the memory limit.
 #![allow(clippy::unwrap_used)] // tests
 
 use crate::testing::{Docs, Fixture};

@@ -1,3 +1,4 @@
+//! Searches against brute force, over memory and over sealed segments.
 #![allow(clippy::unwrap_used)] // tests
 
 use crate::testing::{DIM, Docs, Fixture};

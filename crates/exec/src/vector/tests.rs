@@ -1,3 +1,4 @@
+//! The text form and the casts, against pgvector's.
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;
