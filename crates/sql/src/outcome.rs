@@ -90,7 +90,7 @@ pub(crate) struct Notice {
 
 impl Notice {
     /// A NOTICE.
-    pub(crate) fn notice(state: SqlState, message: impl Into<String>) -> Notice {
+    pub(crate) fn new(state: SqlState, message: impl Into<String>) -> Notice {
         Notice { severity: Severity::Notice, state, message: message.into(), detail: None, hint: None }
     }
 

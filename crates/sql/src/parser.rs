@@ -79,7 +79,7 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
         .with_tokens_with_locations(tokens.clone());
     let parsed = match utility::parse(&mut parser) {
         Ok(Some(statement)) => Ok(statement),
-        Ok(None) => parser.parse_statement().map(Sorted::Ast),
+        Ok(None) => parser.parse_statement().map(|statement| Sorted::Ast(Box::new(statement))),
         Err(error) => Err(error),
     };
     let parsed = parsed.map_err(|error| errors::from_parser(text, &tokens, &parser, &error))?;
@@ -88,7 +88,8 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
     }
     let statement = match parsed {
         Sorted::Ready(statement) => statement,
-        Sorted::Ast(mut statement) => {
+        Sorted::Ast(statement) => {
+            let mut statement = *statement;
             if let ast::Statement::Insert(insert) = &mut statement {
                 insert.overwrite = overriding == Some(Overriding::System);
                 insert.ignore = overriding == Some(Overriding::User);
@@ -133,7 +134,7 @@ fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Option<Overriding> {
 /// What the hand-written parsers give back.
 enum Sorted {
     Ready(Statement),
-    Ast(ast::Statement),
+    Ast(Box<ast::Statement>),
 }
 
 /// pgvector's operators as single tokens that bind like other operators: sqlparser reads `<+>` as three, and gives `<=>` the

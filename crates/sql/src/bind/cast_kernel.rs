@@ -338,10 +338,11 @@ fn vector_to_vector(array: &ArrayRef, dim: Option<u16>) -> Result<ArrayRef> {
     if array.data_type() == &target {
         return Ok(array.clone());
     }
-    if let (Some(expected), DataType::FixedSizeList(_, found)) = (dim, array.data_type()) {
-        if i32::from(expected) != *found && array.null_count() < array.len() {
-            return Err(wrong_dim(expected, usize::try_from(*found).unwrap_or(0)));
-        }
+    if let (Some(expected), DataType::FixedSizeList(_, found)) = (dim, array.data_type())
+        && i32::from(expected) != *found
+        && array.null_count() < array.len()
+    {
+        return Err(wrong_dim(expected, usize::try_from(*found).unwrap_or(0)));
     }
     if let (Some(expected), Some(list)) = (dim, array.as_list_opt::<i32>()) {
         for row in 0..list.len() {

@@ -166,10 +166,10 @@ fn unwrap_number(expr: &mut Expr) {
         *expr = number.clone();
         return;
     }
-    if let Expr::Cast { expr: inner, .. } = expr {
-        if matches!(&**inner, Expr::UnaryOp { op: UnaryOperator::Minus, expr } if number_in(expr).is_some()) {
-            *expr = (**inner).clone();
-        }
+    if let Expr::Cast { expr: inner, .. } = expr
+        && matches!(&**inner, Expr::UnaryOp { op: UnaryOperator::Minus, expr } if number_in(expr).is_some())
+    {
+        *expr = (**inner).clone();
     }
 }
 

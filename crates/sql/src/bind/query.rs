@@ -223,7 +223,7 @@ impl Binder {
 
     /// Optimises, plans and starts a query whose parameters are filled in.
     pub(crate) async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        let physical = self.engine.plan(&self.state, plan).await.map_err(|error| error)?;
+        let physical = self.engine.plan(&self.state, plan).await?;
         self.engine.run(&self.state, physical)
     }
 }

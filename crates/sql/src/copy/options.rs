@@ -61,7 +61,7 @@ fn syntax(message: impl Into<String>) -> Error {
     Error::new(SqlState::SYNTAX_ERROR, message)
 }
 
-fn single<'a>(option: &'a CopyOption) -> Result<&'a str> {
+fn single(option: &CopyOption) -> Result<&str> {
     match option.values.as_deref() {
         Some([value]) => Ok(value),
         _ => Err(syntax(format!("{} requires a parameter", option.name))),

@@ -468,5 +468,5 @@ fn key_columns(columns: &[ast::IndexColumn]) -> Result<Vec<Ident>> {
 
 /// `…, skipping`.
 pub(super) fn skipping(ctx: &mut StatementContext<'_>, state: SqlState, message: String) {
-    ctx.notices.push(Notice::notice(state, message));
+    ctx.notices.push(Notice::new(state, message));
 }

@@ -219,7 +219,7 @@ pub(crate) async fn run_insert(
             while let Some(batch) = stream.next().await {
                 let batch = batch.map_err(from_datafusion)?;
                 let batch = crate::bind::conform(&batch, &query.schema)?;
-                let batch = writer.from_query(ctx, &batch).await?;
+                let batch = writer.rows_of_query(ctx, &batch).await?;
                 writer.write(ctx, batch).await?;
             }
         }
@@ -267,7 +267,7 @@ impl<'a> Writer<'a> {
         values_batch(self, &cluster, &session, rows).await
     }
 
-    async fn from_query(&self, ctx: &StatementContext<'_>, batch: &RecordBatch) -> Result<RecordBatch> {
+    async fn rows_of_query(&self, ctx: &StatementContext<'_>, batch: &RecordBatch) -> Result<RecordBatch> {
         let (cluster, session) = (ctx.cluster.clone(), ctx.session.clone());
         query_batch(self, &cluster, &session, batch).await
     }

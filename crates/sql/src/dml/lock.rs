@@ -37,7 +37,7 @@ pub(crate) async fn lock_selected(
     let named: Vec<String> =
         query.locks.iter().filter_map(|lock| lock.of.as_ref()).map(ToString::to_string).collect();
     for (table, qualifier) in tables(ctx, select)? {
-        if !named.is_empty() && !named.iter().any(|name| *name == qualifier) {
+        if !named.is_empty() && !named.contains(&qualifier) {
             continue;
         }
         ctx.txn.lock_table(table.id, TableLock::Shared).await?;

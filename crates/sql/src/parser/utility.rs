@@ -134,7 +134,7 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Parse<Option<Sorted>> {
         }
         "reindex" => Statement::Maintenance(reindex(parser)?),
         "alter" => return alter_sequence(parser),
-        "table" => return Ok(Some(Sorted::Ast(parser.parse_query()?.into()))),
+        "table" => return Ok(Some(Sorted::Ast(Box::new(parser.parse_query()?.into())))),
         "create" if is_create_sequence(parser) => return create_sequence(parser).map(Some),
         "create" | "drop" | "grant" | "revoke" | "lock" | "cluster" | "security" | "refresh" => {
             return refuse(parser);
@@ -447,14 +447,14 @@ fn create_sequence(parser: &mut Parser<'_>) -> Parse<Sorted> {
             _ => return parser.expected("an option of CREATE SEQUENCE", parser.peek_token()),
         }
     }
-    Ok(Sorted::Ast(ast::Statement::CreateSequence {
+    Ok(Sorted::Ast(Box::new(ast::Statement::CreateSequence {
         temporary: false,
         if_not_exists,
         name,
         data_type,
         sequence_options: options,
         owned_by,
-    }))
+    })))
 }
 
 fn sequence_option(parser: &mut Parser<'_>) -> Parse<SequenceOption> {
