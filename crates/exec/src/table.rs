@@ -42,7 +42,9 @@ impl CollectionTable {
         let mut fields = Vec::new();
         let mut columns = Vec::new();
         for column in table.columns.iter().filter(|column| !column.dropped) {
-            fields.push(stored_field(column.ty.field(&column.name, !column.not_null), column.id));
+            // NOT NULL is not said here: DataFusion would keep it where an outer join or a scalar subquery without rows
+            // makes NULLs of the column.
+            fields.push(stored_field(column.ty.field(&column.name, true), column.id));
             columns.push(ScanColumn::Stored(column.id));
         }
         if with_row_refs {

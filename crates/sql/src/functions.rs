@@ -20,10 +20,11 @@ pub(crate) use text::quote_ident;
 pub(crate) use time::at_time_zone;
 
 use crate::bind::{CastContext, CastStyle, cast_array, is_unknown_field};
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, BooleanArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, FieldRef, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -31,7 +32,7 @@ use quiver_base::{Result, SqlType};
 use quiver_exec::to_datafusion;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use session::FunctionContext;
 
@@ -163,11 +164,27 @@ impl ScalarUDFImpl for Function {
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
         let types = types(&args.arg_fields);
         let result = (self.body)(&Args { arrays: &arrays, types: &types, rows }).map_err(to_datafusion)?;
+        // Items of lists carry their SQL type as metadata, which builders do not know.
+        let promised = args.return_field.data_type();
+        let result = relabelled(result, promised)?;
         if once {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
         }
         Ok(ColumnarValue::Array(result))
     }
+}
+
+/// The array with the type that was promised: the same but for metadata of list items, or cast.
+fn relabelled(array: ArrayRef, promised: &DataType) -> DfResult<ArrayRef> {
+    if array.data_type() == promised {
+        return Ok(array);
+    }
+    if let (DataType::List(field), Some(list)) = (promised, array.as_list_opt::<i32>()) {
+        let items = relabelled(list.values().clone(), field.data_type())?;
+        let list = ListArray::try_new(field.clone(), list.offsets().clone(), items, list.nulls().cloned())?;
+        return Ok(Arc::new(list));
+    }
+    Ok(arrow::compute::cast(&array, promised)?)
 }
 
 /// Evaluated arguments.
@@ -229,21 +246,51 @@ impl Args<'_> {
     }
 }
 
-/// Functions of this session by name, those that read its state included.
-pub(crate) fn all(context: &Arc<FunctionContext>) -> HashMap<String, Arc<ScalarUDF>> {
-    let mut functions = HashMap::new();
-    let lists = [
-        session::functions(context),
-        sequence::functions(context),
-        time::functions(context),
-        text::functions(context),
-        array::functions(),
-        json::functions(),
-        math::functions(),
-        regex::functions(),
-    ];
-    for function in lists.into_iter().flatten() {
-        functions.insert(function.name.clone(), function.udf());
+/// Functions that need nothing of the session, by name: made once.
+fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
+    static FIXED: OnceLock<HashMap<String, Arc<ScalarUDF>>> = OnceLock::new();
+    FIXED.get_or_init(|| {
+        let lists = [array::functions(), json::functions(), math::functions(), regex::functions()];
+        by_name(lists.into_iter().flatten())
+    })
+}
+
+fn by_name(functions: impl Iterator<Item = Function>) -> HashMap<String, Arc<ScalarUDF>> {
+    functions.map(|function| (function.name.clone(), function.udf())).collect()
+}
+
+/// Every scalar function that a statement may call, found by name: the session's, ours, DataFusion's and the vector
+/// extension's.
+#[derive(Debug)]
+pub(crate) struct FunctionSet {
+    context: Arc<FunctionContext>,
+    /// Made when the first name is asked for that is none of the others.
+    session: OnceLock<HashMap<String, Arc<ScalarUDF>>>,
+    engine: Arc<SessionState>,
+}
+
+impl FunctionSet {
+    /// The functions of one statement.
+    pub(crate) fn new(context: Arc<FunctionContext>, engine: Arc<SessionState>) -> FunctionSet {
+        FunctionSet { context, session: OnceLock::new(), engine }
     }
-    functions
+
+    /// A function by its name in lower case.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if let Some(function) = fixed().get(name) {
+            return Some(function.clone());
+        }
+        let session = self.session.get_or_init(|| session_functions(&self.context));
+        session.get(name).or_else(|| self.engine.scalar_functions().get(name)).cloned()
+    }
+
+    /// All names, for suggestions.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.engine.scalar_functions().keys().chain(fixed().keys()).cloned().collect()
+    }
+}
+
+fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<ScalarUDF>> {
+    let lists = [session::functions(context), sequence::functions(context), time::functions(context), text::functions(context)];
+    by_name(lists.into_iter().flatten())
 }

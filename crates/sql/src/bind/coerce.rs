@@ -80,7 +80,10 @@ fn coerce_node(
             expr.transform_up(|expr| Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?)))?;
         let finished = changed.data;
         let finished = match root {
-            RootKind::Output => typing.adapt(finished, &SqlType::Text).map_err(to_datafusion)?,
+            RootKind::Output => {
+                let finished = finished.transform_up(subquery::as_value)?.data;
+                typing.adapt(finished, &SqlType::Text).map_err(to_datafusion)?
+            }
             RootKind::Count => count(finished, &typing).map_err(to_datafusion)?,
             RootKind::Condition => typing.adapt(finished, &SqlType::Bool).map_err(to_datafusion)?,
             RootKind::Other => finished,

@@ -9,7 +9,7 @@ use super::relations::{RelationName, find_table, no_relation};
 use super::types::PgTypes;
 use crate::catalog::{self, CatalogContext};
 use crate::encode::OutputStyle;
-use crate::functions::{self, Function, FunctionContext};
+use crate::functions::{Function, FunctionContext, FunctionSet};
 use crate::statement::StatementContext;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
@@ -26,7 +26,6 @@ use datafusion::logical_expr::{
 use quiver_base::{Error, Result, SqlState, SqlType, TableId};
 use quiver_cluster::{Catalog, Cluster, Database};
 use quiver_exec::{CollectionTable, Engine, QueryContext, SearchSettings, to_datafusion};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -37,7 +36,7 @@ pub(crate) struct Binder {
     /// Plans and runs.
     pub engine: Arc<Engine>,
     /// DataFusion's side.
-    pub state: SessionState,
+    pub state: Arc<SessionState>,
     /// What exists.
     pub catalog: Arc<Catalog>,
     /// The session's database.
@@ -49,7 +48,7 @@ pub(crate) struct Binder {
     /// Text forms.
     pub style: Arc<CastStyle>,
     /// Session functions by name.
-    functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
+    functions: Arc<FunctionSet>,
     system: Arc<CatalogContext>,
     /// The table whose scan also gives row references: the target of UPDATE and DELETE.
     target: Option<TableId>,
@@ -81,16 +80,8 @@ impl Binder {
             style: style.clone(),
             cancel: ctx.cancel.clone(),
         });
-        let mut all: HashMap<String, Arc<ScalarUDF>> = state
-            .scalar_functions()
-            .iter()
-            .map(|(name, function)| (name.clone(), function.clone()))
-            .collect();
-        all.extend(functions::all(&context));
-        for name in [ANY_CALL, ALL_CALL] {
-            all.insert(name.to_owned(), deferred(name));
-        }
-        let functions = Arc::new(all);
+        let state = Arc::new(state);
+        let functions = Arc::new(FunctionSet::new(context, state.clone()));
         let params = Arc::new(Params::new(declared));
         let operators =
             PgOperators { params: params.clone(), style: style.clone(), functions: functions.clone() };
@@ -209,7 +200,7 @@ impl ContextProvider for Binder {
                 })
             })
             .collect::<DfResult<Vec<_>>>()?;
-        let args = TableFunctionArgs::new(&args, &self.state);
+        let args = TableFunctionArgs::new(&args, self.state.as_ref());
         let provider = function.create_table_provider_with_args(args)?;
         Ok(provider_as_source(provider))
     }
@@ -227,7 +218,10 @@ impl ContextProvider for Binder {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        catalog::function(name, &self.system).or_else(|| self.functions.get(name).cloned())
+        if matches!(name, ANY_CALL | ALL_CALL) {
+            return Some(deferred(name));
+        }
+        catalog::function(name, &self.system).or_else(|| self.functions.get(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -251,7 +245,7 @@ impl ContextProvider for Binder {
     }
 
     fn udf_names(&self) -> Vec<String> {
-        self.functions.keys().cloned().collect()
+        self.functions.names()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {

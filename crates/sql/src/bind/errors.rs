@@ -26,9 +26,35 @@ pub(super) fn is_duplicate_name(error: &DataFusionError) -> bool {
 
 /// The error a client sees.
 pub(super) fn from_planner(error: DataFusionError) -> Error {
+    if let Some(error) = missing_relation(&error) {
+        return error;
+    }
     match plan_text(&error) {
         Some(text) => from_text(text).unwrap_or_else(|| from_datafusion(error)),
         None => from_datafusion(error),
+    }
+}
+
+/// A column of a table that is not in FROM.
+fn missing_relation(error: &DataFusionError) -> Option<Error> {
+    match error {
+        DataFusionError::SchemaError(inner, _) => {
+            let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref() else { return None };
+            let relation = field.relation.as_ref()?;
+            let known = valid_fields
+                .iter()
+                .any(|valid| valid.relation.as_ref().is_some_and(|valid| valid.table() == relation.table()));
+            (!known).then(|| {
+                Error::new(
+                    SqlState::UNDEFINED_TABLE,
+                    format!("missing FROM-clause entry for table \"{}\"", relation.table()),
+                )
+            })
+        }
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => missing_relation(inner),
+        DataFusionError::Shared(inner) => missing_relation(inner),
+        DataFusionError::Collection(all) => all.first().and_then(missing_relation),
+        _ => None,
     }
 }
 
@@ -56,7 +82,7 @@ fn from_text(text: &str) -> Option<Error> {
         );
     }
     if text.contains("must be in GROUP BY") || text.contains("must appear in the GROUP BY") {
-        let column = quoted("expression \"").or_else(|| quoted("references: ")).unwrap_or_default();
+        let column = quoted("column \"").or_else(|| quoted("expression \"")).or_else(|| quoted("references: ")).unwrap_or_default();
         let column = column.split_whitespace().next().unwrap_or_default().to_owned();
         return Some(Error::new(
             SqlState::GROUPING_ERROR,

@@ -6,7 +6,7 @@ use super::params::Params;
 use super::types::{is_integer, is_number, is_oid, is_text};
 use super::typing::{Typing, no_operator};
 use super::{CastContext, without_modifier};
-use crate::functions::{self, Function};
+use crate::functions::{self, Function, FunctionSet};
 use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Like, ScalarFunction};
@@ -15,7 +15,6 @@ use datafusion::logical_expr::{BinaryExpr, Expr, GetFieldAccess, Operator, Scala
 use datafusion::sql::sqlparser::ast::BinaryOperator as Op;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::to_datafusion;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Plans operators for one statement.
@@ -26,7 +25,7 @@ pub(crate) struct PgOperators {
     /// Text forms.
     pub style: Arc<CastStyle>,
     /// The vector extension's and our own functions, by name.
-    pub functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
+    pub functions: Arc<FunctionSet>,
 }
 
 impl ExprPlanner for PgOperators {
@@ -84,7 +83,7 @@ impl PgOperators {
         let function = self.functions.get(name).ok_or_else(|| {
             Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
         })?;
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.clone(), args)))
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
     }
 
     fn binary(&self, op: &Op, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {

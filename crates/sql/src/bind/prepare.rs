@@ -26,8 +26,37 @@ struct Prepare {
 impl VisitorMut for Prepare {
     type Break = Error;
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        if let TableFactor::Table { name, args: Some(_), alias, .. } = factor {
+            // DataFusion looks table functions up by the first part of their name.
+            if let [schema, _] = name.0.as_slice()
+                && matches!(schema.to_string().as_str(), "pg_catalog" | "public")
+            {
+                name.0.remove(0);
+            }
+            // The one column of a scalar function takes the alias as its name.
+            if let Some(alias) = alias
+                && alias.columns.is_empty()
+                && name.to_string().eq_ignore_ascii_case("generate_series")
+            {
+                alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let SetExpr::Values(values) = query.body.as_mut() {
+            cast_like_neighbours(values);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         name_columns(select, self.uniqueness);
+        if selects_nothing(select) {
+            drop_subqueries(select);
+        }
         ControlFlow::Continue(())
     }
 
@@ -79,6 +108,73 @@ impl VisitorMut for Prepare {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// A column of VALUES that is cast in one row is cast in every row whose value is a plain literal.
+fn cast_like_neighbours(values: &mut Values) {
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    for column in 0..width {
+        let ty = values.rows.iter().find_map(|row| match row.content.get(column) {
+            Some(Expr::Cast { data_type, .. }) => Some(data_type.clone()),
+            _ => None,
+        });
+        let Some(ty) = ty else { continue };
+        for row in &mut values.rows {
+            if let Some(expr @ Expr::Value(_)) = row.content.get_mut(column) {
+                *expr = cast(expr.clone(), ty.clone());
+            }
+        }
+    }
+}
+
+/// Whether a plain SELECT reads a system relation that never has a row, so that it has none itself.
+fn selects_nothing(select: &Select) -> bool {
+    let empty = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, args: None, .. } => match name.0.as_slice() {
+            [name] => crate::catalog::is_always_empty(&name.to_string()),
+            [schema, name] => schema.to_string() == "pg_catalog" && crate::catalog::is_always_empty(&name.to_string()),
+            _ => false,
+        },
+        _ => false,
+    };
+    let inner = |join: &Join| matches!(join.join_operator, JoinOperator::Join(_) | JoinOperator::Inner(_));
+    let reads_none = select
+        .from
+        .iter()
+        .any(|from| from.joins.iter().all(inner) && (empty(&from.relation) || from.joins.iter().any(|join| empty(&join.relation))));
+    reads_none && matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty())
+}
+
+/// psql asks about publications with subqueries that DataFusion cannot plan. Where no row can come, their values do not matter.
+/// An aggregate would give a row all the same: then nothing is changed.
+fn drop_subqueries(select: &mut Select) {
+    const AGGREGATES: [&str; 10] =
+        ["count", "sum", "avg", "min", "max", "array_agg", "string_agg", "bool_and", "bool_or", "json_agg"];
+    let aggregated = |expr: &Expr| match expr {
+        Expr::Function(function) => {
+            let name = function.name.0.last().map(|part| part.to_string().to_lowercase());
+            name.is_some_and(|name| AGGREGATES.contains(&name.as_str()))
+        }
+        _ => false,
+    };
+    let mut changed = select.projection.clone();
+    for item in &mut changed {
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
+        let _ = visit_expressions_mut(expr, |expr| {
+            if matches!(expr, Expr::Subquery(_)) {
+                *expr = cast(Expr::value(Value::Null), DataType::Text);
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        let found = visit_expressions(expr, |expr| match aggregated(expr) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        if found.is_break() {
+            return;
+        }
+    }
+    select.projection = changed;
 }
 
 fn change(expr: &mut Expr) -> Result<Option<Expr>> {

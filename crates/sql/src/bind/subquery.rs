@@ -1,11 +1,11 @@
 //! Scalar subqueries that refer to the outer query: DataFusion joins them in, which wants an aggregate. One that has none
 //! gets one that fails on a second row (21000), as PostgreSQL does.
 
-use crate::functions::single_value;
+use crate::functions::{Function, Quantifier, array_of_nothing, compare_array, single_value};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::{AggregateFunction, Sort};
+use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction, Sort};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
@@ -79,6 +79,8 @@ fn without_limit(plan: LogicalPlan) -> (LogicalPlan, Vec<Sort>, bool) {
 /// with references to the outer query in the condition or the value only.
 struct Joinable {
     value: Expr,
+    /// The value is an aggregate over the source's rows, as it stands; else it is of the only row.
+    aggregated: bool,
     condition: Expr,
     source: LogicalPlan,
 }
@@ -86,17 +88,28 @@ struct Joinable {
 fn joinable(subquery: &Subquery) -> Option<Joinable> {
     let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return None };
     let [value] = projection.expr.as_slice() else { return None };
-    let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return None };
+    let (filter, value, aggregated) = match projection.input.as_ref() {
+        LogicalPlan::Filter(filter) => (filter, value.clone().unalias(), false),
+        LogicalPlan::Aggregate(aggregate) => {
+            let ([], [only], LogicalPlan::Filter(filter)) =
+                (aggregate.group_expr.as_slice(), aggregate.aggr_expr.as_slice(), aggregate.input.as_ref())
+            else {
+                return None;
+            };
+            if !matches!(value.clone().unalias(), Expr::Column(_)) {
+                return None;
+            }
+            (filter, only.clone().unalias(), true)
+        }
+        _ => return None,
+    };
     let plain = split_conjunction(&filter.predicate).into_iter().all(is_equality);
     // DataFusion joins on equalities by itself.
     if plain || has_outer_reference(&filter.input) {
         return None;
     }
-    Some(Joinable {
-        value: value.clone().unalias(),
-        condition: filter.predicate.clone(),
-        source: (*filter.input).clone(),
-    })
+    let (condition, source) = (filter.predicate.clone(), (*filter.input).clone());
+    Some(Joinable { value, aggregated, condition, source })
 }
 
 /// A condition on the subquery's own columns, or one of them equal to an outer column.
@@ -128,8 +141,7 @@ fn has_outer_reference(plan: &LogicalPlan) -> bool {
 pub(super) fn wants_join(projection: &Projection) -> bool {
     projection.expr.iter().any(|expr| {
         let found = expr.exists(|expr| {
-            Ok(matches!(expr, Expr::ScalarSubquery(subquery) if !returns_one_row(&subquery.subquery)
-                && joinable(subquery).is_some()))
+            Ok(matches!(expr, Expr::ScalarSubquery(subquery) if joinable(subquery).is_some()))
         });
         found.unwrap_or(false)
     })
@@ -191,7 +203,15 @@ fn join_one(input: LogicalPlan, parts: Joinable, number: usize) -> DfResult<(Log
     };
     // One at a time: an outer reference must not be taken for an inner column afterwards.
     let condition = rename(parts.condition)?;
-    let value = when(Expr::Column(Column::new_unqualified(hit)), rename(parts.value)?).end()?;
+    let hit = Expr::Column(Column::new_unqualified(hit));
+    let value = match (rename(parts.value)?, parts.aggregated) {
+        (Expr::AggregateFunction(mut function), true) => {
+            let filter = function.params.filter.take().map_or(hit.clone(), |filter| hit.clone().and(*filter));
+            function.params.filter = Some(Box::new(filter));
+            Expr::AggregateFunction(function)
+        }
+        (value, _) => aggregate(single_value(false), when(hit, value).end()?),
+    };
     let outer_schema = input.schema().clone();
     let numbered = LogicalPlanBuilder::from(input)
         .window(vec![datafusion::functions_window::expr_fn::row_number().alias(row.clone())])?
@@ -205,7 +225,7 @@ fn join_one(input: LogicalPlan, parts: Joinable, number: usize) -> DfResult<(Log
                 .alias(format!("\u{1}o{number}_{index}"))
         })
         .collect();
-    aggregates.push(aggregate(single_value(false), value).alias(value_name.clone()));
+    aggregates.push(value.alias(value_name.clone()));
     let grouped = LogicalPlanBuilder::from(joined)
         .aggregate(vec![Expr::Column(Column::new_unqualified(row))], aggregates)?
         .build()?;
@@ -232,4 +252,35 @@ fn aggregate(function: Arc<AggregateUDF>, argument: Expr) -> Expr {
         Vec::new(),
         None,
     ))
+}
+
+/// EXISTS and IN as values, which DataFusion has as conditions only: a count of rows, and a comparison with the rows' array.
+pub(super) fn as_value(expr: Expr) -> DfResult<Transformed<Expr>> {
+    let scalar = |plan: LogicalPlan, of: &Subquery| {
+        Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..of.clone() })
+    };
+    match expr {
+        Expr::Exists(Exists { subquery, negated }) => {
+            let rows = datafusion::functions_aggregate::expr_fn::count(lit(1)).alias("\u{1}rows");
+            let plan = LogicalPlanBuilder::from((*subquery.subquery).clone())
+                .aggregate(Vec::<Expr>::new(), vec![rows])?
+                .build()?;
+            let count = scalar(plan, &subquery);
+            Ok(Transformed::yes(if negated { count.eq(lit(0_i64)) } else { count.gt(lit(0_i64)) }))
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            let input = (*subquery.subquery).clone();
+            let column = Expr::from(input.schema().qualified_field(0));
+            let items = datafusion::functions_aggregate::expr_fn::array_agg(column).alias("\u{1}items");
+            let plan = LogicalPlanBuilder::from(input).aggregate(Vec::<Expr>::new(), vec![items])?.build()?;
+            let call = |function: Function, args: Vec<Expr>| {
+                Expr::ScalarFunction(ScalarFunction::new_udf(function.udf(), args))
+            };
+            let items = call(array_of_nothing(), vec![scalar(plan, &subquery)]);
+            let (operator, quantifier) =
+                if negated { ("<>", Quantifier::All) } else { ("=", Quantifier::Any) };
+            Ok(Transformed::yes(call(compare_array(operator, quantifier), vec![*expr, items])))
+        }
+        other => Ok(Transformed::no(other)),
+    }
 }

@@ -17,4 +17,4 @@ mod table;
 pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
 pub(crate) use names::{regclass, regclass_name, regproc, regproc_name, regtype, regtype_name};
-pub(crate) use table::table;
+pub(crate) use table::{is_always_empty, table};

@@ -39,6 +39,11 @@ pub(crate) fn table(
     })))
 }
 
+/// Whether a relation of pg_catalog never has a row, as nothing of its kind can exist here.
+pub(crate) fn is_always_empty(name: &str) -> bool {
+    matches!(source(true, name), Some(Source::Empty))
+}
+
 /// What fills a relation.
 #[derive(Clone, Copy)]
 enum Source {

@@ -127,11 +127,11 @@ impl Session {
                 tag_of(&tag, sent)
             }
             Outcome::IndexCreated { table, index } => {
-                if last && self.transaction.block == Block::Implicit {
-                    self.commit().await?;
-                    let (cluster, database) = (self.shared.cluster.clone(), self.info.database_id);
-                    let built = async move { cluster.wait_indexed(database, table, index).await };
-                    guarded(&mut conn.input, &self.info, &watch, built).await?;
+                if self.transaction.block == Block::Implicit {
+                    self.transaction.unbuilt.push((table, index));
+                }
+                if last {
+                    self.commit_and_build(conn, &watch).await?;
                 }
                 "CREATE INDEX".to_owned()
             }
@@ -139,6 +139,21 @@ impl Session {
             Outcome::CopyOut { format, stream } => self.copy_out(conn, format, stream, &watch).await?,
         };
         self.complete(conn, &tag, last).await
+    }
+
+    /// Commits an implicit transaction and waits until the indexes that it made serve queries.
+    pub(super) async fn commit_and_build(&mut self, conn: &mut Connection, watch: &Watch) -> Result<()> {
+        if self.transaction.block != Block::Implicit {
+            return Ok(());
+        }
+        let unbuilt = std::mem::take(&mut self.transaction.unbuilt);
+        self.commit().await?;
+        for (table, index) in unbuilt {
+            let (cluster, database) = (self.shared.cluster.clone(), self.info.database_id);
+            let built = async move { cluster.wait_indexed(database, table, index).await };
+            guarded(&mut conn.input, &self.info, watch, built).await?;
+        }
+        Ok(())
     }
 
     /// How the rows of a source are sent.

@@ -115,10 +115,11 @@ impl Session {
     /// Sync: the implicit transaction of a pipeline ends here.
     async fn sync(&mut self, conn: &mut Connection) -> Flow {
         self.skip_until_sync = false;
-        if self.transaction.block == Block::Implicit
-            && let Err(error) = self.commit().await
-        {
-            self.tell_error(conn, &error, false);
+        if self.transaction.block == Block::Implicit {
+            let watch = self.watch();
+            if let Err(error) = self.commit_and_build(conn, &watch).await {
+                self.tell_error(conn, &error, false);
+            }
         }
         self.ready(conn).await
     }

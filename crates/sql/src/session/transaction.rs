@@ -18,6 +18,8 @@ pub(crate) struct Transaction {
     savepoints: Vec<(String, Savepoint)>,
     /// A query ran: the isolation level is settled.
     pub(super) queried: bool,
+    /// Indexes that CREATE INDEX left to the background: waited for after the commit of an implicit transaction.
+    pub(super) unbuilt: Vec<(quiver_base::TableId, quiver_base::IndexId)>,
 }
 
 /// Who ends the transaction.
