@@ -20,7 +20,7 @@ pub(crate) use text::quote_ident;
 pub(crate) use time::at_time_zone;
 
 use crate::bind::{CastContext, CastStyle, cast_array, is_unknown_field};
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, BooleanArray, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringArray};
 use arrow::datatypes::{DataType, FieldRef, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
@@ -291,6 +291,11 @@ impl FunctionSet {
 }
 
 fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<ScalarUDF>> {
-    let lists = [session::functions(context), sequence::functions(context), time::functions(context), text::functions(context)];
+    let lists = [
+        session::functions(context),
+        sequence::functions(context),
+        time::functions(context),
+        text::functions(context),
+    ];
     by_name(lists.into_iter().flatten())
 }

@@ -82,7 +82,10 @@ fn from_text(text: &str) -> Option<Error> {
         );
     }
     if text.contains("must be in GROUP BY") || text.contains("must appear in the GROUP BY") {
-        let column = quoted("column \"").or_else(|| quoted("expression \"")).or_else(|| quoted("references: ")).unwrap_or_default();
+        let column = quoted("column \"")
+            .or_else(|| quoted("expression \""))
+            .or_else(|| quoted("references: "))
+            .unwrap_or_default();
         let column = column.split_whitespace().next().unwrap_or_default().to_owned();
         return Some(Error::new(
             SqlState::GROUPING_ERROR,

@@ -132,16 +132,18 @@ fn selects_nothing(select: &Select) -> bool {
     let empty = |factor: &TableFactor| match factor {
         TableFactor::Table { name, args: None, .. } => match name.0.as_slice() {
             [name] => crate::catalog::is_always_empty(&name.to_string()),
-            [schema, name] => schema.to_string() == "pg_catalog" && crate::catalog::is_always_empty(&name.to_string()),
+            [schema, name] => {
+                schema.to_string() == "pg_catalog" && crate::catalog::is_always_empty(&name.to_string())
+            }
             _ => false,
         },
         _ => false,
     };
     let inner = |join: &Join| matches!(join.join_operator, JoinOperator::Join(_) | JoinOperator::Inner(_));
-    let reads_none = select
-        .from
-        .iter()
-        .any(|from| from.joins.iter().all(inner) && (empty(&from.relation) || from.joins.iter().any(|join| empty(&join.relation))));
+    let reads_none = select.from.iter().any(|from| {
+        from.joins.iter().all(inner)
+            && (empty(&from.relation) || from.joins.iter().any(|join| empty(&join.relation)))
+    });
     reads_none && matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty())
 }
 
