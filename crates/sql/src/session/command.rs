@@ -72,7 +72,7 @@ pub(crate) struct TransactionModes {
     pub isolation: Option<(Isolation, &'static str)>,
     /// READ ONLY, READ WRITE.
     pub read_only: Option<bool>,
-    /// [NOT] DEFERRABLE.
+    /// `[NOT] DEFERRABLE`.
     pub deferrable: Option<bool>,
 }
 
