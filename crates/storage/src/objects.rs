@@ -95,7 +95,7 @@ enum Store {
 
 impl Objects {
     /// Opens `file:///path`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix` and checks that it can be
-    /// written, read and deleted from. Credentials, endpoint and the like come from the environment, under the names
+    /// listed, written, read and deleted from. Credentials, endpoint and the like come from the environment, under the names
     /// that each cloud's own tools use (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, …).
     /// Must be awaited on a tokio runtime.
     pub async fn open(url: &str, cache_dir: &Path) -> Result<Arc<Objects>> {
@@ -140,6 +140,8 @@ impl Objects {
     /// Writes, reads and deletes a small object.
     fn probe(self: &Arc<Self>) -> Result<()> {
         let path = format!("probe-{}", uuid::Uuid::new_v4().simple());
+        // First: some S3 servers make a bucket that is written to, and none lists one that is not there.
+        self.list(&path)?;
         let written = self.put(&path, b"quiver")?;
         let read = self.read(&written);
         self.delete(&path)?;

@@ -318,6 +318,10 @@ fn explain(doing: &str, path: &str, error: object_store::Error) -> Error {
             return missing(path).with_source(error);
         }
         E::NotFound { .. } => (SqlState::UNDEFINED_FILE, "the bucket does not exist".to_owned()),
+        // A listing's 404 comes untyped, with S3's code in its text.
+        E::Generic { .. } if error.to_string().contains("NoSuchBucket") => {
+            (SqlState::UNDEFINED_FILE, "the bucket does not exist".to_owned())
+        }
         E::PermissionDenied { .. } => {
             (SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: {error}"))
         }
