@@ -168,9 +168,17 @@ impl ScalarUDFImpl for Function {
         let promised = args.return_field.data_type();
         let result = relabelled(result, promised)?;
         if once {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+            return Ok(ColumnarValue::Scalar(only_value(&result)?));
         }
         Ok(ColumnarValue::Array(result))
+    }
+}
+
+/// The value of an array of one row. A list keeps the metadata of its items, which ScalarValue's own way loses.
+pub(crate) fn only_value(array: &ArrayRef) -> DfResult<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        Some(list) if list.len() == 1 => Ok(ScalarValue::List(Arc::new(list.clone()))),
+        _ => ScalarValue::try_from_array(array, 0),
     }
 }
 

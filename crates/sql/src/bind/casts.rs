@@ -74,7 +74,7 @@ impl ScalarUDFImpl for PgCast {
         let result =
             cast_array(&array, &self.from, &self.to, self.context, &self.style).map_err(to_datafusion)?;
         if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+            return Ok(ColumnarValue::Scalar(crate::functions::only_value(&result)?));
         }
         Ok(ColumnarValue::Array(result))
     }
@@ -100,7 +100,7 @@ pub(crate) fn cast_scalar(
 ) -> Result<ScalarValue> {
     let array = value.to_array().map_err(from_datafusion)?;
     let result = cast_array(&array, from, to, context, style)?;
-    ScalarValue::try_from_array(&result, 0).map_err(from_datafusion)
+    crate::functions::only_value(&result).map_err(from_datafusion)
 }
 
 /// The expression cast from one type to another; the expression itself if nothing is to do.

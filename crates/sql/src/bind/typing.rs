@@ -248,7 +248,7 @@ pub(crate) fn fixed_size(value: ScalarValue, dim: u16) -> Result<ScalarValue> {
         ));
     }
     let array = arrow::compute::cast(&array, &SqlType::Vector(Some(dim)).arrow_type())?;
-    ScalarValue::try_from_array(&array, 0).map_err(from_datafusion)
+    crate::functions::only_value(&array).map_err(from_datafusion)
 }
 
 /// Whether PostgreSQL has comparison operators for two types.

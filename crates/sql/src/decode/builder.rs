@@ -494,12 +494,12 @@ fn parse_oid(text: &str) -> Result<i64> {
 pub(crate) fn value_from_text(ty: &SqlType, text: &str, style: &InputStyle) -> Result<ScalarValue> {
     let mut column = ColumnBuilder::new(ty, 1);
     column.append_text(text, style)?;
-    ScalarValue::try_from_array(&column.finish(), 0).map_err(quiver_exec::from_datafusion)
+    crate::functions::only_value(&column.finish()).map_err(quiver_exec::from_datafusion)
 }
 
 /// One value from its binary form.
 pub(crate) fn value_from_binary(ty: &SqlType, bytes: &[u8]) -> Result<ScalarValue> {
     let mut column = ColumnBuilder::new(ty, 1);
     column.append_binary(bytes)?;
-    ScalarValue::try_from_array(&column.finish(), 0).map_err(quiver_exec::from_datafusion)
+    crate::functions::only_value(&column.finish()).map_err(quiver_exec::from_datafusion)
 }
