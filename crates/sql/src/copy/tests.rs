@@ -67,7 +67,7 @@ fn csv_fields_may_hold_line_ends_and_quotes() {
             (b"".as_slice(), false)
         ]
     );
-    assert_eq!(length, 22);
+    assert_eq!(length, 21);
     assert!(read(b"a,\"b", false).is_none());
     assert!(csv::record(b"a,\"b", &csv_options, true).is_err());
     let mut out = Vec::new();

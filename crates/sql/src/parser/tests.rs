@@ -44,7 +44,7 @@ fn statements_are_sorted_by_who_handles_them() {
         "INSERT INTO t DEFAULT VALUES",
         "UPDATE t SET (a, b) = (1, 2) FROM u WHERE t.a = u.a",
         "DELETE FROM t USING u WHERE t.a = u.a RETURNING t.*",
-        "SELECT E'a\\n', $x$a'b$x$, 'a'::text FOR UPDATE",
+        "SELECT E'a\\n', $x$a'b$x$, 'a'::text FROM t FOR UPDATE",
     ] {
         assert!(kind(sql).starts_with("Plannable"), "{sql}");
     }
