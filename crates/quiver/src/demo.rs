@@ -1,7 +1,7 @@
 //! `quiver demo`: loads the sample that ships in the binary through a real PostgreSQL connection, searches it and prints the
 //! answers. A client like any other: it knows nothing of the server it talks to but its address.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{Float16Type, Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use bytes::{BufMut, Bytes, BytesMut};
