@@ -6,14 +6,18 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
 use parking_lot::Mutex;
 use quiver_base::{FIELD_ID_KEY, Result, SqlType, TableId};
-use quiver_storage::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
+use quiver_storage::{ColumnDef, Indexed, KeyDef, TableLayout, VectorIndexDef};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 /// Layouts by table. An entry is used only if the table's columns and indexes are the very same: a rolled-back ALTER may have
 /// used the same version number.
 #[derive(Debug, Default)]
-pub(crate) struct Layouts(Mutex<HashMap<TableId, Entry>>);
+pub(crate) struct Layouts {
+    entries: Mutex<HashMap<TableId, Entry>>,
+    compiler: OnceLock<Arc<dyn IndexCompiler>>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -25,17 +29,32 @@ struct Entry {
 /// How many tables' layouts are kept.
 const LAYOUTS_MAX: usize = 65_536;
 
+/// Says what is in an index that is over more, or less, than a column of vectors: over an expression, or over some rows.
+pub trait IndexCompiler: Send + Sync + fmt::Debug {
+    /// What the index of this table is over.
+    fn compile(&self, table: &Table, index: &Index) -> Result<Indexed>;
+}
+
 impl Layouts {
+    /// From now on indexes over expressions can be told of. The first one called counts.
+    pub(crate) fn set_compiler(&self, compiler: Arc<dyn IndexCompiler>) {
+        // A second one would say the same.
+        let _ = self.compiler.set(compiler);
+    }
+
     /// The table's layout.
     pub(crate) fn of(&self, table: &Table) -> Arc<TableLayout> {
-        let mut entries = self.0.lock();
-        if let Some(entry) = entries.get(&table.id)
+        if let Some(entry) = self.entries.lock().get(&table.id)
             && entry.columns == table.columns
             && entry.indexes == table.indexes
         {
             return entry.layout.clone();
         }
-        let layout = Arc::new(build(table));
+        let layout = Arc::new(self.build(table));
+        if layout.vector_indexes.iter().any(|index| matches!(index.of, Indexed::Unknown)) {
+            return layout;
+        }
+        let mut entries = self.entries.lock();
         if entries.len() >= LAYOUTS_MAX {
             entries.clear();
         }
@@ -44,24 +63,43 @@ impl Layouts {
         entries.insert(table.id, entry);
         layout
     }
-}
 
-fn build(table: &Table) -> TableLayout {
-    let live = table.columns.iter().filter(|column| !column.dropped);
-    let vector_index = |index: &Index| match (&index.method, index.columns.first()) {
-        (IndexMethod::Hnsw { metric, params }, Some(key)) => {
-            Some(VectorIndexDef { id: index.id, column: key.column, metric: *metric, params: *params })
+    fn build(&self, table: &Table) -> TableLayout {
+        let live = table.columns.iter().filter(|column| !column.dropped);
+        let key = |index: &Index| KeyDef {
+            id: index.id,
+            columns: index.columns.iter().map(|key| key.column).collect(),
+        };
+        TableLayout {
+            columns: live.map(column_def).collect(),
+            vector_indexes: table
+                .indexes
+                .iter()
+                .filter_map(|index| self.vector_index(table, index))
+                .collect(),
+            keys: unique_indexes(table).map(key).collect(),
         }
-        _ => None,
-    };
-    let key = |index: &Index| KeyDef {
-        id: index.id,
-        columns: index.columns.iter().map(|key| key.column).collect(),
-    };
-    TableLayout {
-        columns: live.map(column_def).collect(),
-        vector_indexes: table.indexes.iter().filter_map(vector_index).collect(),
-        keys: unique_indexes(table).map(key).collect(),
+    }
+
+    fn vector_index(&self, table: &Table, index: &Index) -> Option<VectorIndexDef> {
+        let IndexMethod::Vector { metric, kind } = index.method else { return None };
+        let key = index.columns.first()?;
+        let column = table.columns.iter().find(|column| column.id == key.column);
+        let of = match column.map(|column| &column.ty) {
+            Some(SqlType::Vector(Some(_))) if index.predicate.is_none() => {
+                Indexed::Column { column: key.column, rows: None }
+            }
+            _ => self.compiled(table, index),
+        };
+        Some(VectorIndexDef { id: index.id, of, metric, kind })
+    }
+
+    fn compiled(&self, table: &Table, index: &Index) -> Indexed {
+        let Some(compiler) = self.compiler.get() else { return Indexed::Unknown };
+        compiler.compile(table, index).unwrap_or_else(|error| {
+            tracing::error!(%error, index = index.name, "what an index is over cannot be read");
+            Indexed::Unknown
+        })
     }
 }
 

@@ -5,14 +5,15 @@ use crate::SearchSettings;
 use crate::context::Statement;
 use crate::filter::Predicate;
 use crate::scan::ScanColumn;
+use crate::topk::ChosenIndex;
 use crate::vector::check_same_dim;
 use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use quiver_base::{ColumnId, Result, ShardId};
-use quiver_cluster::{IndexMethod, Table};
-use quiver_index::Metric;
+use quiver_cluster::Table;
+use quiver_index::{Effort, Metric};
 use quiver_storage::{Hit, RowFilter, ScanRequest, SearchStats, Snapshot, TableLayout, VectorQuery};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -27,8 +28,10 @@ pub(crate) struct VectorSource {
     /// All columns of the table provider.
     pub(crate) table_schema: SchemaRef,
     pub(crate) table_columns: Vec<ScanColumn>,
-    /// The vector column, by position in `table_schema`.
-    pub(crate) column: usize,
+    /// The vector column, by position in `table_schema`; `None` if an expression is measured.
+    pub(crate) column: Option<usize>,
+    /// The index to search through.
+    pub(crate) index: Option<ChosenIndex>,
     pub(crate) metric: Metric,
     pub(crate) dim: usize,
 }
@@ -69,20 +72,10 @@ pub(crate) struct Wanted {
 
 impl VectorSource {
     fn column_id(&self) -> Option<ColumnId> {
-        match self.table_columns[self.column] {
+        match self.table_columns[self.column?] {
             ScanColumn::Stored(id) => Some(id),
             ScanColumn::Shard | ScanColumn::Row => None,
         }
-    }
-
-    /// The vector index that a search would use, if there is one.
-    pub(crate) fn index_name(&self) -> Option<&str> {
-        let column = self.column_id()?;
-        let usable = self.table.indexes.iter().find(|index| {
-            let same_column = index.columns.iter().any(|key| key.column == column);
-            same_column && matches!(&index.method, IndexMethod::Hnsw { metric, .. } if *metric == self.metric)
-        });
-        usable.map(|index| index.name.as_str())
     }
 
     /// The nearest rows of all shards, nearest first, NULL and NaN distances last.
@@ -101,10 +94,11 @@ impl VectorSource {
         check_same_dim(self.dim, query.len())?;
         let mut query = VectorQuery {
             column: self.column_id().unwrap_or_default(),
+            index: self.index.as_ref().map(|index| index.id),
             metric: self.metric,
             query: query.to_vec(),
             k: wanted.k.min(rows),
-            ef: settings.ef_search.max(wanted.k.min(rows)),
+            effort: Effort { ef: settings.ef_search.max(wanted.k.min(rows)), probes: settings.probes },
             exact: !settings.use_index,
             filter,
         };
@@ -113,7 +107,7 @@ impl VectorSource {
         }
         query.k = wanted.k.saturating_add(TIES_GUESS).min(rows);
         loop {
-            query.ef = settings.ef_search.max(query.k);
+            query.effort.ef = settings.ef_search.max(query.k);
             let (hits, stats) = search_shards(view, &query)?;
             let complete = hits.len() < query.k || query.k == rows;
             let boundary = hits.get(wanted.k - 1);

@@ -113,12 +113,15 @@ fn create(txn: &mut Txn, shards: usize) -> Arc<Table> {
         id,
         name: name.to_owned(),
         method,
-        columns: vec![KeyColumn { column: ColumnId(column), descending: false, nulls_first: false }],
+        columns: vec![KeyColumn::ascending(ColumnId(column))],
         unique,
         options: vec![],
     };
     let (key, graph) = (IndexId(txn.new_oid()), IndexId(txn.new_oid()));
-    let hnsw = IndexMethod::Hnsw { metric: Metric::L2, params: HnswParams { m: 16, ef_construction: 64 } };
+    let hnsw = IndexMethod::Vector {
+        metric: Metric::L2,
+        kind: VectorIndexKind::Hnsw(HnswParams { m: 16, ef_construction: 64 }),
+    };
     let primary = ConstraintKind::PrimaryKey { index: key };
     let table = Arc::new(Table {
         id: TableId(txn.new_oid()),

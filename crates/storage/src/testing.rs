@@ -99,6 +99,45 @@ pub(crate) fn rows(rows: &[Row]) -> Arc<RowBatch> {
     Arc::new(RowBatch { batch, row_ids: rows.iter().map(|row| RowId(row.id)).collect() })
 }
 
+/// Vectors half as long as a column's; none for those that begin with a number above a bound.
+#[derive(Debug)]
+pub(crate) struct Halved {
+    columns: [ColumnId; 1],
+    dim: u16,
+}
+
+impl Halved {
+    /// Vectors that begin with more are not in the index.
+    pub(crate) const FIRST_MAX: f32 = 200.0;
+
+    pub(crate) fn of(column: ColumnId, dim: u16) -> Arc<dyn ComputedVectors> {
+        Arc::new(Halved { columns: [column], dim })
+    }
+}
+
+impl ComputedVectors for Halved {
+    fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    fn dim(&self) -> u16 {
+        self.dim
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        let vectors = batch.column(0).as_fixed_size_list();
+        let item = Arc::new(Field::new("item", arrow::datatypes::DataType::Float32, true));
+        let mut out = FixedSizeListBuilder::new(Float32Builder::new(), i32::from(self.dim)).with_field(item);
+        for row in 0..vectors.len() {
+            let values = vectors.value(row);
+            let values = values.as_primitive::<arrow::datatypes::Float32Type>().values();
+            out.values().append_slice(&values.iter().map(|value| value / 2.0).collect::<Vec<f32>>());
+            out.append(vectors.is_valid(row) && values[0] <= Halved::FIRST_MAX);
+        }
+        Ok(Arc::new(out.finish()))
+    }
+}
+
 /// `low <= key < high`.
 #[derive(Debug)]
 pub(crate) struct KeyBetween {

@@ -21,6 +21,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
+use quiver_index::VectorIndexKind;
 use std::fmt;
 use std::sync::Arc;
 
@@ -61,10 +62,15 @@ impl DisplayAs for VectorTopKExec {
     fn fmt_as(&self, _style: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let search = &self.search;
         write!(f, "VectorTopK: {} ", search.source.table.name)?;
-        match (search.source.index_name(), self.settings) {
+        match (&search.source.index, self.settings) {
             (Some(_), Some(settings)) if !settings.use_index => write!(f, "exact")?,
-            (Some(name), Some(settings)) => write!(f, "index={name}, ef_search={}", settings.ef_search)?,
-            (Some(name), None) => write!(f, "index={name}")?,
+            (Some(index), Some(settings)) => match index.kind {
+                VectorIndexKind::Hnsw(_) => {
+                    write!(f, "index={}, ef_search={}", index.name, settings.ef_search)?
+                }
+                VectorIndexKind::IvfFlat(_) => write!(f, "index={}, probes={}", index.name, settings.probes)?,
+            },
+            (Some(index), None) => write!(f, "index={}", index.name)?,
             (None, _) => write!(f, "exact")?,
         }
         write!(f, ", metric={}, k={}", search.source.metric, search.wanted.k)?;

@@ -1,5 +1,6 @@
 //! Recognises what may lie between a sort and a scan, and sort keys that order rows as a distance does.
 
+use super::choice::same;
 use super::output::Output;
 use crate::functions::Distance;
 use crate::scan::CollectionScanExec;
@@ -21,17 +22,17 @@ use std::sync::Arc;
 
 /// A scan under projections and filters, with everything in terms of the table's columns.
 #[derive(Debug)]
-pub(super) struct Pipeline {
-    pub(super) scan: CollectionScanExec,
+pub(crate) struct Pipeline {
+    pub(crate) scan: CollectionScanExec,
     /// What comes out at the top.
-    pub(super) outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// What a row must pass, the scan's own predicate included.
-    pub(super) filters: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) filters: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 impl Pipeline {
     /// `None` if there is anything else than a scan, filters and projections.
-    pub(super) fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Pipeline>> {
+    pub(crate) fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Pipeline>> {
         if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
             return Ok(Self::of_scan(scan));
         }
@@ -97,8 +98,8 @@ pub(crate) fn substitute(expr: Arc<dyn PhysicalExpr>, outputs: &[Output]) -> Res
 /// A sort key that puts nearest rows first.
 #[derive(Debug)]
 pub(super) struct NearestOrder {
-    /// The vector column's position in the table.
-    pub(super) column: usize,
+    /// What is compared with the query: the vector column, or an expression over the table.
+    pub(super) measured: Arc<dyn PhysicalExpr>,
     pub(super) metric: Metric,
     /// What it is compared with; reads no column.
     pub(super) query: Arc<dyn PhysicalExpr>,
@@ -151,20 +152,22 @@ impl NearestOrder {
         };
         // A bound that has to wait for a subquery is left to the filter.
         let same = |other: NearestOrder| {
-            other.column == self.column && other.metric == self.metric && other.query.eq(&self.query)
+            same(&other.measured, &self.measured)
+                && other.metric == self.metric
+                && other.query.eq(&self.query)
         };
         bound.is::<Literal>() && Self::of(measured, falls).is_some_and(same)
     }
 
     fn of_call(distance: &Distance, call: &ScalarFunctionExpr) -> Option<NearestOrder> {
         let [left, right] = call.args() else { return None };
-        let (column, query) = match (left.downcast_ref::<Column>(), right.downcast_ref::<Column>()) {
-            (Some(column), None) => (column, right),
-            (None, Some(column)) => (column, left),
+        let (measured, query) = match (is_constant(left), is_constant(right)) {
+            (false, true) => (left, right),
+            (true, false) => (right, left),
             _ => return None,
         };
-        is_constant(query).then(|| NearestOrder {
-            column: column.index(),
+        (!is_volatile(measured)).then(|| NearestOrder {
+            measured: measured.clone(),
             metric: distance.metric(),
             query: query.clone(),
         })

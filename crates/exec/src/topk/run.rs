@@ -92,7 +92,7 @@ impl Search {
     /// A cosine's search score has fewer digits than the distance function's result: rows that are shown with it are put in
     /// its order.
     fn in_exact_order(&self, rows: RecordBatch, query: &[f32], fetched: &[usize]) -> Result<RecordBatch> {
-        let vectors = fetched.binary_search(&self.source.column).ok();
+        let vectors = self.source.column.and_then(|column| fetched.binary_search(&column).ok());
         let Some(at) = vectors.filter(|_| self.source.metric == Metric::Cosine) else { return Ok(rows) };
         let vectors = Vectors::from_array(rows.column(at)).map_err(to_datafusion)?;
         let distances: Vec<f64> = (0..rows.num_rows())

@@ -6,6 +6,7 @@ mod context;
 mod deparse;
 mod fixed;
 mod functions;
+mod index_text;
 mod information_schema;
 mod names;
 mod objects;

@@ -328,6 +328,7 @@ impl TableMaker {
             columns: keys,
             unique: true,
             options: Vec::new(),
+            predicate: None,
         });
         let kind = match primary {
             true => ConstraintKind::PrimaryKey { index },
@@ -361,7 +362,7 @@ impl TableMaker {
                 )
                 .with_hint("You must specify an operator class for the index or define a default operator class for the data type."));
             }
-            keys.push(KeyColumn { column: column.id, descending: false, nulls_first: false });
+            keys.push(KeyColumn::ascending(column.id));
         }
         Ok(keys)
     }

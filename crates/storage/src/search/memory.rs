@@ -1,8 +1,8 @@
 //! Exact search over rows that no segment holds, with the kernels that segments are searched with.
 
 use super::{Hit, Search, compare_hits, different_dimensions};
-use crate::chunk::Chunk;
 use crate::snapshot::Locator;
+use crate::snapshot::part::Part;
 use crate::visibility::Alive;
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array};
 use arrow::datatypes::{DataType, Float32Type};
@@ -11,9 +11,10 @@ use quiver_index::TopK;
 
 impl Search<'_> {
     /// The k nearest rows of a chunk.
-    pub(super) fn in_memory(&mut self, part: u32, chunk: &Chunk, allowed: &Alive) -> Result<Vec<Hit>> {
-        let column = chunk.column(self.layout, self.query.column, 0..chunk.len())?;
-        let rows = Rows { part, first: 0, ids: chunk.row_ids() };
+    pub(super) fn in_memory(&mut self, part: u32, chunk: &Part, allowed: &Alive) -> Result<Vec<Hit>> {
+        let column = self.source.vectors(chunk, self.layout, 0..chunk.rows())?;
+        let ids = chunk.row_id_range(0..chunk.rows());
+        let rows = Rows { part, first: 0, ids: &ids };
         let (hits, compared) = self.exact(&column, &rows, allowed)?;
         self.stats.memtable_rows += compared;
         Ok(hits)

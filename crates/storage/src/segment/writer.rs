@@ -225,6 +225,7 @@ impl SegmentWriter {
             data_blocks,
             vectors,
             graphs: Vec::new(),
+            index_vectors: Vec::new(),
             keys,
             row_ids,
             min_ts,

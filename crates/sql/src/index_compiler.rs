@@ -1,0 +1,72 @@
+//! Makes of an index's expression and condition, which the catalog keeps as text, what storage evaluates.
+
+use crate::bind::{Binder, coerce_expr};
+use crate::parser::parse_expression;
+use datafusion::common::{Column as ColumnName, TableReference};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use quiver_base::{Error, Result, SqlType};
+use quiver_cluster::{Cluster, Index, IndexCompiler, Table};
+use quiver_exec::{CollectionTable, Engine, Indexed, compile_index, from_datafusion};
+use std::sync::{Arc, Weak};
+
+/// Compiles indexes for a cluster.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    cluster: Weak<Cluster>,
+    engine: Arc<Engine>,
+}
+
+impl Compiler {
+    /// Lets a cluster build and search indexes over expressions.
+    pub(crate) fn install(cluster: &Arc<Cluster>, engine: &Arc<Engine>) {
+        let compiler = Compiler { cluster: Arc::downgrade(cluster), engine: engine.clone() };
+        cluster.set_index_compiler(Arc::new(compiler));
+    }
+}
+
+impl IndexCompiler for Compiler {
+    fn compile(&self, table: &Table, index: &Index) -> Result<Indexed> {
+        let cluster = self.cluster.upgrade().ok_or_else(|| Error::internal("the server has stopped"))?;
+        let binder = Binder::of_server(&cluster, &self.engine)?;
+        let key = index.columns.first().ok_or_else(|| Error::internal("an index without a key"))?;
+        // Without keys of its own: a condition on one would be looked up and not filtered by.
+        let table = Arc::new(Table { indexes: Vec::new(), ..table.clone() });
+        let mut plan = LogicalPlanBuilder::from(binder.scan(&table)?);
+        if let Some(predicate) = &index.predicate {
+            let schema = plan.schema().clone();
+            let expr = binder.expression(parse_expression(&predicate.sql)?, &schema)?;
+            let expr = coerce_expr(expr, &schema, &binder.params, &binder.style)?;
+            let expr = binder.boolean(expr, &schema, "WHERE")?;
+            plan = plan.filter(expr).map_err(from_datafusion)?;
+        }
+        let schema = plan.schema().clone();
+        let (expr, ty) = match &key.expression {
+            Some(text) => {
+                let expr = binder.expression(parse_expression(&text.sql)?, &schema)?;
+                (coerce_expr(expr, &schema, &binder.params, &binder.style)?, text.ty.clone())
+            }
+            None => {
+                let column = table.columns.iter().find(|column| column.id == key.column);
+                let column = column.ok_or_else(|| Error::internal("an index over no column"))?;
+                let name = ColumnName::new(None::<TableReference>, column.name.as_str());
+                (Expr::Column(name), column.ty.clone())
+            }
+        };
+        let plan = plan
+            .project([expr.alias("indexed")])
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)?;
+        let dim = dimensions(&ty).ok_or_else(|| Error::internal(format!("an index over {ty}")))?;
+        let provider = CollectionTable::new(table, false);
+        // Planning waits for nothing: the table has no rows to be counted.
+        futures::executor::block_on(compile_index(&self.engine, &binder.state, &provider, &plan, dim))
+    }
+}
+
+/// How many numbers an indexed value has.
+fn dimensions(ty: &SqlType) -> Option<u16> {
+    match ty {
+        SqlType::Vector(dim) => *dim,
+        _ => None,
+    }
+}
