@@ -16,7 +16,7 @@ pub(crate) use sequence::alter_sequence;
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement};
-use quiver_base::{Error, Result};
+use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Table;
 use std::sync::Arc;
 
@@ -44,6 +44,10 @@ pub(crate) async fn execute(ctx: &mut StatementContext<'_>, statement: &Statemen
         Statement::AlterTable(alter) => alter::alter_table(ctx, alter).await,
         Statement::AlterIndex { name, operation } => index::alter_index(ctx, name, operation).await,
         Statement::AlterSchema(alter) => objects::alter_schema(ctx, alter).await,
+        Statement::Drop { purge: true, .. } if ctx.in_block => Err(Error::new(
+            SqlState::ACTIVE_SQL_TRANSACTION,
+            "DROP INDEX CONCURRENTLY cannot run inside a transaction block",
+        )),
         Statement::Drop { object_type, if_exists, names, cascade, .. } => {
             drop::drop_objects(ctx, *object_type, *if_exists, names, *cascade).await
         }

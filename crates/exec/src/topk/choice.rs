@@ -105,6 +105,11 @@ fn follows(filter: &Arc<dyn PhysicalExpr>, wanted: &Arc<dyn PhysicalExpr>) -> bo
     if same(filter, wanted) {
         return true;
     }
+    if let Some(either) = filter.downcast_ref::<BinaryExpr>()
+        && *either.op() == Operator::Or
+    {
+        return follows(either.left(), wanted) && follows(either.right(), wanted);
+    }
     if let Some(both) = wanted.downcast_ref::<BinaryExpr>() {
         match both.op() {
             Operator::Or if follows(filter, both.left()) || follows(filter, both.right()) => return true,

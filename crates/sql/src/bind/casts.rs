@@ -2,7 +2,7 @@
 //! otherwise.
 
 use super::cast_kernel::{CastContext, CastStyle, can_cast, cast_array};
-use super::types::{is_integer, is_text};
+use super::types::{is_integer, is_oid, is_text};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
@@ -129,12 +129,30 @@ pub(crate) fn cast_expr(
         to: to.clone(),
         context,
         style: style.clone(),
-        signature: Signature::any(1, Volatility::Stable),
+        signature: Signature::any(1, volatility(from, to)),
     };
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
         Arc::new(ScalarUDF::new_from_impl(function)),
         vec![expr],
     )))
+}
+
+/// Text of dates, times and names behind oids means something only in a session; so does a date in a time zone.
+fn volatility(from: &SqlType, to: &SqlType) -> Volatility {
+    let depends = |ty: &SqlType| is_oid(ty) || is_time(ty);
+    if depends(from) || depends(to) { Volatility::Stable } else { Volatility::Immutable }
+}
+
+fn is_time(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Date
+        | SqlType::Time
+        | SqlType::Timestamp
+        | SqlType::Timestamptz
+        | SqlType::Interval => true,
+        SqlType::Array(item) => is_time(item) || is_oid(item),
+        _ => false,
+    }
 }
 
 /// 42846.
