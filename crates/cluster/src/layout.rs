@@ -133,6 +133,12 @@ fn parse(ty: &SqlType, text: &str) -> Result<ArrayRef> {
             let word = if matches!(text, "t" | "true" | "on" | "1") { "true" } else { "false" };
             cast(&StringArray::from(vec![word]), &data_type)?
         }
+        (DataType::Binary, SqlType::Sparsevec(_)) => {
+            Arc::new(BinaryArray::from_opt_vec(vec![sparsevec(text).as_deref()]))
+        }
+        (DataType::Binary, SqlType::Bit(_) | SqlType::Varbit(_)) => {
+            Arc::new(BinaryArray::from_vec(vec![bits(text).as_slice()]))
+        }
         (DataType::Binary, _) => {
             let bytes = text.strip_prefix("\\x").and_then(from_hex);
             Arc::new(BinaryArray::from_opt_vec(vec![bytes.as_deref()]))
@@ -150,10 +156,31 @@ fn cast(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
     Ok(cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })?)
 }
 
+/// `{1:1.5,3:2}/5`.
+fn sparsevec(text: &str) -> Option<Vec<u8>> {
+    let (elements, dim) = text.strip_prefix('{')?.split_once("}/")?;
+    let read = |element: &str| {
+        let (index, value) = element.split_once(':')?;
+        Some((index.parse::<u32>().ok()?.checked_sub(1)?, value.parse::<f32>().ok()?))
+    };
+    let elements = elements.split(',').filter(|element| !element.is_empty()).map(read);
+    Some(quiver_base::sparse::encode(dim.parse().ok()?, &elements.collect::<Option<Vec<_>>>()?))
+}
+
+/// `101`.
+fn bits(text: &str) -> Vec<u8> {
+    let mut packed = vec![0_u8; text.len().div_ceil(8)];
+    for (at, digit) in text.bytes().enumerate() {
+        packed[at / 8] |= u8::from(digit == b'1') << (7 - at % 8);
+    }
+    quiver_base::bits::encode(text.len() as u32, &packed)
+}
+
 /// `[1,2]` of a vector, `{1,2}` of an array without quotes.
 fn parse_list(ty: &SqlType, data_type: &DataType, text: &str) -> Result<ArrayRef> {
     let item = match ty {
         SqlType::Array(item) => (**item).clone(),
+        // Items of halfvec are read as single floats, as Arrow reads no half floats.
         _ => SqlType::Float4,
     };
     let inner = text.trim().trim_start_matches(['[', '{']).trim_end_matches([']', '}']);
@@ -188,6 +215,10 @@ mod tests {
             (SqlType::Bytea, "\\x0aff", "0aff"),
             (SqlType::Uuid, "00000000-0000-0000-0000-000000000001", "00000000000000000000000000000001"),
             (SqlType::Vector(Some(2)), "[1,2.5]", "[1.0, 2.5]"),
+            (SqlType::Halfvec(Some(2)), "[1,2.5]", "[1, 2.5]"),
+            (SqlType::Halfvec(None), "[1,2.5]", "[1, 2.5]"),
+            (SqlType::Sparsevec(None), "{2:1.5}/3", "0300000001000000010000000000c03f"),
+            (SqlType::Bit(Some(3)), "101", "03000000a0"),
             (SqlType::Array(Box::new(SqlType::Int4)), "{1,NULL}", "[1, ]"),
             (SqlType::Date, "2024-02-29", "2024-02-29"),
             (SqlType::Timestamptz, "2024-02-29 12:00:00+00", "2024-02-29T12:00:00Z"),

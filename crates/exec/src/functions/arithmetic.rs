@@ -1,8 +1,8 @@
 //! `+`, `-`, `*` of vectors, element by element.
 
 use super::{coerce_vector, columnar, rows_of, vector_field, vector_of_any_dim, vectors};
-use crate::vector::{Vectors, check_same_dim};
-use arrow::array::{ArrayRef, FixedSizeListBuilder, Float32Builder, ListBuilder};
+use crate::vector::{Vectors, check_same_dim, dense_column};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -98,46 +98,18 @@ impl ScalarUDFImpl for Arithmetic {
             (Some(a), Some(b)) => self.of(a, b).map(Some),
             _ => Ok(None),
         };
-        let array = collect(args.return_field.data_type(), rows, compute).map_err(crate::to_datafusion)?;
+        let array =
+            dense_column(args.return_field.data_type(), rows, compute).map_err(crate::to_datafusion)?;
         columnar(array, constant)
     }
 }
 
-/// Builds a vector column of type `ty` from one optional vector a row.
-pub(super) fn collect(
-    ty: &DataType,
-    rows: usize,
-    compute: impl Fn(usize) -> quiver_base::Result<Option<Vec<f32>>>,
-) -> quiver_base::Result<ArrayRef> {
-    if let DataType::FixedSizeList(_, dim) = ty {
-        let dim = *dim as usize;
-        let values = Float32Builder::with_capacity(rows * dim);
-        let mut out = FixedSizeListBuilder::with_capacity(values, dim as i32, rows);
-        for row in 0..rows {
-            let vector = compute(row)?;
-            if let Some(vector) = &vector {
-                crate::vector::check_expected_dim(dim, vector.len())?;
-            }
-            out.values().append_slice(vector.as_deref().unwrap_or(&vec![0.0; dim]));
-            out.append(vector.is_some());
-        }
-        return Ok(Arc::new(out.finish()));
-    }
-    let mut out = ListBuilder::new(Float32Builder::new());
-    for row in 0..rows {
-        let vector = compute(row)?;
-        out.values().append_slice(vector.as_deref().unwrap_or_default());
-        out.append(vector.is_some());
-    }
-    Ok(Arc::new(out.finish()))
-}
-
-/// The same for a function of one vector.
+/// Builds a column of type `ty` with a function of one vector.
 pub(super) fn map(
     ty: &DataType,
     rows: usize,
     input: &Vectors,
     of: impl Fn(&[f32]) -> quiver_base::Result<Vec<f32>>,
 ) -> quiver_base::Result<ArrayRef> {
-    collect(ty, rows, |row| input.row(row).map(&of).transpose())
+    dense_column(ty, rows, |row| input.row(row).map(&of).transpose())
 }

@@ -1,7 +1,7 @@
 //! Functions of one vector: dimensions, norm, normalised form, a part of it; comparison; concatenation.
 
 use super::{arithmetic, coerce_vector, columnar, rows_of, vector_field, vector_of_any_dim};
-use crate::vector::{Vectors, check_dim};
+use crate::vector::{Vectors, check_dim, dense_column};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int32Type};
@@ -59,7 +59,7 @@ impl Shape {
             Kind::Subvector => {
                 let (start, count) = (integers(&args.args[1], rows)?, integers(&args.args[2], rows)?);
                 let (start, count) = (start.as_primitive::<Int32Type>(), count.as_primitive::<Int32Type>());
-                arithmetic::collect(ty, rows, |row| {
+                dense_column(ty, rows, |row| {
                     if start.is_null(row) || count.is_null(row) {
                         return Ok(None);
                     }
@@ -68,7 +68,7 @@ impl Shape {
             }
             Kind::Concat => {
                 let other = Vectors::new(&args.args[1])?;
-                arithmetic::collect(ty, rows, |row| match (input.row(row), other.row(row)) {
+                dense_column(ty, rows, |row| match (input.row(row), other.row(row)) {
                     (Some(a), Some(b)) => {
                         check_dim(a.len() + b.len())?;
                         Ok(Some([a, b].concat()))

@@ -184,6 +184,7 @@ pub(crate) fn can_assign(from: &SqlType, to: &SqlType) -> bool {
     }
     match (from, to) {
         (Bool, Int4) | (Int4, Bool) => false,
+        (Bit(_), Int4 | Int8) | (Int4 | Int8, Bit(_)) => false,
         (Jsonb, _) => matches!(to, Json),
         _ => can_cast(from, to),
     }

@@ -98,7 +98,9 @@ fn type_names(ty: &SqlType) -> (String, &'static str, String) {
     let udt = super::names::types().get(&oids::type_oid(ty)).map_or_else(String::new, |it| it.name.clone());
     match ty {
         SqlType::Array(_) => ("ARRAY".to_owned(), "pg_catalog", udt),
-        SqlType::Vector(_) => ("USER-DEFINED".to_owned(), "public", udt),
+        SqlType::Vector(_) | SqlType::Halfvec(_) | SqlType::Sparsevec(_) => {
+            ("USER-DEFINED".to_owned(), "public", udt)
+        }
         other => (super::names::format_type(oids::type_oid(other), None), "pg_catalog", udt),
     }
 }
