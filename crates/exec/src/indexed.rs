@@ -5,22 +5,91 @@ use crate::context::statement;
 use crate::filter::{ExprFilter, Predicate, passes, renumber};
 use crate::scan::ScanColumn;
 use crate::topk::Pipeline;
-use crate::vector::to_vector;
+use crate::vector::{dense_column, to_vector};
 use crate::{CollectionTable, Engine, from_datafusion};
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_null_array};
 use arrow::compute::{concat, filter_record_batch, take};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::{collect_columns, conjunction};
+use quiver_base::bits::BitsRef;
+use quiver_base::sparse::SparseRef;
 use quiver_base::{ColumnId, Error, Result, SqlType};
 use quiver_cluster::{Index, Table};
+use quiver_index::SparseVector;
 use quiver_storage::{ColumnStats, ComputedVectors, Indexed, RowFilter, TableLayout, VectorIndexDef};
 use std::any::Any;
 use std::sync::Arc;
+
+/// What kind of values an index holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexedType {
+    /// `vector` or `halfvec` of so many dimensions.
+    Dense(u16),
+    /// `bit` of this length, as zeros and ones.
+    Bits(u16),
+    /// `sparsevec` of so many dimensions.
+    Sparse(u32),
+}
+
+impl IndexedType {
+    /// Of a SQL type; `None` for those that no vector index holds.
+    pub fn of(ty: &SqlType) -> Option<IndexedType> {
+        match ty {
+            SqlType::Vector(Some(dim)) | SqlType::Halfvec(Some(dim)) => Some(IndexedType::Dense(*dim)),
+            SqlType::Sparsevec(Some(dim)) => Some(IndexedType::Sparse(*dim)),
+            SqlType::Bit(Some(length)) => u16::try_from(*length).ok().map(IndexedType::Bits),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn dim(self) -> u32 {
+        match self {
+            IndexedType::Dense(dim) | IndexedType::Bits(dim) => u32::from(dim),
+            IndexedType::Sparse(dim) => dim,
+        }
+    }
+
+    /// The Arrow type of [`IndexedType::vectors`].
+    fn data_type(self) -> DataType {
+        match self {
+            IndexedType::Dense(dim) | IndexedType::Bits(dim) => SqlType::Vector(Some(dim)).arrow_type(),
+            IndexedType::Sparse(_) => DataType::Binary,
+        }
+    }
+
+    /// Values as vectors.
+    fn vectors(self, values: &ArrayRef) -> Result<ArrayRef> {
+        match self {
+            IndexedType::Dense(dim) => to_vector(values, Some(dim)),
+            IndexedType::Sparse(_) => Ok(values.clone()),
+            IndexedType::Bits(_) => {
+                let strings = values.as_binary_opt::<i32>();
+                let strings = strings.ok_or_else(|| Error::internal("bits that are no bytes"))?;
+                dense_column(&self.data_type(), strings.len(), |row| {
+                    strings.is_valid(row).then(|| zeros_and_ones(strings.value(row))).transpose()
+                })
+            }
+        }
+    }
+}
+
+/// A sparse vector from its stored bytes.
+pub(crate) fn sparse_vector(stored: &[u8]) -> Result<SparseVector> {
+    let read = SparseRef::read(stored)?;
+    let (places, values) = read.iter().unzip();
+    Ok(SparseVector { dim: read.dim(), places, values })
+}
+
+/// A bit string as a vector.
+pub(crate) fn zeros_and_ones(stored: &[u8]) -> Result<Vec<f32>> {
+    let bits = BitsRef::read(stored)?;
+    Ok((0..bits.len()).map(|at| f32::from(u8::from(bits.bit(at)))).collect())
+}
 
 /// The rows of a partial index.
 #[derive(Debug)]
@@ -55,7 +124,7 @@ pub(crate) struct IndexedExpr {
     pub(crate) expr: Arc<dyn PhysicalExpr>,
     /// The rows of a partial index, over the table's columns.
     pub(crate) conjuncts: Vec<Arc<dyn PhysicalExpr>>,
-    dim: u16,
+    pub(crate) of: IndexedType,
     columns: Vec<ColumnId>,
     /// Of those columns.
     schema: SchemaRef,
@@ -70,8 +139,12 @@ impl ComputedVectors for IndexedExpr {
         &self.columns
     }
 
-    fn dim(&self) -> u16 {
-        self.dim
+    fn dim(&self) -> u32 {
+        self.of.dim()
+    }
+
+    fn is_sparse(&self) -> bool {
+        matches!(self.of, IndexedType::Sparse(_))
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
@@ -111,11 +184,11 @@ impl IndexedExpr {
     fn vectors(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         let rows = batch.num_rows();
         let value = self.narrow.evaluate(batch).and_then(|value| value.into_array(rows));
-        to_vector(&value.map_err(from_datafusion)?, Some(self.dim))
+        self.of.vectors(&value.map_err(from_datafusion)?)
     }
 
     fn one_by_one(&self, batch: &RecordBatch) -> Result<ArrayRef> {
-        let null = new_null_array(&SqlType::Vector(Some(self.dim)).arrow_type(), 1);
+        let null = new_null_array(&self.of.data_type(), 1);
         let rows = (0..batch.num_rows()).map(|row| self.all(&batch.slice(row, 1)));
         let rows: Vec<ArrayRef> = rows.map(|row| row.unwrap_or_else(|_| null.clone())).collect();
         let rows: Vec<&dyn Array> = rows.iter().map(AsRef::as_ref).collect();
@@ -133,7 +206,7 @@ impl IndexedExpr {
         };
         let rows = checked.num_rows();
         let value = self.expr.evaluate(&checked).and_then(|value| value.into_array(rows));
-        to_vector(&value.map_err(from_datafusion)?, Some(self.dim)).map(drop)
+        self.of.vectors(&value.map_err(from_datafusion)?).map(drop)
     }
 }
 
@@ -171,14 +244,14 @@ pub(crate) fn partial(rows: &dyn RowFilter) -> Option<&IndexedRows> {
 }
 
 /// What an index of `table` is over that holds the first output of `plan`, a query over the table alone with the index's
-/// condition as its filter. It goes through the planner as queries do, so that the same expression looks the same. `dim`: how many
-/// dimensions the output has.
+/// condition as its filter. It goes through the planner as queries do, so that the same expression looks the same. `of`: what kind of
+/// value the output is.
 pub async fn compile_index(
     engine: &Engine,
     state: &SessionState,
     table: &CollectionTable,
     plan: &LogicalPlan,
-    dim: u16,
+    of: IndexedType,
 ) -> Result<Indexed> {
     let physical = engine.plan(state, plan).await?;
     let pipeline = Pipeline::below(&physical).map_err(from_datafusion)?;
@@ -198,7 +271,7 @@ pub async fn compile_index(
         };
         return Ok(Indexed::Column { column: id, rows });
     }
-    Ok(Indexed::Computed(Arc::new(indexed_expr(expr.clone(), &pipeline, &columns, dim)?)))
+    Ok(Indexed::Computed(Arc::new(indexed_expr(expr.clone(), &pipeline, &columns, of)?)))
 }
 
 /// Whether segments have a flat file of the column.
@@ -219,7 +292,7 @@ fn indexed_expr(
     expr: Arc<dyn PhysicalExpr>,
     pipeline: &Pipeline,
     columns: &[ScanColumn],
-    dim: u16,
+    of: IndexedType,
 ) -> Result<IndexedExpr> {
     let conjuncts = pipeline.filters.clone();
     let mut used: Vec<usize> = std::iter::once(&expr)
@@ -242,6 +315,6 @@ fn indexed_expr(
         schema: Arc::new(pipeline.scan.table_schema.project(&used)?),
         expr,
         conjuncts,
-        dim,
+        of,
     })
 }

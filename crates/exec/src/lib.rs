@@ -22,6 +22,6 @@ pub use context::{QueryContext, SearchSettings};
 pub use engine::{Engine, evaluate};
 pub use errors::{from_datafusion, location, to_datafusion};
 pub use functions::Distance;
-pub use indexed::{IndexChecks, compile_index};
+pub use indexed::{IndexChecks, IndexedType, compile_index};
 pub use quiver_storage::Indexed;
 pub use table::{CollectionTable, ROW_COLUMN, SHARD_COLUMN};

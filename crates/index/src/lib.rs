@@ -9,6 +9,7 @@ mod mapped;
 mod metric;
 mod rowset;
 mod segment;
+mod sparse;
 mod topk;
 mod vector_index;
 
@@ -19,5 +20,6 @@ pub use mapped::Mapped;
 pub use metric::Metric;
 pub use rowset::RowSet;
 pub use segment::{SearchOutcome, Strategy, exact_search, search_segment};
+pub use sparse::{SparseBuilder, SparseIndex, SparseVector};
 pub use topk::{Neighbor, TopK, compare_scores};
 pub use vector_index::{Effort, VectorIndex, VectorIndexKind};

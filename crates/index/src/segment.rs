@@ -19,6 +19,8 @@ pub enum Strategy {
     Lists,
     /// Lists were looked through for allowed rows.
     FilteredLists,
+    /// Inverted lists were added up, which is exact.
+    Inverted,
 }
 
 impl fmt::Display for Strategy {
@@ -29,6 +31,7 @@ impl fmt::Display for Strategy {
             Strategy::FilteredGraph => "filtered graph",
             Strategy::Lists => "lists",
             Strategy::FilteredLists => "filtered lists",
+            Strategy::Inverted => "inverted lists",
         })
     }
 }
@@ -57,8 +60,10 @@ pub fn search_segment(
     allowed: Option<&RowSet>,
     force_exact: bool,
 ) -> SearchOutcome {
-    match index.filter(|index| !force_exact && index.metric() == metric && index.rows() == vectors.rows()) {
-        Some(index) => index.search(vectors, query, k, effort, allowed),
+    match index
+        .filter(|index| !force_exact && index.metric() == Some(metric) && index.rows() == vectors.rows())
+    {
+        Some(index) => index.search(metric, vectors, query, k, effort, allowed),
         None => exact_outcome(vectors, metric, query, k, allowed),
     }
 }

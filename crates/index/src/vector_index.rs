@@ -1,9 +1,11 @@
 //! An index over one segment's vectors, of whichever kind: how it is declared, built, opened and searched.
 
 use crate::ivf::is_list_file;
+use crate::segment::exact_outcome;
+use crate::sparse::is_sparse_file;
 use crate::{
     BuildControl, BuildStats, HnswGraph, HnswParams, IvfIndex, IvfParams, Mapped, Metric, RowSet,
-    SearchOutcome, VectorColumn,
+    SearchOutcome, SparseIndex, VectorColumn,
 };
 use quiver_base::Result;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,8 @@ pub enum VectorIndex {
     Hnsw(HnswGraph),
     /// Lists.
     IvfFlat(IvfIndex),
+    /// Inverted lists of sparse vectors.
+    Sparse(SparseIndex),
 }
 
 impl VectorIndex {
@@ -57,6 +61,9 @@ impl VectorIndex {
         if is_list_file(&bytes) {
             return Ok(VectorIndex::IvfFlat(IvfIndex::open(bytes)?));
         }
+        if is_sparse_file(&bytes) {
+            return Ok(VectorIndex::Sparse(SparseIndex::open(bytes)?));
+        }
         Ok(VectorIndex::Hnsw(HnswGraph::open(bytes)?))
     }
 
@@ -65,14 +72,16 @@ impl VectorIndex {
         match self {
             VectorIndex::Hnsw(graph) => graph.verify(),
             VectorIndex::IvfFlat(lists) => lists.verify(),
+            VectorIndex::Sparse(lists) => lists.verify(),
         }
     }
 
-    /// The metric it was built for.
-    pub fn metric(&self) -> Metric {
+    /// The metric it was built for; `None` for inverted lists, which serve all.
+    pub fn metric(&self) -> Option<Metric> {
         match self {
-            VectorIndex::Hnsw(graph) => graph.metric(),
-            VectorIndex::IvfFlat(lists) => lists.metric(),
+            VectorIndex::Hnsw(graph) => Some(graph.metric()),
+            VectorIndex::IvfFlat(lists) => Some(lists.metric()),
+            VectorIndex::Sparse(_) => None,
         }
     }
 
@@ -81,12 +90,15 @@ impl VectorIndex {
         match self {
             VectorIndex::Hnsw(graph) => graph.rows(),
             VectorIndex::IvfFlat(lists) => lists.rows(),
+            VectorIndex::Sparse(lists) => lists.rows(),
         }
     }
 
-    /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment).
-    pub fn search(
+    /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment). Dense vectors are never in
+    /// inverted lists: with those the answer is exact.
+    pub(crate) fn search(
         &self,
+        metric: Metric,
         vectors: &VectorColumn,
         query: &[f32],
         k: usize,
@@ -96,6 +108,7 @@ impl VectorIndex {
         match self {
             VectorIndex::Hnsw(graph) => graph.search(vectors, query, k, effort.ef, allowed),
             VectorIndex::IvfFlat(lists) => lists.search(vectors, query, k, effort.probes, allowed),
+            VectorIndex::Sparse(_) => exact_outcome(vectors, metric, query, k, allowed),
         }
     }
 }

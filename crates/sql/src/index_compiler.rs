@@ -4,9 +4,9 @@ use crate::bind::{Binder, coerce_expr};
 use crate::parser::parse_expression;
 use datafusion::common::{Column as ColumnName, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
-use quiver_base::{Error, Result, SqlType};
+use quiver_base::{Error, Result};
 use quiver_cluster::{Cluster, Index, IndexCompiler, Table};
-use quiver_exec::{CollectionTable, Engine, Indexed, compile_index, from_datafusion};
+use quiver_exec::{CollectionTable, Engine, Indexed, IndexedType, compile_index, from_datafusion};
 use std::sync::{Arc, Weak};
 
 /// Compiles indexes for a cluster.
@@ -56,17 +56,9 @@ impl IndexCompiler for Compiler {
             .project([expr.alias("indexed")])
             .and_then(LogicalPlanBuilder::build)
             .map_err(from_datafusion)?;
-        let dim = dimensions(&ty).ok_or_else(|| Error::internal(format!("an index over {ty}")))?;
+        let of = IndexedType::of(&ty).ok_or_else(|| Error::internal(format!("an index over {ty}")))?;
         let provider = CollectionTable::new(table, false);
         // Planning waits for nothing: the table has no rows to be counted.
-        futures::executor::block_on(compile_index(&self.engine, &binder.state, &provider, &plan, dim))
-    }
-}
-
-/// How many numbers an indexed value has.
-fn dimensions(ty: &SqlType) -> Option<u16> {
-    match ty {
-        SqlType::Vector(dim) => *dim,
-        _ => None,
+        futures::executor::block_on(compile_index(&self.engine, &binder.state, &provider, &plan, of))
     }
 }

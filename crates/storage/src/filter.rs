@@ -23,8 +23,10 @@ pub trait ComputedVectors: Any + Send + Sync + Debug {
     /// The columns that [`ComputedVectors::evaluate`] wants, in the order it wants them.
     fn columns(&self) -> &[ColumnId];
     /// Dimensions of every vector.
-    fn dim(&self) -> u16;
-    /// A vector a row, as a fixed-size list of floats. NULL for rows that are not in the index, and for those (dead or not yet
+    fn dim(&self) -> u32;
+    /// Whether vectors are sparse.
+    fn is_sparse(&self) -> bool;
+    /// A vector a row, as a fixed-size list of floats, or as the bytes of [`quiver_base::sparse`]. NULL for rows that are not in the index, and for those (dead or not yet
     /// visible ones may be among them) that the expression fails on. The batch has exactly the columns asked for.
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef>;
 }

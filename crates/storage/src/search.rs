@@ -11,8 +11,10 @@ use crate::snapshot::{Locator, Snapshot};
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
 use quiver_base::{ColumnId, Error, IndexId, Result, RowId, SqlState};
-use quiver_index::{Effort, Metric, RowSet};
+use quiver_index::{Effort, Metric, RowSet, SparseVector};
 use source::Source;
+
+pub(crate) use memory::sparse_vector;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub struct VectorQuery {
     pub metric: Metric,
     /// The query vector.
     pub query: Vec<f32>,
+    /// The query vector, if vectors are sparse; `query` then says nothing.
+    pub sparse: Option<SparseVector>,
     /// How many rows.
     pub k: usize,
     /// hnsw.ef_search and ivfflat.probes.
@@ -97,7 +101,7 @@ impl Snapshot {
     /// The k nearest rows. Blocking.
     pub fn search(&self, layout: &TableLayout, query: &VectorQuery) -> Result<SearchResult> {
         let source = Source::of(layout, query)?;
-        source.check_dimensions(layout, query.query.len())?;
+        source.check_dimensions(layout, query)?;
         let mut search = Search {
             snapshot: self,
             layout,

@@ -1,8 +1,8 @@
 //! A small table for tests: a key, a payload column and a vector.
 
-use crate::{ColumnDef, ColumnStats, KeyDef, RowBatch, RowFilter, TableLayout};
+use crate::{ColumnDef, ColumnStats, ComputedVectors, KeyDef, RowBatch, RowFilter, TableLayout};
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray,
 };
 use arrow::datatypes::{Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
@@ -120,8 +120,12 @@ impl ComputedVectors for Halved {
         &self.columns
     }
 
-    fn dim(&self) -> u16 {
-        self.dim
+    fn dim(&self) -> u32 {
+        u32::from(self.dim)
+    }
+
+    fn is_sparse(&self) -> bool {
+        false
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {

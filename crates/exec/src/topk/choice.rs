@@ -1,7 +1,7 @@
 //! Which index serves a search: one over what is measured, for the same distance, that has every row the filters let through.
 
 use super::pattern::NearestOrder;
-use crate::indexed::{computed, partial};
+use crate::indexed::{IndexedType, computed, partial};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
@@ -23,8 +23,8 @@ pub(crate) struct ChosenIndex {
     pub(crate) id: IndexId,
     pub(crate) name: String,
     pub(crate) kind: VectorIndexKind,
-    /// Dimensions, if it is over an expression.
-    pub(crate) computed_dim: Option<u16>,
+    /// What it holds, if that is computed.
+    pub(crate) computed: Option<IndexedType>,
 }
 
 /// The best index for an order; `column` is what is measured, if that is a column. Of several that would do, a partial one is the
@@ -40,7 +40,7 @@ pub(super) fn choose(
     for index in &table.indexes {
         let IndexMethod::Vector { metric, kind } = index.method else { continue };
         let Some(def) = layout.vector_index(index.id).filter(|_| metric == order.metric) else { continue };
-        let (fits, is_partial, computed_dim) = match &def.of {
+        let (fits, is_partial, holds) = match &def.of {
             Indexed::Column { column: own, rows } => {
                 let conjuncts = rows.as_ref().map(|rows| partial(rows.as_ref()));
                 let implied = match conjuncts {
@@ -49,11 +49,11 @@ pub(super) fn choose(
                 };
                 (column == Some(*own) && implied, rows.is_some(), None)
             }
-            Indexed::Computed(vectors) => match computed(def) {
+            Indexed::Computed(_) => match computed(def) {
                 Some(own) => (
                     same(&own.expr, &order.measured) && implies(filters, &own.conjuncts),
                     !own.conjuncts.is_empty(),
-                    Some(vectors.dim()),
+                    Some(own.of),
                 ),
                 None => continue,
             },
@@ -61,7 +61,8 @@ pub(super) fn choose(
         };
         let rank = (is_partial, matches!(kind, VectorIndexKind::Hnsw(_)));
         if fits && best.as_ref().is_none_or(|(other, _)| rank > *other) {
-            best = Some((rank, ChosenIndex { id: index.id, name: index.name.clone(), kind, computed_dim }));
+            best =
+                Some((rank, ChosenIndex { id: index.id, name: index.name.clone(), kind, computed: holds }));
         }
     }
     best.map(|(_, index)| index)

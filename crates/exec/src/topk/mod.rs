@@ -24,7 +24,7 @@ pub(crate) use pattern::{Pipeline, substitute};
 
 use crate::filter::Predicate;
 use crate::scan::ScanColumn;
-use crate::search::{VectorSource, Wanted};
+use crate::search::{Values, VectorSource, Wanted};
 use arrow::datatypes::DataType;
 use choice::choose;
 use datafusion::common::config::ConfigOptions;
@@ -84,15 +84,16 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
     });
     let layout = scan.layout.as_ref();
     let index = layout.and_then(|layout| choose(&scan.table, layout, &order, stored, &pipeline.filters));
-    let dim = match (index.as_ref().and_then(|index| index.computed_dim), column) {
-        (Some(dim), _) => usize::from(dim),
+    let computed = index.as_ref().and_then(|index| index.computed);
+    let dim = match (computed, column) {
+        (Some(of), _) => of.dim() as usize,
         (None, Some(column)) => match scan.table_schema.field(column).data_type() {
             DataType::FixedSizeList(item, dim) if *item.data_type() == DataType::Float32 => *dim as usize,
             _ => return Ok(None),
         },
         (None, None) => return Ok(None),
     };
-    let column = column.filter(|_| index.as_ref().is_none_or(|index| index.computed_dim.is_none()));
+    let column = column.filter(|_| computed.is_none());
     let nulls_first = first.options.nulls_first;
     let source = VectorSource {
         table: scan.table.clone(),
@@ -102,6 +103,7 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
         index,
         metric: order.metric,
         dim,
+        values: Values::of(computed, &order.measured.data_type(&scan.table_schema)?),
     };
     let ties = sort.expr().len() > 1;
     let (within, filters): (Vec<_>, Vec<_>) =

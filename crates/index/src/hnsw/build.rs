@@ -31,7 +31,9 @@ pub(super) fn build(
     if vectors.rows() >= ROWS_MAX {
         return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many rows for one hnsw graph"));
     }
-    let codes = if vectors.dim() < SCALAR8_DIMS_MIN { CodeKind::Full } else { CodeKind::Scalar8 };
+    // What two vectors have in common does not follow from an inner product alone.
+    let full = vectors.dim() < SCALAR8_DIMS_MIN || metric == Metric::Jaccard;
+    let codes = if full { CodeKind::Full } else { CodeKind::Scalar8 };
     let _memory =
         control.memory.try_reserve("Building an hnsw index", memory_bytes(vectors, only, params, codes))?;
     let nodes = Nodes::of(vectors, metric, only);

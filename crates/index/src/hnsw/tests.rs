@@ -100,6 +100,35 @@ fn recall_holds_for_every_metric_and_share() {
     }
 }
 
+/// Bits around a few patterns, as zeros and ones.
+fn bits(rng: &mut StdRng, rows: usize, dim: usize) -> Vec<Option<Vec<f32>>> {
+    let patterns: Vec<Vec<bool>> =
+        (0..40).map(|_| (0..dim).map(|_| rng.random_bool(0.4)).collect()).collect();
+    let noisy = |pattern: &[bool], rng: &mut StdRng| {
+        let bit = |bit: &bool| f32::from(u8::from(*bit ^ rng.random_bool(0.12)));
+        pattern.iter().map(bit).collect::<Vec<f32>>()
+    };
+    (0..rows).map(|row| Some(noisy(&patterns[row % 40], rng))).collect()
+}
+
+#[test]
+fn bits_are_found_by_hamming_and_jaccard() {
+    let mut rng = StdRng::seed_from_u64(31);
+    let rows = bits(&mut rng, 4000, 96);
+    let vectors = column(96, &rows);
+    for metric in [Metric::L2, Metric::Jaccard] {
+        let graph = build(&vectors, metric);
+        let mut found = 0;
+        for query in bits(&mut rng, 50, 96).iter().flatten() {
+            let truth = exact_search(&vectors, metric, query, 10, None);
+            let outcome = graph.search(&vectors, query, 10, 100, None);
+            // Many are equally far: what counts is how far.
+            found += outcome.neighbors.iter().filter(|n| n.score <= truth[9].score).count();
+        }
+        assert!(found >= 475, "{metric}: {found} of 500");
+    }
+}
+
 #[test]
 fn a_graph_over_some_rows_finds_those() {
     let mut rng = StdRng::seed_from_u64(21);

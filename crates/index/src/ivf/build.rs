@@ -19,7 +19,7 @@ const ASSIGN_ROWS: usize = 16 * 1024;
 /// In which space the lists of a metric lie.
 pub(super) fn space(metric: Metric) -> Space {
     match metric {
-        Metric::L2 | Metric::L1 => Space::Flat,
+        Metric::L2 | Metric::L1 | Metric::Jaccard => Space::Flat,
         Metric::InnerProduct | Metric::Cosine => Space::Sphere,
     }
 }

@@ -145,11 +145,7 @@ fn volatility(from: &SqlType, to: &SqlType) -> Volatility {
 
 fn is_time(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Date
-        | SqlType::Time
-        | SqlType::Timestamp
-        | SqlType::Timestamptz
-        | SqlType::Interval => true,
+        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => true,
         SqlType::Array(item) => is_time(item) || is_oid(item),
         _ => false,
     }

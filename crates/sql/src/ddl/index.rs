@@ -94,15 +94,25 @@ fn vector_index(create: &CreateIndex, method: Method, mut keys: Vec<Key>) -> Res
         return Err(method.refuses("NULLS FIRST/LAST options"));
     }
     key.column.class = kept;
-    if !has_dimensions(&key.ty) {
-        return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "column does not have dimensions"));
-    }
+    check_dimensions(method, &key.ty)?;
     check_params(kind)?;
     Ok((IndexMethod::Vector { metric: class.metric, kind }, options, keys))
 }
 
-fn has_dimensions(ty: &SqlType) -> bool {
-    matches!(ty, SqlType::Vector(Some(_)))
+/// The most bits that are indexed, as in pgvector.
+const BITS_MAX: u32 = 64_000;
+
+fn check_dimensions(method: Method, ty: &SqlType) -> Result<()> {
+    match ty {
+        SqlType::Vector(None) | SqlType::Halfvec(None) | SqlType::Sparsevec(None) | SqlType::Bit(None) => {
+            Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "column does not have dimensions"))
+        }
+        SqlType::Bit(Some(length)) if *length > BITS_MAX => Err(Error::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            format!("column cannot have more than {BITS_MAX} dimensions for {} index", method.name()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn key_index(create: &CreateIndex, mut keys: Vec<Key>, is_partial: bool) -> Result<Declared> {

@@ -72,12 +72,18 @@ pub(super) struct VectorClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum VectorType {
     Vector,
+    Halfvec,
+    Sparsevec,
+    Bit,
 }
 
 impl VectorType {
     fn of(ty: &SqlType) -> Option<VectorType> {
         match ty {
             SqlType::Vector(_) => Some(VectorType::Vector),
+            SqlType::Halfvec(_) => Some(VectorType::Halfvec),
+            SqlType::Sparsevec(_) => Some(VectorType::Sparsevec),
+            SqlType::Bit(_) => Some(VectorType::Bit),
             _ => None,
         }
     }
@@ -87,11 +93,22 @@ const fn class(name: &'static str, of: VectorType, metric: Metric, lists: bool) 
     VectorClass { name, of, metric, lists }
 }
 
-const CLASSES: [VectorClass; 4] = [
+const CLASSES: [VectorClass; 14] = [
     class("vector_l2_ops", VectorType::Vector, Metric::L2, true),
     class("vector_ip_ops", VectorType::Vector, Metric::InnerProduct, true),
     class("vector_cosine_ops", VectorType::Vector, Metric::Cosine, true),
     class("vector_l1_ops", VectorType::Vector, Metric::L1, false),
+    class("halfvec_l2_ops", VectorType::Halfvec, Metric::L2, true),
+    class("halfvec_ip_ops", VectorType::Halfvec, Metric::InnerProduct, true),
+    class("halfvec_cosine_ops", VectorType::Halfvec, Metric::Cosine, true),
+    class("halfvec_l1_ops", VectorType::Halfvec, Metric::L1, false),
+    class("sparsevec_l2_ops", VectorType::Sparsevec, Metric::L2, false),
+    class("sparsevec_ip_ops", VectorType::Sparsevec, Metric::InnerProduct, false),
+    class("sparsevec_cosine_ops", VectorType::Sparsevec, Metric::Cosine, false),
+    class("sparsevec_l1_ops", VectorType::Sparsevec, Metric::L1, false),
+    // Bits are indexed as zeros and ones, whose Hamming distance is the square of L2.
+    class("bit_hamming_ops", VectorType::Bit, Metric::L2, true),
+    class("bit_jaccard_ops", VectorType::Bit, Metric::Jaccard, false),
 ];
 
 /// `operator class "…" does not exist for access method "…"`

@@ -6,8 +6,9 @@ use crate::snapshot::part::Part;
 use crate::visibility::Alive;
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array};
 use arrow::datatypes::{DataType, Float32Type};
+use quiver_base::sparse::SparseRef;
 use quiver_base::{Error, Result, RowId};
-use quiver_index::TopK;
+use quiver_index::{SparseVector, TopK};
 
 impl Search<'_> {
     /// The k nearest rows of a chunk.
@@ -27,6 +28,9 @@ impl Search<'_> {
         rows: &Rows<'_>,
         allowed: &Alive,
     ) -> Result<(Vec<Hit>, u64)> {
+        if let Some(query) = &self.query.sparse {
+            return self.exact_sparse(query, column, rows, allowed);
+        }
         let (metric, query) = (self.query.metric, self.query.query.as_slice());
         let vectors = Vectors::new(column)?;
         let mut top = TopK::new(self.query.k);
@@ -48,6 +52,41 @@ impl Search<'_> {
         hits.sort_unstable_by(compare_hits);
         Ok((hits, compared))
     }
+}
+
+impl Search<'_> {
+    fn exact_sparse(
+        &self,
+        query: &SparseVector,
+        column: &ArrayRef,
+        rows: &Rows<'_>,
+        allowed: &Alive,
+    ) -> Result<(Vec<Hit>, u64)> {
+        let stored = column.as_binary_opt::<i32>();
+        let stored = stored.ok_or_else(|| Error::internal("sparse vectors that are no bytes"))?;
+        let mut top = TopK::new(self.query.k);
+        let mut compared = 0;
+        for at in (0..stored.len()).filter(|at| allowed.contains(rows.first + *at as u32)) {
+            if stored.is_valid(at) {
+                let vector = sparse_vector(stored.value(at))?;
+                top.push(query.score(self.query.metric, &vector) as f32, (rows.ids[at], at as u32));
+                compared += 1;
+            }
+        }
+        let hit = |(score, (row_id, at)): (f32, (RowId, u32))| Hit {
+            distance: Some(self.query.metric.distance(score)),
+            row_id,
+            locator: Locator { part: rows.part, row: rows.first + at },
+        };
+        Ok((top.into_sorted().into_iter().map(hit).collect(), compared))
+    }
+}
+
+/// A sparse vector from its stored bytes.
+pub(crate) fn sparse_vector(stored: &[u8]) -> Result<SparseVector> {
+    let read = SparseRef::read(stored)?;
+    let (places, values) = read.iter().unzip();
+    Ok(SparseVector { dim: read.dim(), places, values })
 }
 
 /// Which rows of a snapshot an array holds.

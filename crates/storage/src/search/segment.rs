@@ -9,7 +9,7 @@ use crate::visibility::Alive;
 use crate::{Opened, Segment};
 use arrow::array::Array;
 use quiver_base::Result;
-use quiver_index::{SearchOutcome, VectorColumn, VectorIndex, search_segment};
+use quiver_index::{Neighbor, SearchOutcome, SparseVector, VectorColumn, VectorIndex, search_segment};
 use std::sync::Arc;
 
 impl Search<'_> {
@@ -17,6 +17,9 @@ impl Search<'_> {
     pub(super) fn in_segment(&mut self, part: u32, sealed: &Sealed, allowed: &Alive) -> Result<Vec<Hit>> {
         self.stats.segments += 1;
         let segment = &sealed.segment;
+        if let Some(query) = &self.query.sparse {
+            return self.in_sparse_segment(part, sealed, query, allowed);
+        }
         let Some(vectors) = self.source.flat_file(segment)? else {
             return self.in_rows(part, sealed, allowed);
         };
@@ -49,6 +52,29 @@ impl Search<'_> {
             Some(Hit { distance: distance(row), row_id, locator: Locator { part, row } })
         };
         outcome.neighbors.iter().filter_map(|neighbor| hit(neighbor.row)).collect()
+    }
+
+    /// Inverted lists are exact, so they serve whoever asks.
+    fn in_sparse_segment(
+        &mut self,
+        part: u32,
+        sealed: &Sealed,
+        query: &SparseVector,
+        allowed: &Alive,
+    ) -> Result<Vec<Hit>> {
+        let index = self.graph(&sealed.segment)?;
+        let Some(VectorIndex::Sparse(lists)) = index.as_ref().map(|index| &***index) else {
+            return self.in_rows(part, sealed, allowed);
+        };
+        let outcome = lists.search(self.query.metric, query, self.query.k, allowed.as_filter());
+        self.stats.rows_visited += outcome.visited;
+        *self.strategies.entry(outcome.strategy.to_string()).or_default() += 1;
+        let hit = |neighbor: &Neighbor| {
+            let row_id = sealed.meta().row_ids.row_id(neighbor.row)?;
+            let distance = Some(self.query.metric.distance(neighbor.score));
+            Some(Hit { distance, row_id, locator: Locator { part, row: neighbor.row } })
+        };
+        Ok(outcome.neighbors.iter().filter_map(hit).collect())
     }
 
     /// The index asked for; else one of the whole column for the distance asked for.

@@ -31,9 +31,13 @@ impl<'a> Source<'a> {
     }
 
     /// The query must have as many dimensions as every vector, where that is known.
-    pub(super) fn check_dimensions(&self, layout: &TableLayout, asked: usize) -> Result<()> {
+    pub(super) fn check_dimensions(&self, layout: &TableLayout, query: &VectorQuery) -> Result<()> {
+        if query.sparse.is_some() != self.is_sparse() {
+            return Err(Error::internal("a sparse search over dense vectors, or the other way round"));
+        }
+        let asked = query.sparse.as_ref().map_or(query.query.len(), |sparse| sparse.dim as usize);
         let stored = match self {
-            Source::Computed(_, computed) => Some(usize::from(computed.dim())),
+            Source::Computed(_, computed) => Some(computed.dim() as usize),
             Source::Column(column) => match crate::columns::definition(layout, *column)?.field.data_type() {
                 DataType::FixedSizeList(_, dim) => Some(*dim as usize),
                 DataType::List(_) => None,
@@ -46,6 +50,10 @@ impl<'a> Source<'a> {
             Some(stored) if stored != asked => Err(different_dimensions(stored, asked)),
             _ => Ok(()),
         }
+    }
+
+    fn is_sparse(&self) -> bool {
+        matches!(self, Source::Computed(_, computed) if computed.is_sparse())
     }
 
     /// The vectors of a range of rows.

@@ -7,9 +7,11 @@ use super::{DeletesRef, Segment, deletes, stored, unique_path};
 use crate::key::{KeyEncoder, key_hash};
 use crate::key_index::{KeyIndex, KeyIndexBuilder};
 use crate::objects::ObjectRef;
+use crate::search::sparse_vector;
 use crate::{ColumnDef, ComputedVectors, Indexed, JobControl, KeyDef, TableLayout, VectorIndexDef};
+use arrow::array::{Array, AsArray};
 use quiver_base::{ColumnId, Error, IndexId, Result, ShardId, SqlState, Timestamp};
-use quiver_index::{BuildControl, RowSet, VectorColumn, VectorIndex, VectorIndexKind};
+use quiver_index::{BuildControl, RowSet, SparseBuilder, VectorColumn, VectorIndex, VectorIndexKind};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -177,6 +179,10 @@ impl Segment {
                 let graph = self.build_graph(shard, index, &vectors, only, control)?;
                 Ok(BuiltIndex { graph, vectors: None })
             }
+            Indexed::Computed(computed) if computed.is_sparse() => {
+                let graph = self.build_sparse(shard, layout, index, computed.as_ref(), control)?;
+                Ok(BuiltIndex { graph, vectors: None })
+            }
             Indexed::Computed(computed) => {
                 let path = unique_path(shard, self.meta.id, &index.id.to_string(), "vectors");
                 let object = self.compute(layout, computed.as_ref(), &path, control)?;
@@ -196,6 +202,34 @@ impl Segment {
         }
     }
 
+    fn build_sparse(
+        &self,
+        shard: ShardId,
+        layout: &TableLayout,
+        index: &VectorIndexDef,
+        computed: &dyn ComputedVectors,
+        control: &JobControl,
+    ) -> Result<ObjectRef> {
+        let mut builder = SparseBuilder::new(&self.parts.env.memory);
+        for start in (0..self.meta.rows).step_by(COMPUTE_BATCH_ROWS) {
+            let end = self.meta.rows.min(start.saturating_add(COMPUTE_BATCH_ROWS as u32));
+            let vectors = computed.evaluate(&self.read(layout, computed.columns(), start..end)?)?;
+            let vectors = vectors.as_binary_opt::<i32>();
+            let vectors = vectors.ok_or_else(|| Error::internal("sparse vectors that are no bytes"))?;
+            for vector in vectors {
+                match vector.map(sparse_vector).transpose()? {
+                    Some(vector) => builder.push(Some((&vector.places, &vector.values)))?,
+                    None => builder.push(None)?,
+                }
+            }
+            control.advance(vectors.len())?;
+        }
+        let path = unique_path(shard, self.meta.id, &index.id.to_string(), "sparse");
+        let mut object = self.parts.env.objects.create(&path)?;
+        builder.write(&mut object).map_err(|e| e.context(format!("object \"{path}\"")))?;
+        object.finish()
+    }
+
     /// Computes the vectors of all rows into a file.
     fn compute(
         &self,
@@ -205,7 +239,9 @@ impl Segment {
         control: &JobControl,
     ) -> Result<ObjectRef> {
         let objects = &self.parts.env.objects;
-        let mut spill = VectorSpill::new(objects, computed.dim())?;
+        let dim = u16::try_from(computed.dim());
+        let dim = dim.map_err(|_| Error::internal("too many dimensions for a flat file"))?;
+        let mut spill = VectorSpill::new(objects, dim)?;
         for start in (0..self.meta.rows).step_by(COMPUTE_BATCH_ROWS) {
             let end = self.meta.rows.min(start.saturating_add(COMPUTE_BATCH_ROWS as u32));
             let batch = self.read(layout, computed.columns(), start..end)?;

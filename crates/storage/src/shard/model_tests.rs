@@ -462,8 +462,17 @@ impl World {
         let halved = index.is_some_and(|index| matches!(index.of, Indexed::Computed(_)));
         let index = index.map(|index| index.id);
         let effort = Effort { ef: 200, probes: 2 };
-        let ask =
-            VectorQuery { column: VECTOR, index, metric, query: query.clone(), k, effort, exact, filter };
+        let ask = VectorQuery {
+            column: VECTOR,
+            index,
+            metric,
+            query: query.clone(),
+            sparse: None,
+            k,
+            effort,
+            exact,
+            filter,
+        };
         let found = snapshot.search(&self.layout, &ask).unwrap().hits;
         let distance = |row: &Row| match row.vector {
             Some(vector) if halved && vector[0] > Halved::FIRST_MAX => None,

@@ -36,7 +36,7 @@ fn keys(snapshot: &Snapshot) -> Vec<i64> {
 fn l2(query: &[f32], k: usize) -> VectorQuery {
     let (column, metric, query) = (VECTOR, Metric::L2, query.to_vec());
     let effort = Effort { ef: 40, probes: 1 };
-    VectorQuery { column, index: None, metric, query, k, effort, exact: false, filter: None }
+    VectorQuery { column, index: None, metric, query, sparse: None, k, effort, exact: false, filter: None }
 }
 
 fn nearest(snapshot: &Snapshot, query: &[f32], k: usize) -> Vec<(u64, Option<f64>)> {
