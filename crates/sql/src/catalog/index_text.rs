@@ -197,8 +197,8 @@ impl Printer<'_> {
             }
             other => {
                 let printed = self.print(other);
-                let mixed =
-                    matches!(other, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. });
+                // AND binds tighter than OR without parentheses.
+                let mixed = matches!(other, Expr::BinaryOp { op: BinaryOperator::Or, .. });
                 parts.push(if mixed { self.operand(&printed) } else { self.conjunct(&printed) });
             }
         }

@@ -1,6 +1,6 @@
 //! What CREATE INDEX is over: columns and expressions, and the condition of a partial index; named, typed and found fit to be kept.
 
-use crate::bind::{Binder, coerce_expr, column_name_of, folded};
+use crate::bind::{Binder, coerce_expr, column_name_of, folded, without_modifier};
 use crate::dml::live_columns;
 use crate::statement::StatementContext;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -38,14 +38,16 @@ pub(super) fn key(ctx: &StatementContext<'_>, table: &Table, item: &ast::IndexCo
     }
     let expr = without_parentheses(&item.column.expr);
     let bound = Bound::of(ctx, table, expr, Place::Expression)?;
-    let text = IndexText { sql: expr.to_string(), ty: bound.ty.clone(), columns: bound.columns };
+    // Only a cast says how many dimensions its result has.
+    let ty = if matches!(expr, ast::Expr::Cast { .. }) { bound.ty } else { without_modifier(&bound.ty) };
+    let text = IndexText { sql: expr.to_string(), ty: ty.clone(), columns: bound.columns };
     let key =
         KeyColumn { descending, nulls_first, expression: Some(text), ..KeyColumn::ascending(ColumnId(0)) };
     let name = match column_name_of(expr).as_str() {
         "?column?" => "expr".to_owned(),
         name => name.to_owned(),
     };
-    Ok(Key { column: key, name, ty: bound.ty })
+    Ok(Key { column: key, name, ty })
 }
 
 /// Binds the condition of a partial index.
