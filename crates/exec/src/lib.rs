@@ -20,5 +20,5 @@ pub mod vector;
 pub use context::{QueryContext, SearchSettings};
 pub use engine::{Engine, evaluate};
 pub use errors::{from_datafusion, location, to_datafusion};
-pub use functions::Distance;
+pub use functions::{Distance, extension_functions};
 pub use table::{CollectionTable, ROW_COLUMN, SHARD_COLUMN};

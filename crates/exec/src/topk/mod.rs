@@ -74,7 +74,10 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
     let Some(order) = NearestOrder::of(&key, first.options.descending) else { return Ok(None) };
     let scan = &pipeline.scan;
     let field = scan.table_schema.field(order.column);
-    let DataType::FixedSizeList(_, dim) = field.data_type() else { return Ok(None) };
+    let DataType::FixedSizeList(item, dim) = field.data_type() else { return Ok(None) };
+    if *item.data_type() != DataType::Float32 {
+        return Ok(None);
+    }
     let nulls_first = first.options.nulls_first && field.is_nullable();
     let source = VectorSource {
         table: scan.table.clone(),
