@@ -21,7 +21,7 @@ pub mod vector;
 pub use context::{QueryContext, SearchSettings};
 pub use engine::{Engine, evaluate};
 pub use errors::{from_datafusion, location, to_datafusion};
-pub use functions::Distance;
+pub use functions::{Distance, extension_functions};
 pub use indexed::{IndexChecks, IndexedType, compile_index};
 pub use quiver_storage::Indexed;
 pub use table::{CollectionTable, ROW_COLUMN, SHARD_COLUMN};

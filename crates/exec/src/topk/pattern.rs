@@ -2,7 +2,7 @@
 
 use super::choice::same;
 use super::output::Output;
-use crate::functions::Distance;
+use crate::functions::{Distance, Measure};
 use crate::scan::CollectionScanExec;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -111,7 +111,14 @@ impl NearestOrder {
         if let Some(call) = key.downcast_ref::<ScalarFunctionExpr>()
             && let Some(distance) = call.fun().inner().downcast_ref::<Distance>()
         {
-            return if distance.is_negated() == descending { Self::of_call(distance, call) } else { None };
+            let falls = distance.is_negated() == descending;
+            return if falls { Self::of_call(distance.metric(), call) } else { None };
+        }
+        if let Some(call) = key.downcast_ref::<ScalarFunctionExpr>()
+            && let Some(measure) = call.fun().inner().downcast_ref::<Measure>()
+        {
+            let metric = measure.of_zeros_and_ones().filter(|_| !descending)?;
+            return Self::of_call(metric, call);
         }
         if let Some(negative) = key.downcast_ref::<NegativeExpr>() {
             return Self::of(negative.arg(), !descending);
@@ -159,7 +166,7 @@ impl NearestOrder {
         bound.is::<Literal>() && Self::of(measured, falls).is_some_and(same)
     }
 
-    fn of_call(distance: &Distance, call: &ScalarFunctionExpr) -> Option<NearestOrder> {
+    fn of_call(metric: Metric, call: &ScalarFunctionExpr) -> Option<NearestOrder> {
         let [left, right] = call.args() else { return None };
         let (measured, query) = match (is_constant(left), is_constant(right)) {
             (false, true) => (left, right),
@@ -168,7 +175,7 @@ impl NearestOrder {
         };
         (!is_volatile(measured)).then(|| NearestOrder {
             measured: measured.clone(),
-            metric: distance.metric(),
+            metric,
             query: query.clone(),
         })
     }

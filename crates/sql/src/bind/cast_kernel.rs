@@ -1,11 +1,11 @@
 //! Casts of whole columns between SQL types, with PostgreSQL's rounding, limits and words. Knows no expressions.
 
-use super::types::{is_integer, is_number, is_oid, is_text};
+use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
 use crate::decode::{ColumnBuilder, InputStyle};
 use crate::encode::{ColumnEncoder, OutputStyle};
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -59,6 +59,12 @@ pub(crate) fn cast_array(
         (SqlType::Int2Vector | SqlType::OidVector, SqlType::Array(_))
         | (SqlType::Array(_), SqlType::Int2Vector | SqlType::OidVector) => native(array, to),
         _ if is_string(from) && is_string(to) => string_to_string(array, from, to, context, style),
+        // Read as it is written, then cut or padded.
+        _ if is_string(from) && is_bits(to) && without_modifier(to) != *to => {
+            let any_length = without_modifier(to);
+            let read = from_text(array, &any_length, style)?;
+            cast_array(&read, &any_length, to, context, style)
+        }
         _ if is_string(from) => from_text(array, to, style),
         _ if is_string(to) => {
             let text = to_text(array, from, style)?;
@@ -104,6 +110,14 @@ pub(crate) fn can_cast(from: &SqlType, to: &SqlType) -> bool {
 /// Carried by strings and read with an input function.
 fn is_string(ty: &SqlType) -> bool {
     is_text(ty) || *ty == SqlType::Unknown
+}
+
+/// Bit strings and arrays of them.
+fn is_bits(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(item) => is_bits(item),
+        ty => matches!(ty, SqlType::Bit(_) | SqlType::Varbit(_)),
+    }
 }
 
 fn native(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef> {

@@ -2,7 +2,7 @@
 //! otherwise.
 
 use super::cast_kernel::{CastContext, CastStyle, can_cast, cast_array};
-use super::types::{is_integer, is_oid, is_text};
+use super::types::{is_integer, is_oid, is_text, without_modifier};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
@@ -151,8 +151,21 @@ fn is_time(ty: &SqlType) -> bool {
     }
 }
 
+/// An expression of the engine's own whose field does not say what its Arrow type stands for, said.
+pub(super) fn labelled(expr: Expr, ty: &SqlType, style: &Arc<CastStyle>) -> Expr {
+    let function = PgCast {
+        from: ty.clone(),
+        to: ty.clone(),
+        context: CastContext::Explicit,
+        style: style.clone(),
+        signature: Signature::any(1, Volatility::Immutable),
+    };
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), vec![expr]))
+}
+
 /// 42846.
 pub(crate) fn cannot_cast(from: &SqlType, to: &SqlType) -> Error {
+    let (from, to) = (without_modifier(from), without_modifier(to));
     Error::new(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}"))
 }
 

@@ -4,12 +4,12 @@ use super::cast_kernel::CastStyle;
 use super::oids::CatalogNames;
 use super::operators::PgOperators;
 use super::params::Params;
-use super::prepare::{ALL_CALL, ANY_CALL};
+use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT};
 use super::relations::{RelationName, find_table, no_relation};
 use super::types::PgTypes;
 use crate::catalog::{self, CatalogContext};
 use crate::encode::OutputStyle;
-use crate::functions::{Function, FunctionContext, FunctionSet};
+use crate::functions::{self, Function, FunctionContext, FunctionSet};
 use crate::session::SessionInfo;
 use crate::settings::Settings;
 use crate::statement::StatementContext;
@@ -187,7 +187,7 @@ pub(crate) fn cast_style(ctx: &StatementContext<'_>) -> CastStyle {
 }
 
 /// Stands for a construct until the plan pass knows its types.
-fn deferred(name: &str) -> Arc<ScalarUDF> {
+fn placeholder(name: &str) -> Arc<ScalarUDF> {
     Function::new(name, Volatility::Volatile, SqlType::Bool, |_| {
         Err(Error::internal("ANY or ALL was not resolved"))
     })
@@ -254,10 +254,16 @@ impl ContextProvider for Binder {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if matches!(name, ANY_CALL | ALL_CALL) {
-            return Some(deferred(name));
+        if matches!(name, ANY_CALL | ALL_CALL | BIT_NOT) {
+            return Some(placeholder(name));
         }
-        catalog::function(name, &self.system).or_else(|| self.functions.get(name))
+        let found = catalog::function(name, &self.system).or_else(|| self.functions.get(name));
+        match name {
+            "substr" | "substring" | "strpos" | "position" | "coalesce" | "nullif" | "greatest" | "least" => {
+                found.map(functions::deferred)
+            }
+            _ => found,
+        }
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -265,7 +271,13 @@ impl ContextProvider for Binder {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        let found = self.state.aggregate_functions().get(name).cloned();
+        match name {
+            "avg" | "sum" | "min" | "max" | "bit_and" | "bit_or" | "bit_xor" => {
+                found.map(functions::deferred_aggregate)
+            }
+            _ => found,
+        }
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
