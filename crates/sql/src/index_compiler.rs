@@ -1,12 +1,14 @@
 //! Makes of an index's expression and condition, which the catalog keeps as text, what storage evaluates.
 
-use crate::bind::{Binder, coerce_expr};
+use crate::bind::{Binder, coerce_expr, folded};
 use crate::parser::parse_expression;
 use datafusion::common::{Column as ColumnName, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
-use quiver_base::{Error, Result};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, DataType, visit_expressions_mut};
+use quiver_base::{Error, Result, SqlType};
 use quiver_cluster::{Cluster, Index, IndexCompiler, Table};
 use quiver_exec::{CollectionTable, Engine, Indexed, IndexedType, compile_index, from_datafusion};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
 /// Compiles indexes for a cluster.
@@ -34,7 +36,7 @@ impl IndexCompiler for Compiler {
         let mut plan = LogicalPlanBuilder::from(binder.scan(&table)?);
         if let Some(predicate) = &index.predicate {
             let schema = plan.schema().clone();
-            let expr = binder.expression(parse_expression(&predicate.sql)?, &schema)?;
+            let expr = binder.expression(as_written(&table, &predicate.sql)?, &schema)?;
             let expr = coerce_expr(expr, &schema, &binder.params, &binder.style)?;
             let expr = binder.boolean(expr, &schema, "WHERE")?;
             plan = plan.filter(expr).map_err(from_datafusion)?;
@@ -42,7 +44,7 @@ impl IndexCompiler for Compiler {
         let schema = plan.schema().clone();
         let (expr, ty) = match &key.expression {
             Some(text) => {
-                let expr = binder.expression(parse_expression(&text.sql)?, &schema)?;
+                let expr = binder.expression(as_written(&table, &text.sql)?, &schema)?;
                 (coerce_expr(expr, &schema, &binder.params, &binder.style)?, text.ty.clone())
             }
             None => {
@@ -60,5 +62,54 @@ impl IndexCompiler for Compiler {
         let provider = CollectionTable::new(table, false);
         // Planning waits for nothing: the table has no rows to be counted.
         futures::executor::block_on(compile_index(&self.engine, &binder.state, &provider, &plan, of))
+    }
+}
+
+/// An expression as people write it in queries, and not as PostgreSQL prints it: a dump says `(name)::text = ANY (ARRAY['a'])`
+/// and `~~` where a query says `name IN ('a')` and LIKE, and the index must be found for both.
+fn as_written(table: &Table, sql: &str) -> Result<ast::Expr> {
+    let mut expr = parse_expression(sql)?;
+    let _ = visit_expressions_mut(&mut expr, |expr| {
+        if let Some(written) = written(table, expr) {
+            *expr = written;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(expr)
+}
+
+fn written(table: &Table, expr: &ast::Expr) -> Option<ast::Expr> {
+    match expr {
+        ast::Expr::Cast { expr: inner, data_type: DataType::Text, .. } => {
+            let column = plain(inner);
+            let ast::Expr::Identifier(name) = column else { return None };
+            let name = folded(name);
+            let found = table.columns.iter().find(|other| !other.dropped && other.name == name)?;
+            matches!(found.ty, SqlType::Varchar(_)).then(|| column.clone())
+        }
+        ast::Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+            let ast::Expr::Array(array) = plain(right) else { return None };
+            let list = array.elem.clone();
+            Some(ast::Expr::InList { expr: left.clone(), list, negated: false })
+        }
+        ast::Expr::BinaryOp { left, op: BinaryOperator::PGLikeMatch, right } => Some(ast::Expr::Like {
+            negated: false,
+            any: false,
+            expr: left.clone(),
+            pattern: right.clone(),
+            escape_char: None,
+        }),
+        _ => None,
+    }
+}
+
+/// Without parentheses, and without the cast of a whole array.
+fn plain(mut expr: &ast::Expr) -> &ast::Expr {
+    loop {
+        expr = match expr {
+            ast::Expr::Nested(inner) => inner,
+            ast::Expr::Cast { expr: inner, data_type: DataType::Array(_), .. } => inner,
+            other => return other,
+        };
     }
 }

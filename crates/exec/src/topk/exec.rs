@@ -6,6 +6,7 @@ use super::{SearchMetrics, pattern::substitute};
 use crate::SearchSettings;
 use crate::context::running_statement;
 use crate::engine::BATCH_ROWS;
+use crate::search::Values;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -21,7 +22,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
-use quiver_index::VectorIndexKind;
+use quiver_index::{Metric, VectorIndexKind};
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,7 +74,12 @@ impl DisplayAs for VectorTopKExec {
             (Some(index), None) => write!(f, "index={}", index.name)?,
             (None, _) => write!(f, "exact")?,
         }
-        write!(f, ", metric={}, k={}", search.source.metric, search.wanted.k)?;
+        match (search.source.values, search.source.metric) {
+            // What zeros and ones are measured by in its place.
+            (Values::Bit, Metric::L2) => write!(f, ", metric=hamming")?,
+            (_, metric) => write!(f, ", metric={metric}")?,
+        }
+        write!(f, ", k={}", search.wanted.k)?;
         write!(f, "{}", if search.wanted.ties { " with ties" } else { "" })?;
         write!(f, "{}", if search.null_predicate.is_some() { ", nulls first" } else { "" })?;
         if let Some(predicate) = &search.predicate {

@@ -87,6 +87,10 @@ impl Printer<'_> {
             }
             Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
             Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => match array_of(right) {
+                Some(list) => self.in_list(left, list, false),
+                None => simple(expr.to_string(), None),
+            },
             other => simple(other.to_string(), None),
         }
     }
@@ -178,7 +182,7 @@ impl Printer<'_> {
             BinaryOperator::And | BinaryOperator::Or => {
                 let mut parts = Vec::new();
                 self.flatten(left, op, &mut parts);
-                self.flatten(right, op, &mut parts);
+                parts.push(self.part(right));
                 let word = if *op == BinaryOperator::And { " AND " } else { " OR " };
                 self.boolean(parts.join(word))
             }
@@ -187,20 +191,28 @@ impl Printer<'_> {
         }
     }
 
-    /// `a AND b AND c` is one list, however it was nested.
+    /// `a AND b AND c` is one list; `a AND (b AND c)` is not.
     fn flatten(&self, expr: &Expr, op: &BinaryOperator, parts: &mut Vec<String>) {
         match expr {
             Expr::Nested(inner) => self.flatten(inner, op, parts),
             Expr::BinaryOp { left, op: own, right } if own == op => {
                 self.flatten(left, op, parts);
-                self.flatten(right, op, parts);
+                parts.push(self.part(right));
             }
-            other => {
-                let printed = self.print(other);
-                // AND binds tighter than OR without parentheses.
-                let mixed = matches!(other, Expr::BinaryOp { op: BinaryOperator::Or, .. });
-                parts.push(if mixed { self.operand(&printed) } else { self.conjunct(&printed) });
-            }
+            other => parts.push(self.part(other)),
+        }
+    }
+
+    /// One part of such a list. AND binds tighter than OR without parentheses.
+    fn part(&self, expr: &Expr) -> String {
+        let printed = self.print(expr);
+        let mut inner = expr;
+        while let Expr::Nested(nested) = inner {
+            inner = nested;
+        }
+        match inner {
+            Expr::BinaryOp { op: BinaryOperator::Or, .. } => self.operand(&printed),
+            _ => self.conjunct(&printed),
         }
     }
 
@@ -267,6 +279,15 @@ impl Printer<'_> {
             _ => (self.operand(&left), format!("ARRAY[{}]", items.join(", "))),
         };
         self.wrapped(format!("{side} {op} {word} ({array})"), Some(SqlType::Bool), Shape::Any)
+    }
+}
+
+/// The items of `ARRAY[…]`, cast or not.
+fn array_of(expr: &Expr) -> Option<&[Expr]> {
+    match expr {
+        Expr::Array(array) => Some(&array.elem),
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => array_of(inner),
+        _ => None,
     }
 }
 

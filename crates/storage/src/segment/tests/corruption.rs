@@ -54,6 +54,8 @@ fn read_all(segment: &Segment, layout: &TableLayout) -> Result<()> {
     segment.deletes()?;
     segment.vectors(ColumnId(2))?;
     segment.graph(IndexId(60))?;
+    segment.graph(IndexId(61))?;
+    segment.index_vectors(IndexId(61))?;
     segment.find_keys(layout, &layout.keys[0], &[&[1]])?;
     segment.read(layout, &[ColumnId(1), ColumnId(2)], 0..segment.rows())?;
     Ok(())
@@ -75,7 +77,7 @@ fn whole_objects_are_read() {
     assert_eq!(segment.deletes().unwrap().unwrap().iter().collect::<Vec<_>>(), [3, 200]);
     assert_eq!(segment.graph(IndexId(60)).unwrap().unwrap().rows(), 250);
     assert_eq!(meta.live_rows(), 248);
-    assert_eq!(meta.objects().count(), 5);
+    assert_eq!(meta.objects().count(), 7);
     let total: u64 = fixture.env.objects.list("").unwrap().iter().map(|object| object.bytes).sum();
     assert_eq!(meta.object_bytes(), total);
 }
