@@ -83,13 +83,13 @@ impl SparseBuilder {
     pub fn push(&mut self, vector: Option<(&[u32], &[f32])>) -> Result<()> {
         let row = u32::try_from(self.squares.len())
             .map_err(|_| Error::internal("too many rows for one segment"))?;
-        if row % 1024 == 0 {
+        if row.is_multiple_of(1024) {
             let bytes =
                 (self.postings.len() + 1024) * 2 * size_of::<(u32, u32, f32)>() + self.squares.len() * 16;
             self.memory = self.budget.empty();
             self.memory = self.budget.try_reserve("Building an index of sparse vectors", bytes)?;
         }
-        if row % 64 == 0 {
+        if row.is_multiple_of(64) {
             self.presence.push(0);
         }
         let (squares, sums) = vector.map_or((0.0, 0.0), |(_, values)| totals(values));

@@ -2,14 +2,19 @@
 
 use super::pattern::NearestOrder;
 use crate::indexed::{IndexedType, computed, partial};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
+use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Operator;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CastExpr, Column, InListExpr, IsNotNullExpr, LikeExpr, Literal,
+    BinaryExpr, CastExpr, Column, InListExpr, IsNotNullExpr, LikeExpr, Literal, lit,
 };
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use quiver_base::{ColumnId, IndexId};
 use quiver_cluster::{IndexMethod, Table};
 use quiver_index::VectorIndexKind;
@@ -36,6 +41,8 @@ pub(super) fn choose(
     column: Option<ColumnId>,
     filters: &[Arc<dyn PhysicalExpr>],
 ) -> Option<ChosenIndex> {
+    let filters: Vec<_> = filters.iter().map(folded).collect();
+    let filters = filters.as_slice();
     let mut best: Option<((bool, bool), ChosenIndex)> = None;
     for index in &table.indexes {
         let IndexMethod::Vector { metric, kind } = index.method else { continue };
@@ -66,6 +73,24 @@ pub(super) fn choose(
         }
     }
     best.map(|(_, index)| index)
+}
+
+/// The expression with what reads no column as a constant, as after a parameter's value was put in.
+fn folded(expr: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let fold = |expr: Arc<dyn PhysicalExpr>| {
+        let waits =
+            expr.is::<ScalarSubqueryExpr>() || is_volatile(&expr) || !collect_columns(&expr).is_empty();
+        if waits || expr.children().is_empty() || !expr.children().iter().all(|child| child.is::<Literal>()) {
+            return Ok(Transformed::no(expr));
+        }
+        Ok(match expr.evaluate(&nothing) {
+            Ok(ColumnarValue::Scalar(value)) => Transformed::yes(lit(value)),
+            // What fails does so when the query runs, if it comes to that.
+            _ => Transformed::no(expr),
+        })
+    };
+    expr.clone().transform_up(fold).map_or_else(|_| expr.clone(), |folded| folded.data)
 }
 
 /// Whether two expressions over the table are the same. Names of columns do not matter, places do.
