@@ -204,9 +204,7 @@ impl IndexedExpr {
                 filter_record_batch(batch, &passes(&predicate, batch).map_err(from_datafusion)?)?
             }
         };
-        let rows = checked.num_rows();
-        let value = self.expr.evaluate(&checked).and_then(|value| value.into_array(rows));
-        self.of.vectors(&value.map_err(from_datafusion)?).map(drop)
+        self.expr.evaluate(&checked).map(drop).map_err(from_datafusion)
     }
 }
 

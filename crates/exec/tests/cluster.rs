@@ -14,7 +14,7 @@ use quiver_cluster::{
     IndexMethod, KeyColumn, RowRef, Table, Txn, TxnOptions,
 };
 use quiver_exec::{CollectionTable, Engine, QueryContext, ROW_COLUMN, SHARD_COLUMN, SearchSettings, vector};
-use quiver_index::{HnswParams, Metric};
+use quiver_index::{HnswParams, Metric, VectorIndexKind};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -116,6 +116,7 @@ fn create(txn: &mut Txn, shards: usize) -> Arc<Table> {
         columns: vec![KeyColumn::ascending(ColumnId(column))],
         unique,
         options: vec![],
+        predicate: None,
     };
     let (key, graph) = (IndexId(txn.new_oid()), IndexId(txn.new_oid()));
     let hnsw = IndexMethod::Vector {

@@ -18,6 +18,10 @@ pub trait RowFilter: Any + Send + Sync + Debug {
     fn cache_key(&self) -> Option<&str>;
 }
 
+/// Bytes of vectors, and their number, that are computed at once.
+const COMPUTED_BYTES: u64 = 8 << 20;
+const COMPUTED_ROWS_MAX: u32 = 4096;
+
 /// Vectors that an index holds and no column does: the values of an expression.
 pub trait ComputedVectors: Any + Send + Sync + Debug {
     /// The columns that [`ComputedVectors::evaluate`] wants, in the order it wants them.
@@ -26,6 +30,11 @@ pub trait ComputedVectors: Any + Send + Sync + Debug {
     fn dim(&self) -> u32;
     /// Whether vectors are sparse.
     fn is_sparse(&self) -> bool;
+    /// Rows to compute at once, so that their vectors take little memory.
+    fn batch_rows(&self) -> u32 {
+        let row_bytes = if self.is_sparse() { 1024 } else { u64::from(self.dim()) * 4 };
+        u32::try_from(COMPUTED_BYTES / row_bytes.max(1)).unwrap_or(u32::MAX).clamp(1, COMPUTED_ROWS_MAX)
+    }
     /// A vector a row, as a fixed-size list of floats, or as the bytes of [`quiver_base::sparse`]. NULL for rows that are not in the index, and for those (dead or not yet
     /// visible ones may be among them) that the expression fails on. The batch has exactly the columns asked for.
     fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef>;

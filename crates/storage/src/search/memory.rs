@@ -13,12 +13,16 @@ use quiver_index::{SparseVector, TopK};
 impl Search<'_> {
     /// The k nearest rows of a chunk.
     pub(super) fn in_memory(&mut self, part: u32, chunk: &Part, allowed: &Alive) -> Result<Vec<Hit>> {
-        let column = self.source.vectors(chunk, self.layout, 0..chunk.rows())?;
-        let ids = chunk.row_id_range(0..chunk.rows());
-        let rows = Rows { part, first: 0, ids: &ids };
-        let (hits, compared) = self.exact(&column, &rows, allowed)?;
-        self.stats.memtable_rows += compared;
-        Ok(hits)
+        let mut all = Vec::new();
+        for range in self.source.pieces(0..chunk.rows()) {
+            let column = self.source.vectors(chunk, self.layout, range.clone())?;
+            let ids = chunk.row_id_range(range.clone());
+            let rows = Rows { part, first: range.start, ids: &ids };
+            let (hits, compared) = self.exact(&column, &rows, allowed)?;
+            self.stats.memtable_rows += compared;
+            all.extend(hits);
+        }
+        Ok(all)
     }
 
     /// The k nearest rows of an array of vectors, and how many were compared.

@@ -98,7 +98,9 @@ impl Search<'_> {
     fn in_rows(&mut self, part: u32, sealed: &Sealed, allowed: &Alive) -> Result<Vec<Hit>> {
         *self.strategies.entry("exact".to_owned()).or_default() += 1;
         let (mut all, container) = (Vec::new(), Part::Segment(sealed.clone()));
-        for range in sealed.segment.row_groups()?.into_iter().filter(|range| allowed.any(range.clone())) {
+        let groups = sealed.segment.row_groups()?.into_iter();
+        let pieces = groups.flat_map(|range| self.source.pieces(range));
+        for range in pieces.filter(|range| allowed.any(range.clone())) {
             let vectors = self.source.vectors(&container, self.layout, range.clone())?;
             let ids = sealed.segment.row_ids(range.clone());
             let rows = Rows { part, first: range.start, ids: &ids };
@@ -117,7 +119,8 @@ impl Search<'_> {
                 let null = |row: &u32| !vectors.is_present(*row) && allowed.contains(*row);
                 return Ok((0..container.rows()).filter(null).take(self.query.k).collect());
             }
-            for range in sealed.segment.row_groups()? {
+            let groups = sealed.segment.row_groups()?.into_iter();
+            for range in groups.flat_map(|range| self.source.pieces(range)) {
                 let vectors = self.source.vectors(container, self.layout, range.clone())?;
                 let null =
                     |row: &u32| vectors.is_null((row - range.start) as usize) && allowed.contains(*row);
@@ -125,9 +128,11 @@ impl Search<'_> {
             }
             return Ok(rows);
         }
-        let vectors = self.source.vectors(container, self.layout, 0..container.rows())?;
-        let null = |row: &u32| vectors.is_null(*row as usize) && allowed.contains(*row);
-        rows.extend((0..container.rows()).filter(null));
+        for range in self.source.pieces(0..container.rows()) {
+            let vectors = self.source.vectors(container, self.layout, range.clone())?;
+            let null = |row: &u32| vectors.is_null((row - range.start) as usize) && allowed.contains(*row);
+            rows.extend(range.clone().filter(null));
+        }
         Ok(rows)
     }
 }

@@ -56,6 +56,14 @@ impl<'a> Source<'a> {
         matches!(self, Source::Computed(_, computed) if computed.is_sparse())
     }
 
+    /// A range of rows in pieces whose vectors can be had at once.
+    pub(super) fn pieces(&self, rows: Range<u32>) -> Vec<Range<u32>> {
+        let Source::Computed(_, computed) = self else { return std::iter::once(rows).collect() };
+        let size = computed.batch_rows();
+        let starts = rows.clone().step_by(size as usize);
+        starts.map(|start| start..rows.end.min(start.saturating_add(size))).collect()
+    }
+
     /// The vectors of a range of rows.
     pub(super) fn vectors(&self, part: &Part, layout: &TableLayout, rows: Range<u32>) -> Result<ArrayRef> {
         match self {

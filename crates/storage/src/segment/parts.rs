@@ -18,8 +18,6 @@ use std::sync::atomic::Ordering;
 
 /// Rows whose keys are hashed at once.
 const KEY_BATCH_ROWS: u32 = 16 * 1024;
-/// Rows whose vectors are computed at once.
-const COMPUTE_BATCH_ROWS: usize = 2048;
 
 /// The objects of a vector index that was just built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,8 +209,8 @@ impl Segment {
         control: &JobControl,
     ) -> Result<ObjectRef> {
         let mut builder = SparseBuilder::new(&self.parts.env.memory);
-        for start in (0..self.meta.rows).step_by(COMPUTE_BATCH_ROWS) {
-            let end = self.meta.rows.min(start.saturating_add(COMPUTE_BATCH_ROWS as u32));
+        for start in (0..self.meta.rows).step_by(computed.batch_rows() as usize) {
+            let end = self.meta.rows.min(start.saturating_add(computed.batch_rows()));
             let vectors = computed.evaluate(&self.read(layout, computed.columns(), start..end)?)?;
             let vectors = vectors.as_binary_opt::<i32>();
             let vectors = vectors.ok_or_else(|| Error::internal("sparse vectors that are no bytes"))?;
@@ -242,8 +240,8 @@ impl Segment {
         let dim = u16::try_from(computed.dim());
         let dim = dim.map_err(|_| Error::internal("too many dimensions for a flat file"))?;
         let mut spill = VectorSpill::new(objects, dim)?;
-        for start in (0..self.meta.rows).step_by(COMPUTE_BATCH_ROWS) {
-            let end = self.meta.rows.min(start.saturating_add(COMPUTE_BATCH_ROWS as u32));
+        for start in (0..self.meta.rows).step_by(computed.batch_rows() as usize) {
+            let end = self.meta.rows.min(start.saturating_add(computed.batch_rows()));
             let batch = self.read(layout, computed.columns(), start..end)?;
             spill.append(&computed.evaluate(&batch)?)?;
             control.advance(0)?;
