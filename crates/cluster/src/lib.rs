@@ -43,10 +43,11 @@ mod upkeep;
 
 pub use catalog::{
     BOOTSTRAP_ROLE, Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database,
-    FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, KeyColumn, PG_CATALOG_SCHEMA,
-    PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
+    FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, IndexText, KeyColumn,
+    PG_CATALOG_SCHEMA, PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
 };
 pub use cluster::{Cluster, ClusterConfig};
+pub use layout::IndexCompiler;
 pub use read::ReadView;
 pub use stats::{GroupStats, TableStats};
 pub use txn::{

@@ -14,6 +14,7 @@ mod dml;
 mod encode;
 mod explain;
 mod functions;
+mod index_compiler;
 mod maintenance;
 mod oids;
 mod outcome;

@@ -3,6 +3,7 @@
 use super::Backends;
 use parking_lot::Mutex;
 use quiver_base::{DatabaseId, TableId};
+use quiver_cluster::{BOOTSTRAP_ROLE, Database};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -101,6 +102,18 @@ impl SessionInfo {
             statement_start_us: AtomicI64::new(now),
             sequences: Mutex::default(),
         }
+    }
+
+    /// Of nobody: for what the server does by itself.
+    pub(crate) fn of_server(database: &Database) -> SessionInfo {
+        let identity = Identity {
+            user: "postgres".to_owned(),
+            role: BOOTSTRAP_ROLE,
+            database: database.name.clone(),
+            database_id: database.id,
+            client: None,
+        };
+        SessionInfo::new(identity, 0, 0, Weak::new())
     }
 
     /// now(): when the transaction began, in microseconds since 1970.
