@@ -43,8 +43,8 @@ mod upkeep;
 
 pub use catalog::{
     BOOTSTRAP_ROLE, Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database,
-    FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, KeyColumn, PG_CATALOG_SCHEMA,
-    PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
+    DefaultSetting, FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, KeyColumn, Membership,
+    PG_CATALOG_SCHEMA, PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
 };
 pub use cluster::{Cluster, ClusterConfig};
 pub use read::ReadView;

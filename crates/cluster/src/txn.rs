@@ -18,6 +18,7 @@ use quiver_base::{
     DatabaseId, Error, GroupId, IndexId, Reservation, Result, RowId, ShardId, SqlState, TableId, Term, TxnId,
 };
 use quiver_storage::TableLayout;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,6 +129,8 @@ pub struct Txn {
     savepoints: Vec<Mark>,
     memory: Reservation,
     lock_memory: Reservation,
+    /// Dropped with the transaction.
+    kept: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 /// What a savepoint goes back to.
@@ -176,6 +179,7 @@ impl Txn {
             savepoints: Vec::new(),
             memory,
             lock_memory,
+            kept: Vec::new(),
         }
     }
 
@@ -286,6 +290,24 @@ impl Txn {
         let resource = Resource::Name(schema, xxhash_rust::xxh3::xxh3_64(&bytes));
         self.acquire([resource], Mode::Exclusive).await?;
         Ok(())
+    }
+
+    /// The same for a name that all databases share: a role's, a database's.
+    pub async fn lock_shared_name(&mut self, kind: &str, name: &str) -> Result<()> {
+        self.pin_meta_term()?;
+        let resource = Resource::Name(0, xxhash_rust::xxh3::xxh3_64(format!("{kind} {name}").as_bytes()));
+        self.acquire([resource], Mode::Exclusive).await?;
+        Ok(())
+    }
+
+    /// Takes the newest catalog: what a lock was waited for may have changed it.
+    pub fn refresh_catalog(&mut self) -> Result<()> {
+        self.rebase(self.cluster.meta.catalog())
+    }
+
+    /// Keeps something until the transaction has ended, in whatever way.
+    pub fn keep(&mut self, held: impl Any + Send + Sync) {
+        self.kept.push(Box::new(held));
     }
 
     async fn acquire(

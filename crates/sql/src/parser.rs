@@ -72,6 +72,13 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
             offset: start,
         });
     }
+    if let Some(command) = crate::admin::parse_admin(sql, start)? {
+        return Ok(Parsed {
+            statement: Statement::Admin(Box::new(command)),
+            sql: sql.to_owned(),
+            offset: start,
+        });
+    }
     let mut tokens = tokens.to_vec();
     say_table_for_collection(&mut tokens);
     identity::order_options(&mut tokens);

@@ -7,6 +7,7 @@ mod control;
 mod copy;
 mod extended;
 mod guard;
+mod identity;
 mod info;
 mod names;
 mod portal;
@@ -16,9 +17,10 @@ mod serve;
 mod simple;
 mod transaction;
 
-pub(crate) use backends::{Backends, Registered};
-pub(crate) use command::{SessionCommand, isolation_named, parse_command};
-pub(crate) use info::{Activity, Identity, SessionInfo, Stop};
+pub(crate) use backends::{Backends, ClosedDatabase, Registered};
+pub(crate) use command::{Reader, SessionCommand, Token, isolation_named, parse_command};
+pub(crate) use identity::{current_role, set_role};
+pub(crate) use info::{Activity, Identity, SessionInfo, Stop, now_us};
 
 use crate::outcome::{Notice, Severity};
 use crate::settings::{DEFINITIONS, Settings};
@@ -114,7 +116,8 @@ impl Session {
         if version == self.told_version {
             return;
         }
-        self.told_version = version;
+        self.refresh_superuser();
+        self.told_version = self.settings.version();
         let names =
             DEFINITIONS.iter().filter(|definition| definition.reported).map(|definition| definition.name);
         for (place, name) in names.chain(["is_superuser", "session_authorization"]).enumerate() {

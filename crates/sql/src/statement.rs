@@ -1,6 +1,7 @@
 //! A parsed statement, sorted by who handles it, and the two steps every statement goes through: analyse, execute.
 //! Parsed once; never rewritten as text.
 
+use crate::admin::{self, AdminCommand};
 use crate::bind::{Binder, BoundQuery, conform_stream};
 use crate::dml::{self, BoundChange, BoundInsert};
 use crate::explain::{self, ExplainOptions};
@@ -46,6 +47,8 @@ pub(crate) enum Statement {
     /// BEGIN, COMMIT, SET, SHOW, PREPARE, DECLARE, DISCARD …: of the session itself. The parser gives each statement's
     /// text to [`crate::session::parse_command`] first, which takes those it knows by their first words.
     Session(Box<SessionCommand>),
+    /// CREATE ROLE, CREATE DATABASE, GRANT role …
+    Admin(Box<AdminCommand>),
     /// VACUUM, ANALYZE, CHECKPOINT, REINDEX.
     Maintenance(MaintenanceCommand),
 }
@@ -69,6 +72,13 @@ pub(crate) struct StatementContext<'a> {
     pub in_block: bool,
     /// Sent before the statement's result.
     pub notices: &'a mut Vec<Notice>,
+}
+
+impl StatementContext<'_> {
+    /// The oid of the role that the session acts as: the owner of what it makes.
+    pub(crate) fn current_role(&self) -> u32 {
+        crate::session::current_role(&self.txn.catalog(), self.settings)
+    }
 }
 
 /// A parameter's value, carried by the Arrow type of its SQL type. NULL is the typed null.
@@ -213,6 +223,7 @@ pub(crate) async fn execute(
         Statement::Ddl(statement) => ddl::execute(ctx, statement).await,
         Statement::AlterSequence(alter) => ddl::alter_sequence(ctx, alter).await,
         Statement::Copy(copy) => copy::execute(ctx, copy).await,
+        Statement::Admin(command) => admin::execute(ctx, command).await,
         Statement::Maintenance(command) => maintenance::execute(ctx, command).await,
         Statement::Session(_) | Statement::Empty => Err(Error::internal("a statement of the session")),
     }

@@ -11,10 +11,12 @@ mod names;
 mod objects;
 mod relations;
 mod rows;
+mod shared;
 mod statistics;
 mod table;
 
 pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
 pub(crate) use names::{regclass, regclass_name, regproc, regproc_name, regtype, regtype_name};
+pub(crate) use shared::predefined_role;
 pub(crate) use table::{is_always_empty, table};

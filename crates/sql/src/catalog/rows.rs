@@ -92,6 +92,11 @@ impl<'a> Rows<'a> {
     /// Adds a row. Columns not named take their type's plain value: false, 0, an empty list, NULL for text. Names that the
     /// relation does not have are a bug, found by the test that reads every relation.
     pub(super) fn push<const N: usize>(&mut self, values: [(&str, Cell); N]) {
+        self.push_all(values);
+    }
+
+    /// The same, of as many values as there are.
+    pub(super) fn push_all<'v>(&mut self, values: impl IntoIterator<Item = (&'v str, Cell)>) {
         let mut values: Vec<Option<(&str, Cell)>> = values.into_iter().map(Some).collect();
         for (column, cells) in self.columns.iter().zip(&mut self.cells) {
             let given =

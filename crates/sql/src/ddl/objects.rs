@@ -54,7 +54,7 @@ pub(super) async fn create_schema(
         }
         return Err(Error::new(SqlState::DUPLICATE_SCHEMA, message));
     }
-    let made = Schema { id: ctx.txn.new_oid(), name, owner: ctx.session.role };
+    let made = Schema { id: ctx.txn.new_oid(), name, owner: ctx.current_role() };
     ctx.txn.edit(vec![CatalogEdit::PutSchema(ctx.session.database_id, Arc::new(made))])?;
     done("CREATE SCHEMA")
 }

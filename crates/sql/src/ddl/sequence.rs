@@ -137,7 +137,7 @@ pub(super) async fn create_sequence(
     };
     let id = TableId(ctx.txn.new_oid());
     let mut sequence =
-        SequenceSpec::from_options(options)?.build(id, schema.id, &name.name, ctx.session.role, &ty)?;
+        SequenceSpec::from_options(options)?.build(id, schema.id, &name.name, ctx.current_role(), &ty)?;
     if let Some(column) = owned_by {
         sequence.owned_by = owner(ctx, column)?;
     }

@@ -2,7 +2,7 @@
 
 use super::{Args, Function};
 use crate::bind::CastStyle;
-use crate::session::SessionInfo;
+use crate::session::{SessionInfo, set_role};
 use crate::settings::{SetScope, Settings};
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, ListBuilder, StringArray, StringBuilder,
@@ -52,7 +52,6 @@ fn fixed(name: &str, ty: SqlType, text: String) -> Function {
 
 pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
     let session = &context.session;
-    let user = session.user.clone();
     let pid = session.pid;
     let mut list = vec![
         fixed("version", SqlType::Text, version()),
@@ -87,9 +86,10 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             Ok(Arc::new(arrow::array::Float64Array::from(values)))
         }),
     ];
-    for name in ["current_user", "session_user", "user", "current_role"] {
-        list.push(fixed(name, SqlType::Name, user.clone()));
+    for name in ["current_user", "user", "current_role"] {
+        list.push(fixed(name, SqlType::Name, context.settings.current_user()));
     }
+    list.push(fixed("session_user", SqlType::Name, context.settings.session_user()));
     list.extend(advisory_locks());
     list.push(super::single::array_of_nothing());
     list
@@ -164,7 +164,7 @@ fn current_setting(context: &Arc<FunctionContext>) -> Function {
 }
 
 fn set_config(context: &Arc<FunctionContext>) -> Function {
-    let settings = context.settings.clone();
+    let (settings, catalog) = (context.settings.clone(), context.cluster.catalog());
     Function::new("set_config", Volatility::Volatile, SqlType::Text, move |args| {
         let (names, values, local) = (args.text(0)?, args.text(1)?, args.bool(2)?);
         let mut out = StringBuilder::new();
@@ -177,6 +177,11 @@ fn set_config(context: &Arc<FunctionContext>) -> Function {
                 false => SetScope::Session,
             };
             let value = if values.is_null(row) { "" } else { values.value(row) };
+            if names.value(row).eq_ignore_ascii_case("role") {
+                set_role(&catalog, &settings, Some(value), scope)?;
+                out.append_value(value);
+                continue;
+            }
             out.append_value(settings.set(names.value(row), value, scope)?);
         }
         Ok(Arc::new(out.finish()))

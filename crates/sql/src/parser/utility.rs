@@ -158,8 +158,9 @@ fn refuse(parser: &Parser<'_>) -> Parse<Option<Sorted>> {
             "MATERIALIZED" => Some("MATERIALIZED VIEW"),
             "TRIGGER" | "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "OPERATOR" | "CAST" | "RULE" | "POLICY"
             | "PUBLICATION" | "SUBSCRIPTION" | "TABLESPACE" | "DOMAIN" | "TYPE" | "VIEW" | "STATISTICS"
-            | "FOREIGN" | "SERVER" | "USER" | "ROLE" | "DATABASE" | "LANGUAGE" | "CONVERSION"
-            | "COLLATION" | "EVENT" => Some(*kind),
+            | "FOREIGN" | "SERVER" | "USER" | "LANGUAGE" | "CONVERSION" | "COLLATION" | "EVENT" => {
+                Some(*kind)
+            }
             _ => None,
         },
         ["GRANT" | "REVOKE" | "CLUSTER" | "LOCK", ..] => Some(""),

@@ -2,6 +2,7 @@
 
 use super::command::{Direction, Discard, SessionCommand};
 use super::extended::{already_open, already_prepared};
+use super::identity::{set_authorization, set_role};
 use super::portal::{Portal, PortalState, Prepared, ScrollRows, no_portal};
 use super::rows::RowSource;
 use super::run::{Executed, Step, tag_of};
@@ -162,10 +163,25 @@ impl Session {
                 self.set(&name, value, scope)?;
                 "SET"
             }
+            SessionCommand::SetRole { name, scope } => {
+                self.warn_local_outside(scope);
+                self.ensure_transaction()?;
+                set_role(&self.visible_catalog(), &self.settings, name.as_deref(), scope)?;
+                "SET"
+            }
+            SessionCommand::SetAuthorization { name, scope } => {
+                self.warn_local_outside(scope);
+                self.ensure_transaction()?;
+                self.authorize(name.as_deref(), scope)?;
+                "SET"
+            }
             SessionCommand::SetConstraints => "SET CONSTRAINTS",
             SessionCommand::Reset(name) => {
                 self.ensure_transaction()?;
-                self.settings.reset(&name, SetScope::Session)?;
+                match name.to_ascii_lowercase().as_str() {
+                    "session_authorization" => self.authorize(None, SetScope::Session)?,
+                    _ => self.settings.reset(&name, SetScope::Session)?,
+                }
                 "RESET"
             }
             SessionCommand::ResetAll => {
@@ -232,13 +248,22 @@ impl Session {
         modes.map_or(Ok(()), |modes| self.begin(modes))
     }
 
-    fn set(&mut self, name: &str, value: Option<String>, scope: SetScope) -> Result<()> {
+    /// SET LOCAL outside of a block does nothing and says so.
+    fn warn_local_outside(&mut self, scope: SetScope) {
         if scope == SetScope::Local && self.transaction.block == Block::None {
             self.notices.push(crate::outcome::Notice::warning(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "SET LOCAL can only be used in transaction blocks",
             ));
         }
+    }
+
+    fn authorize(&self, name: Option<&str>, scope: SetScope) -> Result<()> {
+        set_authorization(&self.visible_catalog(), &self.info, &self.settings, name, scope)
+    }
+
+    fn set(&mut self, name: &str, value: Option<String>, scope: SetScope) -> Result<()> {
+        self.warn_local_outside(scope);
         self.ensure_transaction()?;
         let mut modes = super::command::TransactionModes::default();
         match (name.to_ascii_lowercase().as_str(), value) {
@@ -246,6 +271,8 @@ impl Session {
                 modes.isolation = Some(isolation_named(&value.to_ascii_lowercase())?);
                 self.set_modes(modes)
             }
+            ("role", Some(value)) => set_role(&self.visible_catalog(), &self.settings, Some(&value), scope),
+            ("session_authorization", value) => self.authorize(value.as_deref(), scope),
             ("transaction_read_only", Some(value)) => {
                 modes.read_only = crate::decode::bool_word(&value);
                 self.set_modes(modes)
@@ -286,6 +313,7 @@ impl Session {
                 }
                 self.portals.clear();
                 self.prepared.clear();
+                self.authorize(None, SetScope::Session)?;
                 self.settings.reset_all();
                 self.info.forget_sequences();
                 Ok("DISCARD ALL")

@@ -1,6 +1,7 @@
 //! What functions and other sessions may know about a session, and how they reach into it: cancel, terminate.
 
 use super::Backends;
+use crate::wire::connection::Encryption;
 use parking_lot::Mutex;
 use quiver_base::{DatabaseId, TableId};
 use std::collections::HashMap;
@@ -24,9 +25,11 @@ pub(crate) struct SessionInfo {
     /// pg_backend_pid().
     pub pid: i32,
     /// What a cancel request must know.
-    pub secret: i32,
+    pub secret: Vec<u8>,
     /// inet_client_addr().
     pub client: Option<SocketAddr>,
+    /// How the connection is encrypted.
+    pub encryption: Option<Encryption>,
     /// When it connected, in microseconds since 1970.
     pub started_us: i64,
     /// All sessions, this one among them.
@@ -80,10 +83,18 @@ pub(crate) struct Identity {
     pub database_id: DatabaseId,
     /// The client's address.
     pub client: Option<SocketAddr>,
+    /// How the connection is encrypted.
+    pub encryption: Option<Encryption>,
+    /// What a cancel request must know.
+    pub secret: Vec<u8>,
+    /// Sessions at once of this role; negative: any number.
+    pub role_limit: i32,
+    /// Sessions at once in this database; negative: any number.
+    pub database_limit: i32,
 }
 
 impl SessionInfo {
-    pub(super) fn new(identity: Identity, pid: i32, secret: i32, backends: Weak<Backends>) -> SessionInfo {
+    pub(super) fn new(identity: Identity, pid: i32, backends: Weak<Backends>) -> SessionInfo {
         let now = now_us();
         SessionInfo {
             user: identity.user,
@@ -91,8 +102,9 @@ impl SessionInfo {
             database: identity.database,
             database_id: identity.database_id,
             pid,
-            secret,
+            secret: identity.secret,
             client: identity.client,
+            encryption: identity.encryption,
             started_us: now,
             backends,
             interrupt: Interrupt::default(),

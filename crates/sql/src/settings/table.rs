@@ -397,7 +397,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
     ),
     ignored(
         "password_encryption",
-        Kind::Enum(&["md5", "scram-sha-256"]),
+        Kind::Enum(&["scram-sha-256"]),
         "scram-sha-256",
         "Chooses the algorithm for encrypting passwords.",
     ),
