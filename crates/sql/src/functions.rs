@@ -1,6 +1,7 @@
 //! PostgreSQL's general functions and operators that DataFusion lacks or defines differently. Those of the system catalogs
 //! are in `catalog`.
 
+mod advisory;
 mod array;
 mod json;
 mod math;
@@ -12,6 +13,7 @@ mod text;
 mod time;
 mod to_char;
 
+pub(crate) use advisory::WAITING;
 pub(crate) use array::{Quantifier, compare_array};
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
@@ -301,6 +303,7 @@ impl FunctionSet {
 fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<ScalarUDF>> {
     let lists = [
         session::functions(context),
+        advisory::functions(context),
         sequence::functions(context),
         time::functions(context),
         text::functions(context),

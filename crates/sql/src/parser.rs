@@ -3,6 +3,7 @@
 
 mod errors;
 mod identity;
+mod locking;
 mod text;
 mod utility;
 
@@ -80,8 +81,10 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
         });
     }
     let mut tokens = tokens.to_vec();
+    locking::refuse_current_of(&tokens)?;
     say_table_for_collection(&mut tokens);
     identity::order_options(&mut tokens);
+    locking::say_plain_strengths(&mut tokens);
     let overriding = take_overriding(&mut tokens);
     let mut parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)

@@ -27,8 +27,8 @@ use crate::settings::{DEFINITIONS, Settings};
 use crate::wire::connection::Connection;
 use crate::wire::{SqlMetrics, backend};
 use guard::Watch;
-use portal::{Portal, Prepared};
-use quiver_base::{Error, Result};
+use portal::Portal;
+use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Cluster;
 use quiver_exec::Engine;
 use std::collections::HashMap;
@@ -60,7 +60,6 @@ pub(crate) struct Session {
     _registered: Registered,
     settings: Settings,
     transaction: Transaction,
-    prepared: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
     notices: Vec<Notice>,
     /// What the client was last told, in the order of the reported settings.
@@ -79,7 +78,6 @@ impl Session {
             _registered: registered,
             settings,
             transaction: Transaction::default(),
-            prepared: HashMap::new(),
             portals: HashMap::new(),
             notices: Vec::new(),
             told: Vec::new(),
@@ -102,6 +100,8 @@ impl Session {
             "log" => Severity::Log,
             _ => Severity::Debug,
         };
+        let warnings = self.info.take_warnings();
+        self.notices.extend(warnings.into_iter().map(|text| Notice::warning(SqlState::WARNING, text)));
         for notice in self.notices.drain(..) {
             if notice.severity >= least {
                 backend::notice(&mut conn.output.buffer, &notice);

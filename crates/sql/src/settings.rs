@@ -122,6 +122,8 @@ impl Settings {
         let known = definition(&lower).is_some() || state.current.contains_key(&lower) || lower.contains('.');
         match (state.initial.get(&lower).cloned(), known) {
             (Some(value), _) => state.put(&lower, value, scope),
+            // A name that somebody made up stays known.
+            (None, true) if definition(&lower).is_none() => state.put(&lower, String::new(), scope),
             (None, true) => state.remove(&lower, scope),
             (None, false) => return Err(unrecognized(name)),
         }

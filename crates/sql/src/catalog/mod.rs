@@ -11,6 +11,7 @@ mod names;
 mod objects;
 mod relations;
 mod rows;
+mod sessions;
 mod shared;
 mod statistics;
 mod table;

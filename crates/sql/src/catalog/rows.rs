@@ -249,7 +249,7 @@ fn lists(item: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
     }
     Ok(match item {
         SqlType::Int2 => ints!(Int16Builder, i16),
-        SqlType::Oid => ints!(Int64Builder, i64),
+        SqlType::Oid | SqlType::Regtype => ints!(Int64Builder, i64),
         _ => {
             let mut lists = ListBuilder::new(StringBuilder::new()).with_field(field);
             for cell in cells {

@@ -3,7 +3,7 @@
 use super::context::CatalogContext;
 use super::fixed::{FixedColumn, PG_CATALOG, fixed};
 use super::rows::Rows;
-use super::{information_schema as standard, objects, relations, shared, statistics};
+use super::{information_schema as standard, objects, relations, sessions, shared, statistics};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
@@ -86,6 +86,9 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         "pg_stat_user_tables" | "pg_stat_all_tables" => Source::Made(statistics::tables),
         "pg_stat_user_indexes" | "pg_stat_all_indexes" => Source::Made(statistics::indexes),
         "pg_stat_activity" => Source::Made(shared::activity),
+        "pg_locks" => Source::Made(sessions::pg_locks),
+        "pg_prepared_statements" => Source::Made(sessions::pg_prepared_statements),
+        "pg_cursors" => Source::Made(sessions::pg_cursors),
         "pg_stat_ssl" => Source::Made(shared::ssl),
         "pg_type" | "pg_proc" | "pg_operator" | "pg_cast" | "pg_am" | "pg_opclass" | "pg_opfamily"
         | "pg_amop" | "pg_amproc" | "pg_collation" | "pg_language" | "pg_aggregate" | "pg_range"

@@ -99,7 +99,7 @@ pub(crate) struct AlterSequence {
 pub(crate) enum SequenceOption {
     RenameTo(ast::Ident),
     SetSchema(ast::Ident),
-    OwnerTo,
+    OwnerTo(ast::Owner),
     Restart(Option<i64>),
     Start(i64),
     Increment(i64),
@@ -471,8 +471,7 @@ fn sequence_option(parser: &mut Parser<'_>) -> Parse<SequenceOption> {
         }
         "owner" => {
             expect_word(parser, "to")?;
-            parser.parse_identifier()?;
-            SequenceOption::OwnerTo
+            SequenceOption::OwnerTo(parser.parse_owner()?)
         }
         "restart" => {
             let with = word_if(parser, "with");

@@ -5,6 +5,7 @@ use super::info::{Identity, Stop};
 use crate::wire::hba::Hba;
 use parking_lot::Mutex;
 use quiver_base::{DatabaseId, Error, Result, SqlState};
+use quiver_cluster::Cluster;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ impl Backends {
     }
 
     /// Adds a session; 53300 if there are too many.
-    pub(crate) fn add(self: &Arc<Self>, identity: Identity) -> Result<Registered> {
+    pub(crate) fn add(self: &Arc<Self>, identity: Identity, cluster: &Cluster) -> Result<Registered> {
         let mut sessions = self.sessions.lock();
         sessions.refuse_too_many(&identity, self.connections_max)?;
         if sessions.closed.contains(&identity.database_id) {
@@ -47,7 +48,8 @@ impl Backends {
                 break sessions.last_pid;
             }
         };
-        let info = Arc::new(SessionInfo::new(identity, pid, Arc::downgrade(self)));
+        let advisory = cluster.advisory_locks(pid.unsigned_abs().into());
+        let info = Arc::new(SessionInfo::new(identity, pid, Arc::downgrade(self), advisory));
         sessions.by_pid.insert(pid, info.clone());
         Ok(Registered { info, backends: self.clone() })
     }
@@ -165,6 +167,11 @@ pub(crate) struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        // Others may still look at the session for a moment; nobody waits for what it had locked.
+        if let Ok(mut advisory) = self.info.advisory.try_lock() {
+            advisory.back_to(0);
+            advisory.unlock_all();
+        }
         self.backends.sessions.lock().by_pid.remove(&self.info.pid);
     }
 }

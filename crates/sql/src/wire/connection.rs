@@ -67,7 +67,11 @@ impl Connection {
         let name = |name: Option<String>| name.unwrap_or_default();
         self.encryption = Some(Encryption {
             version: name(session.protocol_version().map(|version| format!("{version:?}").replace('_', "."))),
-            cipher: name(session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))),
+            cipher: name(
+                session
+                    .negotiated_cipher_suite()
+                    .map(|suite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")),
+            ),
         });
         (self.input.half, self.output.half) = socket::encrypted(stream);
         Ok(())

@@ -57,7 +57,7 @@ pub(super) async fn start(server: &Server, conn: &mut Connection) -> Result<Opti
         role_limit: role.filter(|_| !is_superuser).map_or(-1, |role| role.connection_limit),
         database_limit: if is_superuser { -1 } else { database.connection_limit },
     };
-    let registered = server.shared.backends.add(identity)?;
+    let registered = server.shared.backends.add(identity, &server.shared.cluster)?;
     // Whoever drops a database looks for sessions first and then drops it: one of the two sees the other.
     still_there(&server.shared.cluster.catalog(), &catalog, &database)?;
     backend::authentication_ok(&mut conn.output.buffer);

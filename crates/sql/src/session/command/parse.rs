@@ -330,6 +330,13 @@ impl Reader<'_> {
             self.words(&["without", "hold"]);
         }
         self.expect_word("for")?;
+        let is_query = match self.peek() {
+            Some(Token::Word(word)) => matches!(word.as_str(), "select" | "values" | "with" | "table"),
+            token => token == Some(&Token::Symbol('(')),
+        };
+        if !is_query {
+            return Err(self.syntax_error());
+        }
         Ok(SessionCommand::Declare { name, scroll, hold, binary, query: Box::new(self.rest_as_statement()?) })
     }
 

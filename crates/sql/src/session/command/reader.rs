@@ -116,8 +116,6 @@ impl<'a> Reader<'a> {
         let is_list = matches!(name.to_ascii_lowercase().as_str(), "search_path" | "datestyle");
         match values.len() {
             1 if !is_list => Ok(values.pop()),
-            // An empty string is the empty list.
-            1 if values[0].is_empty() => Ok(values.pop()),
             _ if is_list && name.eq_ignore_ascii_case("search_path") => {
                 Ok(Some(values.iter().map(|value| quote_if_needed(value)).collect::<Vec<_>>().join(", ")))
             }
