@@ -4,6 +4,7 @@
 
 mod boot;
 mod edit;
+mod roles;
 
 use crate::shared_serde::{arc, arc_map};
 pub(crate) use boot::first_edits;
@@ -11,6 +12,7 @@ pub use boot::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA, PUBLIC_SCH
 use imbl::OrdMap;
 use quiver_base::{ColumnId, DatabaseId, GroupId, IndexId, ShardId, SqlType, TableId};
 use quiver_index::{Metric, VectorIndexKind};
+pub use roles::{DefaultSetting, Membership, Role};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -45,6 +47,14 @@ pub struct Database {
     pub owner: u32,
     /// The Raft group that holds its shards.
     pub group: GroupId,
+    /// Sessions at once; -1: any number.
+    pub connection_limit: i32,
+    /// Whether anybody may connect.
+    pub allow_connections: bool,
+    /// Marked as a template; kept and shown.
+    pub is_template: bool,
+    /// What sessions in it begin with, whoever's they are.
+    pub settings: Vec<DefaultSetting>,
     /// By oid. Always has pg_catalog (11), public (2200) and information_schema.
     #[serde(with = "arc_map")]
     pub schemas: OrdMap<u32, Arc<Schema>>,
@@ -69,21 +79,6 @@ pub struct Schema {
     pub name: String,
     /// The owning role's oid.
     pub owner: u32,
-}
-
-/// A role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Role {
-    /// Its oid; 10 is the bootstrap superuser.
-    pub id: u32,
-    /// Its name.
-    pub name: String,
-    /// May do everything.
-    pub superuser: bool,
-    /// May connect.
-    pub login: bool,
-    /// PostgreSQL's `SCRAM-SHA-256$…` verifier.
-    pub password: Option<String>,
 }
 
 /// A table (a collection is the same thing).

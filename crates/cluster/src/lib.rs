@@ -13,6 +13,7 @@
 //! 4. Apply makes the rows visible; then locks are freed. Each command names the term it was checked in: in another one it does nothing.
 //! 5. `upkeep` flushes, merges and indexes in the background, through `Publish` entries. `recovery` ends what a crash left open.
 
+mod advisory;
 mod catalog;
 mod cluster;
 mod command;
@@ -41,9 +42,11 @@ mod tests;
 mod txn;
 mod upkeep;
 
+pub use advisory::{AdvisoryKey, AdvisoryLocks, AdvisoryMode, LockInfo, LockTarget};
 pub use catalog::{
     BOOTSTRAP_ROLE, Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database,
-    FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, IndexText, KeyColumn,
+    DefaultSetting, FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, IndexText, KeyColumn,
+    Membership,
     PG_CATALOG_SCHEMA, PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
 };
 pub use cluster::{Cluster, ClusterConfig};
@@ -51,6 +54,7 @@ pub use layout::IndexCompiler;
 pub use read::ReadView;
 pub use stats::{GroupStats, TableStats};
 pub use txn::{
-    ConflictMode, InsertOutcome, Isolation, LockOutcome, Prior, RowRef, Savepoint, TableLock, Txn, TxnOptions,
+    ConflictMode, InsertOutcome, Isolation, LockOutcome, Prior, RowLock, RowRef, RowTry, Savepoint,
+    TableLock, Txn, TxnOptions,
 };
 pub use upkeep::RunningJob;

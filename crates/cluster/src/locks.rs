@@ -1,9 +1,10 @@
 //! Locks of the leader, in memory: tables, names, keys, rows. FIFO queues, deadlocks found as soon as they close, all freed when
 //! their owner's [`LockSet`] goes. Knows nothing of what the resources are.
 
+use crate::advisory::AdvisoryKey;
 use parking_lot::Mutex;
 use quiver_base::{DatabaseId, Error, IndexId, Result, RowId, ShardId, SqlState, TableId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub(crate) enum Resource {
     Name(u32, u64),
     Key(IndexId, u64),
     Row(ShardId, RowId),
+    Advisory(AdvisoryKey),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,16 @@ impl Mode {
     }
 }
 
-/// A transaction, as far as locks are concerned.
-type Owner = u64;
+/// Who holds locks: a set of a session. A session that waits with one set waits with all of them, which is what deadlocks are made
+/// of; sets of no session have one of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Owner {
+    session: u64,
+    set: u64,
+}
+
+/// Sessions above this are made up for sets without one.
+const NO_SESSION: u64 = 1 << 63;
 
 #[derive(Debug)]
 struct Waiter {
@@ -81,7 +91,7 @@ impl Slot {
 #[derive(Debug, Default)]
 struct State {
     slots: HashMap<Resource, Slot>,
-    waiting: HashMap<Owner, Resource>,
+    waiting: BTreeMap<Owner, Resource>,
 }
 
 enum Attempt {
@@ -183,28 +193,36 @@ impl State {
         }
     }
 
-    /// Whom a waiting owner waits for: holders and those before it in the queue, as far as they conflict.
-    fn blockers(&self, owner: Owner) -> Vec<Owner> {
-        let Some(slot) = self.waiting.get(&owner).and_then(|resource| self.slots.get(resource)) else {
-            return Vec::new();
-        };
-        let Some(mode) = slot.queue().find(|waiter| waiter.owner == owner).map(|waiter| waiter.mode) else {
-            return Vec::new();
-        };
-        let holders = slot.holders().filter(|_| mode.conflicts(slot.mode));
-        let ahead = slot.queue().take_while(|waiter| waiter.owner != owner);
-        let ahead = ahead.filter(|waiter| mode.conflicts(waiter.mode)).map(|waiter| waiter.owner);
-        holders.chain(ahead).filter(|other| *other != owner).collect()
+    /// What a session waits for.
+    fn waits_of(&self, session: u64) -> impl Iterator<Item = (Owner, Resource)> + '_ {
+        let sets = Owner { session, set: 0 }..=Owner { session, set: u64::MAX };
+        self.waiting.range(sets).map(|(owner, resource)| (*owner, *resource))
     }
 
-    /// The owners of a cycle of waits through `start`, in order, if there is one.
-    fn cycle(&self, start: Owner) -> Option<Vec<Owner>> {
+    /// Whom a session waits for: holders and those before it in the queue, as far as they conflict.
+    fn blockers(&self, session: u64) -> Vec<u64> {
+        let mut blockers = Vec::new();
+        for (owner, resource) in self.waits_of(session) {
+            let Some(slot) = self.slots.get(&resource) else { continue };
+            let waiter = slot.queue().find(|waiter| waiter.owner == owner);
+            let Some(mode) = waiter.map(|waiter| waiter.mode) else { continue };
+            let holders = slot.holders().filter(|_| mode.conflicts(slot.mode));
+            let ahead = slot.queue().take_while(|waiter| waiter.owner != owner);
+            let ahead = ahead.filter(|waiter| mode.conflicts(waiter.mode)).map(|waiter| waiter.owner);
+            blockers
+                .extend(holders.chain(ahead).map(|other| other.session).filter(|other| *other != session));
+        }
+        blockers
+    }
+
+    /// The sessions of a cycle of waits through `start`, in order, if there is one.
+    fn cycle(&self, start: u64) -> Option<Vec<u64>> {
         let mut seen = HashSet::new();
         let mut path = vec![(start, self.blockers(start))];
         while let Some((_, blockers)) = path.last_mut() {
             match blockers.pop() {
                 Some(next) if next == start => {
-                    return Some(path.into_iter().map(|(owner, _)| owner).collect());
+                    return Some(path.into_iter().map(|(session, _)| session).collect());
                 }
                 Some(next) if seen.insert(next) => path.push((next, self.blockers(next))),
                 Some(_) => {}
@@ -216,17 +234,18 @@ impl State {
         None
     }
 
-    fn deadlock(&self, cycle: &[Owner]) -> Error {
-        let line = |(at, owner): (usize, &Owner)| {
+    fn deadlock(&self, cycle: &[u64]) -> Error {
+        let line = |(at, session): (usize, &u64)| {
             let blocker = cycle[(at + 1) % cycle.len()];
-            let what = match self.waiting.get(owner) {
+            let what = match self.waits_of(*session).next().map(|(_, resource)| resource) {
                 Some(Resource::Table(database, table)) => {
                     format!("AccessExclusiveLock on relation {table} of database {database}")
                 }
                 Some(Resource::Name(schema, _)) => format!("ExclusiveLock on a name of schema {schema}"),
+                Some(Resource::Advisory(key)) => format!("ExclusiveLock on advisory lock {key}"),
                 _ => format!("ShareLock on transaction {blocker}"),
             };
-            format!("Process {owner} waits for {what}; blocked by process {blocker}.")
+            format!("Process {session} waits for {what}; blocked by process {blocker}.")
         };
         let detail: Vec<String> = cycle.iter().enumerate().map(line).collect();
         Error::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
@@ -239,14 +258,46 @@ impl State {
 #[derive(Debug, Default)]
 pub(crate) struct Locks {
     state: Mutex<State>,
-    next_owner: AtomicU64,
+    next_set: AtomicU64,
 }
 
 impl Locks {
-    /// A set of locks for a new owner.
-    pub(crate) fn new_set(self: &Arc<Self>) -> LockSet {
-        let owner = self.next_owner.fetch_add(1, Ordering::Relaxed) + 1;
-        LockSet { locks: self.clone(), owner, held: Vec::new() }
+    /// A set of locks of a session; 0: of none.
+    pub(crate) fn new_set(self: &Arc<Self>, session: u64) -> LockSet {
+        let set = self.next_set.fetch_add(1, Ordering::Relaxed) + 1;
+        let session = if session == 0 { NO_SESSION | set } else { session };
+        LockSet { locks: self.clone(), owner: Owner { session, set }, held: Vec::new() }
+    }
+
+    /// Whom a session waits for: others' sessions.
+    pub(crate) fn blockers(&self, session: u64) -> Vec<u64> {
+        let mut blockers = self.state.lock().blockers(session);
+        blockers.sort_unstable();
+        blockers.dedup();
+        blockers.retain(|session| session & NO_SESSION == 0);
+        blockers
+    }
+
+    /// Locks that are held or waited for. Those of keys and rows, of which there may be a million, only if somebody waits.
+    pub(crate) fn list(&self) -> Vec<ListedLock> {
+        let state = self.state.lock();
+        let mut list = Vec::new();
+        for (resource, slot) in &state.slots {
+            let is_many = matches!(resource, Resource::Key(..) | Resource::Row(..));
+            if is_many && slot.first_waiting().is_none() {
+                continue;
+            }
+            let listed = |owner: Owner, mode, granted| ListedLock {
+                resource: *resource,
+                session: owner.session,
+                exclusive: mode == Mode::Exclusive,
+                granted,
+            };
+            list.extend(slot.holders().map(|owner| listed(owner, slot.mode, true)));
+            list.extend(slot.queue().map(|waiter| listed(waiter.owner, waiter.mode, false)));
+        }
+        list.retain(|lock| lock.session & NO_SESSION == 0);
+        list
     }
 
     /// Locked resources, and owners that wait.
@@ -260,6 +311,15 @@ impl Locks {
         let state = self.state.lock();
         state.slots.is_empty() && state.waiting.is_empty()
     }
+}
+
+/// A lock as pg_locks shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListedLock {
+    pub(crate) resource: Resource,
+    pub(crate) session: u64,
+    pub(crate) exclusive: bool,
+    pub(crate) granted: bool,
 }
 
 /// What one transaction holds. Freed on drop.
@@ -346,7 +406,7 @@ impl LockSet {
                 Attempt::Held => {}
                 Attempt::New => self.held.push(resource),
                 Attempt::Queued(granted) => {
-                    if let Some(cycle) = state.cycle(self.owner) {
+                    if let Some(cycle) = state.cycle(self.owner.session) {
                         let error = state.deadlock(&cycle);
                         state.leave_queue(self.owner, resource);
                         return Err(error);
@@ -372,6 +432,23 @@ impl LockSet {
                 state.leave_queue(self.owner, resource);
                 false
             }
+        }
+    }
+
+    /// Gives one resource back.
+    pub(crate) fn release(&mut self, resource: Resource) {
+        self.held.retain(|held| *held != resource);
+        self.locks.state.lock().release(self.owner, resource);
+    }
+
+    /// Makes an exclusive lock that this set holds a shared one.
+    pub(crate) fn downgrade(&mut self, resource: Resource) {
+        let mut state = self.locks.state.lock();
+        if let Some(slot) = state.slots.get_mut(&resource)
+            && slot.is_held_only_by(self.owner)
+        {
+            slot.mode = Mode::Shared;
+            state.admit(resource);
         }
     }
 

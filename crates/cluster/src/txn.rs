@@ -18,6 +18,7 @@ use quiver_base::{
     DatabaseId, Error, GroupId, IndexId, Reservation, Result, RowId, ShardId, SqlState, TableId, Term, TxnId,
 };
 use quiver_storage::TableLayout;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +43,26 @@ pub struct TxnOptions {
     pub read_only: bool,
     /// lock_timeout; 55P03 past it.
     pub lock_timeout: Option<Duration>,
+    /// Whose it is, by a number above 0: deadlocks with other locks of the same session are found. 0: nobody's.
+    pub session: u64,
+}
+
+/// How rows are locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowLock {
+    /// Others may lock them so too, and nobody may change them: FOR SHARE.
+    Shared,
+    /// For who changes them, and FOR UPDATE.
+    Exclusive,
+}
+
+impl RowLock {
+    fn mode(self) -> Mode {
+        match self {
+            RowLock::Shared => Mode::Shared,
+            RowLock::Exclusive => Mode::Exclusive,
+        }
+    }
 }
 
 /// A table lock, held to the end of the transaction. Plain reads take none.
@@ -99,6 +120,17 @@ pub enum LockOutcome {
     Changed,
 }
 
+/// What came of an attempt to lock a row without a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowTry {
+    /// It is locked.
+    Locked,
+    /// Another transaction holds it.
+    Busy,
+    /// Another transaction changed it and committed. Call [`Txn::begin_statement`] and run the statement again.
+    Changed,
+}
+
 /// A point to roll back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Savepoint(pub(crate) usize);
@@ -128,6 +160,8 @@ pub struct Txn {
     savepoints: Vec<Mark>,
     memory: Reservation,
     lock_memory: Reservation,
+    /// Dropped with the transaction.
+    kept: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 /// What a savepoint goes back to.
@@ -155,7 +189,7 @@ impl Txn {
         let group = cluster.data_group(database.group);
         let lease = Arc::new(group.leases.take(|| group.last_commit()));
         let (memory, lock_memory) = (cluster.memory().empty(), cluster.memory().empty());
-        let locks = cluster.locks.new_set();
+        let locks = cluster.locks.new_set(options.session);
         Txn {
             cluster,
             group,
@@ -176,6 +210,7 @@ impl Txn {
             savepoints: Vec::new(),
             memory,
             lock_memory,
+            kept: Vec::new(),
         }
     }
 
@@ -288,6 +323,24 @@ impl Txn {
         Ok(())
     }
 
+    /// The same for a name that all databases share: a role's, a database's.
+    pub async fn lock_shared_name(&mut self, kind: &str, name: &str) -> Result<()> {
+        self.pin_meta_term()?;
+        let resource = Resource::Name(0, xxhash_rust::xxh3::xxh3_64(format!("{kind} {name}").as_bytes()));
+        self.acquire([resource], Mode::Exclusive).await?;
+        Ok(())
+    }
+
+    /// Takes the newest catalog: what a lock was waited for may have changed it.
+    pub fn refresh_catalog(&mut self) -> Result<()> {
+        self.rebase(self.cluster.meta.catalog())
+    }
+
+    /// Keeps something until the transaction has ended, in whatever way.
+    pub fn keep(&mut self, held: impl Any + Send + Sync) {
+        self.kept.push(Box::new(held));
+    }
+
     async fn acquire(
         &mut self,
         resources: impl IntoIterator<Item = Resource, IntoIter: Send>,
@@ -302,18 +355,30 @@ impl Txn {
         self.acquire(resources, Mode::Exclusive).await
     }
 
-    /// Like [`Txn::lock_rows`] without a wait: locks what is free and unchanged, and says for each row whether it is. For NOWAIT
+    /// Like [`Txn::lock_rows`] without a wait: locks what is free and unchanged, and says for each row what came of it. For NOWAIT
     /// and SKIP LOCKED.
-    pub async fn try_lock_rows(&mut self, table: &Arc<Table>, rows: &[RowRef]) -> Result<Vec<bool>> {
+    pub async fn try_lock_rows(
+        &mut self,
+        table: &Arc<Table>,
+        rows: &[RowRef],
+        lock: RowLock,
+    ) -> Result<Vec<RowTry>> {
         self.begin_write(table).await?;
         let alone = self.holds_exclusively(table);
-        let mut locked = Vec::with_capacity(rows.len());
+        let mut tried = Vec::with_capacity(rows.len());
         for row in rows {
-            let own = alone || self.is_own(row);
-            let free = own || self.locks.try_acquire(Resource::Row(row.shard, row.row), Mode::Exclusive);
-            locked.push(free && (self.is_own(row) || self.are_live(&[*row])));
+            let own = self.is_own(row);
+            let free = alone || own || self.locks.try_acquire(Resource::Row(row.shard, row.row), lock.mode());
+            tried.push(match free {
+                false => RowTry::Busy,
+                true if own || self.are_live(&[*row]) => RowTry::Locked,
+                true if self.options.isolation == Isolation::RepeatableRead => {
+                    return Err(concurrent_update());
+                }
+                true => RowTry::Changed,
+            });
         }
-        Ok(locked)
+        Ok(tried)
     }
 
     fn holds_exclusively(&self, table: &Table) -> bool {
@@ -374,10 +439,15 @@ impl Txn {
     }
 
     /// Locks rows that the statement is about to change.
-    pub async fn lock_rows(&mut self, table: &Arc<Table>, rows: &[RowRef]) -> Result<LockOutcome> {
+    pub async fn lock_rows(
+        &mut self,
+        table: &Arc<Table>,
+        rows: &[RowRef],
+        lock: RowLock,
+    ) -> Result<LockOutcome> {
         self.begin_write(table).await?;
         let others: Vec<RowRef> = rows.iter().filter(|row| !self.is_own(row)).copied().collect();
-        if self.lock_live(table, &others).await? {
+        if self.lock_live(table, &others, lock.mode()).await? {
             return Ok(LockOutcome::Unchanged);
         }
         match self.options.isolation {
@@ -388,7 +458,7 @@ impl Txn {
 
     /// Locks rows in order up to the first that is there no more; false if there is one. What comes after it is not kept locked:
     /// the statement will lock its new version first, and whoever locks in one order must not run into a deadlock.
-    async fn lock_live(&mut self, table: &Table, rows: &[RowRef]) -> Result<bool> {
+    async fn lock_live(&mut self, table: &Table, rows: &[RowRef], mode: Mode) -> Result<bool> {
         if self.holds_exclusively(table) {
             return Ok(self.are_live(rows));
         }
@@ -398,8 +468,7 @@ impl Txn {
         let resources: Vec<Resource> = rows.iter().map(resource).collect();
         let mut waiting = resources.iter().copied();
         loop {
-            let waited =
-                self.locks.acquire_some(&mut waiting, Mode::Exclusive, self.options.lock_timeout).await?;
+            let waited = self.locks.acquire_some(&mut waiting, mode, self.options.lock_timeout).await?;
             let taken = &rows[..rows.len() - waiting.len()];
             if !self.are_live(taken) {
                 let first_gone = taken.iter().position(|row| !self.are_live(&[*row])).unwrap_or_default();

@@ -11,7 +11,7 @@ use datafusion::prelude::SessionContext;
 use quiver_base::{ColumnId, DatabaseId, IndexId, MemoryBudget, SqlType, TableId};
 use quiver_cluster::{
     CatalogEdit, Cluster, ClusterConfig, Column, ConflictMode, Constraint, ConstraintKind, Index,
-    IndexMethod, KeyColumn, RowRef, Table, Txn, TxnOptions,
+    IndexMethod, KeyColumn, RowLock, RowRef, Table, Txn, TxnOptions,
 };
 use quiver_exec::{CollectionTable, Engine, QueryContext, ROW_COLUMN, SHARD_COLUMN, SearchSettings, vector};
 use quiver_index::{HnswParams, Metric, VectorIndexKind};
@@ -225,7 +225,7 @@ async fn a_random_history_reads_as_brute_force_says() {
                     let limit = random.random_range(0..200);
                     let rows =
                         node.refs(&mut txn, &table, &format!("id >= {limit} AND id < {limit} + 20")).await;
-                    txn.lock_rows(&table, &rows).await.unwrap();
+                    txn.lock_rows(&table, &rows, RowLock::Exclusive).await.unwrap();
                     let ended = txn.delete(&table, &rows).await.unwrap();
                     let before = model.len();
                     model.retain(|id, _| !(limit..limit + 20).contains(id));

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use quiver_base::{Error, Result, SqlState};
+use quiver_sql::{HbaSource, TlsFiles};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,18 @@ pub(crate) struct Options {
     /// Password of the role `quiver`; needed to listen on an address that is not loopback
     #[arg(long, env = "QUIVER_PASSWORD", value_name = "TEXT", hide_env_values = true)]
     password: Option<String>,
+    /// The server's certificate and those that lead to its authority, as PEM; clients may then ask for TLS
+    #[arg(long, env = "QUIVER_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, as PEM
+    #[arg(long, env = "QUIVER_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Who may connect from where and how, in the format of pg_hba.conf [default: loopback without a password, others with]
+    #[arg(long, env = "QUIVER_HBA", value_name = "FILE")]
+    hba: Option<PathBuf>,
+    /// The lines of such a file, in the configuration file itself
+    #[arg(skip)]
+    hba_rules: Option<Vec<String>>,
     /// Memory for queries, memtables, index builds and caches, as 8GB, 512MB … [default: 60 % of the machine's]
     #[arg(long, env = "QUIVER_MEMORY_LIMIT", value_name = "SIZE")]
     memory_limit: Option<String>,
@@ -57,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     pub(crate) object_store: Option<String>,
     pub(crate) password: Option<String>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) hba: Option<HbaSource>,
     pub(crate) memory_limit_bytes: usize,
     pub(crate) max_connections: usize,
     pub(crate) background_threads: usize,
@@ -83,6 +98,11 @@ impl Config {
             http: given.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8433))),
             object_store: given.object_store.or(file.object_store),
             password: given.password.or(file.password),
+            tls: tls_files(given.tls_cert.or(file.tls_cert), given.tls_key.or(file.tls_key))?,
+            hba: match given.hba {
+                Some(path) => Some(HbaSource::File(path)),
+                None => hba_of_file(file.hba, file.hba_rules)?,
+            },
             memory_limit_bytes: match size("memory-limit", given.memory_limit, file.memory_limit)? {
                 Some(bytes) => bytes,
                 None => machine_memory_bytes() / 10 * 6,
@@ -106,6 +126,22 @@ impl Config {
         at_least("memtable-size", self.memtable_bytes, 64 << 10)?;
         at_least("max-connections", self.max_connections, 1)?;
         at_least("background-threads", self.background_threads, 1)
+    }
+}
+
+fn tls_files(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(config_error("tls-cert is set and tls-key is not")),
+        (None, Some(_)) => Err(config_error("tls-key is set and tls-cert is not")),
+    }
+}
+
+fn hba_of_file(path: Option<PathBuf>, lines: Option<Vec<String>>) -> Result<Option<HbaSource>> {
+    match (path, lines) {
+        (Some(_), Some(_)) => Err(config_error("set either hba or hba-rules, not both")),
+        (path, lines) => Ok(path.map(HbaSource::File).or(lines.map(HbaSource::Lines))),
     }
 }
 

@@ -45,6 +45,8 @@ impl Server {
         let engine = Engine::new(memory)?;
         let sql_config = ServerConfig {
             password: config.password.clone(),
+            tls: config.tls.clone(),
+            hba: config.hba.clone(),
             max_connections: config.max_connections,
             ..ServerConfig::new(config.listen)
         };

@@ -1,6 +1,7 @@
 //! PostgreSQL's general functions and operators that DataFusion lacks or defines differently. Those of the system catalogs
 //! are in `catalog`.
 
+mod advisory;
 mod array;
 mod bit_aggregate;
 mod bits;
@@ -16,6 +17,7 @@ mod time;
 mod to_char;
 mod vectors;
 
+pub(crate) use advisory::WAITING;
 pub(crate) use array::{Quantifier, compare_array};
 pub(crate) use bit_aggregate::bit_aggregate;
 pub(crate) use deferred::{deferred, deferred_aggregate, labelled_aggregate, settled, settled_aggregate};
@@ -328,6 +330,7 @@ impl FunctionSet {
 fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<ScalarUDF>> {
     let lists = [
         session::functions(context),
+        advisory::functions(context),
         sequence::functions(context),
         time::functions(context),
         text::functions(context),

@@ -4,6 +4,7 @@
 // Parts land one by one; what the session does not call yet is not dead.
 #![allow(dead_code, unused_imports)]
 
+mod admin;
 mod bind;
 mod calendar;
 mod catalog;
@@ -24,4 +25,4 @@ mod settings;
 mod statement;
 mod wire;
 
-pub use wire::{ServerConfig, SqlMetrics, SqlServer};
+pub use wire::{HbaSource, ServerConfig, SqlMetrics, SqlServer, TlsFiles};

@@ -3,6 +3,7 @@
 
 mod errors;
 mod identity;
+mod locking;
 mod text;
 mod utility;
 
@@ -72,9 +73,18 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
             offset: start,
         });
     }
+    if let Some(command) = crate::admin::parse_admin(sql, start)? {
+        return Ok(Parsed {
+            statement: Statement::Admin(Box::new(command)),
+            sql: sql.to_owned(),
+            offset: start,
+        });
+    }
     let mut tokens = tokens.to_vec();
+    locking::refuse_current_of(&tokens)?;
     say_table_for_collection(&mut tokens);
     identity::order_options(&mut tokens);
+    locking::say_plain_strengths(&mut tokens);
     let overriding = take_overriding(&mut tokens);
     let concurrently = take_drop_concurrently(&mut tokens);
     let mut parser = Parser::new(&DIALECT)

@@ -7,6 +7,7 @@ mod control;
 mod copy;
 mod extended;
 mod guard;
+mod identity;
 mod info;
 mod names;
 mod portal;
@@ -16,17 +17,18 @@ mod serve;
 mod simple;
 mod transaction;
 
-pub(crate) use backends::{Backends, Registered};
-pub(crate) use command::{SessionCommand, isolation_named, parse_command};
-pub(crate) use info::{Activity, Identity, SessionInfo, Stop};
+pub(crate) use backends::{Backends, ClosedDatabase, Registered};
+pub(crate) use command::{Reader, SessionCommand, Token, isolation_named, parse_command};
+pub(crate) use identity::{current_role, set_role};
+pub(crate) use info::{Activity, Identity, SessionInfo, Stop, now_us};
 
 use crate::outcome::{Notice, Severity};
 use crate::settings::{DEFINITIONS, Settings};
 use crate::wire::connection::Connection;
 use crate::wire::{SqlMetrics, backend};
 use guard::Watch;
-use portal::{Portal, Prepared};
-use quiver_base::{Error, Result};
+use portal::Portal;
+use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Cluster;
 use quiver_exec::Engine;
 use std::collections::HashMap;
@@ -58,7 +60,6 @@ pub(crate) struct Session {
     _registered: Registered,
     settings: Settings,
     transaction: Transaction,
-    prepared: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
     notices: Vec<Notice>,
     /// What the client was last told, in the order of the reported settings.
@@ -77,7 +78,6 @@ impl Session {
             _registered: registered,
             settings,
             transaction: Transaction::default(),
-            prepared: HashMap::new(),
             portals: HashMap::new(),
             notices: Vec::new(),
             told: Vec::new(),
@@ -100,6 +100,8 @@ impl Session {
             "log" => Severity::Log,
             _ => Severity::Debug,
         };
+        let warnings = self.info.take_warnings();
+        self.notices.extend(warnings.into_iter().map(|text| Notice::warning(SqlState::WARNING, text)));
         for notice in self.notices.drain(..) {
             if notice.severity >= least {
                 backend::notice(&mut conn.output.buffer, &notice);
@@ -114,7 +116,8 @@ impl Session {
         if version == self.told_version {
             return;
         }
-        self.told_version = version;
+        self.refresh_superuser();
+        self.told_version = self.settings.version();
         let names =
             DEFINITIONS.iter().filter(|definition| definition.reported).map(|definition| definition.name);
         for (place, name) in names.chain(["is_superuser", "session_authorization"]).enumerate() {

@@ -51,6 +51,10 @@ struct State {
 /// Values that differ from the defaults, by lower-case name. Copied when it changes, so that a savepoint costs nothing.
 type Values = Arc<HashMap<String, String>>;
 
+/// What RESET ALL leaves as it is.
+const NOT_RESET: &[&str] =
+    &["role", "session_authorization", "is_superuser", "transaction_isolation", "transaction_read_only"];
+
 impl Settings {
     /// The settings of a new session of `user`.
     pub(crate) fn new(user: &str) -> Settings {
@@ -70,6 +74,21 @@ impl Settings {
         let mut state = self.state.write();
         state.put(name, value.to_owned(), SetScope::Session);
         state.initial = state.current.clone();
+    }
+
+    /// Sets what statements of their own check: `role`, `session_authorization`, `is_superuser`.
+    pub(crate) fn put_identity(&self, name: &str, value: &str, scope: SetScope) {
+        self.state.write().put(name, value.to_owned(), scope);
+    }
+
+    /// session_user.
+    pub(crate) fn session_user(&self) -> String {
+        self.state.read().session_user().to_owned()
+    }
+
+    /// current_user.
+    pub(crate) fn current_user(&self) -> String {
+        self.state.read().current_user().to_owned()
     }
 
     /// The value as SHOW prints it; 42704 for an unknown name.
@@ -103,6 +122,8 @@ impl Settings {
         let known = definition(&lower).is_some() || state.current.contains_key(&lower) || lower.contains('.');
         match (state.initial.get(&lower).cloned(), known) {
             (Some(value), _) => state.put(&lower, value, scope),
+            // A name that somebody made up stays known.
+            (None, true) if definition(&lower).is_none() => state.put(&lower, String::new(), scope),
             (None, true) => state.remove(&lower, scope),
             (None, false) => return Err(unrecognized(name)),
         }
@@ -112,14 +133,25 @@ impl Settings {
     /// RESET ALL.
     pub(crate) fn reset_all(&self) {
         let mut state = self.state.write();
-        state.current = state.initial.clone();
-        state.lasting = state.initial.clone();
-        state.version += 1;
+        let State { initial, current, lasting, version, .. } = &mut *state;
+        for values in [current, lasting] {
+            let mut reset = HashMap::clone(initial);
+            for name in NOT_RESET {
+                match values.get(*name) {
+                    Some(value) => reset.insert((*name).to_owned(), value.clone()),
+                    None => reset.remove(*name),
+                };
+            }
+            *values = Arc::new(reset);
+        }
+        *version += 1;
     }
 
     fn checked(&self, name: &str, value: &str) -> Result<String> {
         match definition(name) {
             Some(Definition { effect: Effect::Fixed, name, .. }) => Err(cannot_change(name)),
+            // SET ROLE and set_config know who may.
+            Some(Definition { name: name @ "role", .. }) => Err(cannot_change(name)),
             Some(definition) => value::canonical(definition, value),
             None if matches!(name, "is_superuser" | "session_authorization") => Err(cannot_change(name)),
             None => {
@@ -231,7 +263,7 @@ impl Settings {
     /// The schemas to look in, in order; `"$user"` already replaced, pg_catalog not added. Schemas that do not exist are among them.
     pub(crate) fn search_path(&self) -> Vec<String> {
         let names = self.with("search_path", value::split_identifiers).unwrap_or_default();
-        let user = self.state.read().user.clone();
+        let user = self.current_user();
         names.into_iter().map(|name| if name == "$user" { user.clone() } else { name }).collect()
     }
 
@@ -267,6 +299,15 @@ impl Settings {
 }
 
 impl State {
+    fn session_user(&self) -> &str {
+        self.current.get("session_authorization").unwrap_or(&self.user)
+    }
+
+    fn current_user(&self) -> &str {
+        let role = self.current.get("role").filter(|role| *role != "none");
+        role.map_or_else(|| self.session_user(), String::as_str)
+    }
+
     fn put(&mut self, name: &str, kept: String, scope: SetScope) {
         let lower = name.to_ascii_lowercase();
         if scope == SetScope::Session {

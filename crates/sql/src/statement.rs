@@ -1,6 +1,7 @@
 //! A parsed statement, sorted by who handles it, and the two steps every statement goes through: analyse, execute.
 //! Parsed once; never rewritten as text.
 
+use crate::admin::{self, AdminCommand};
 use crate::bind::{Binder, BoundQuery, conform_stream};
 use crate::dml::{self, BoundChange, BoundInsert};
 use crate::explain::{self, ExplainOptions};
@@ -46,6 +47,8 @@ pub(crate) enum Statement {
     /// BEGIN, COMMIT, SET, SHOW, PREPARE, DECLARE, DISCARD …: of the session itself. The parser gives each statement's
     /// text to [`crate::session::parse_command`] first, which takes those it knows by their first words.
     Session(Box<SessionCommand>),
+    /// CREATE ROLE, CREATE DATABASE, GRANT role …
+    Admin(Box<AdminCommand>),
     /// VACUUM, ANALYZE, CHECKPOINT, REINDEX.
     Maintenance(MaintenanceCommand),
 }
@@ -69,6 +72,13 @@ pub(crate) struct StatementContext<'a> {
     pub in_block: bool,
     /// Sent before the statement's result.
     pub notices: &'a mut Vec<Notice>,
+}
+
+impl StatementContext<'_> {
+    /// The oid of the role that the session acts as: the owner of what it makes.
+    pub(crate) fn current_role(&self) -> u32 {
+        crate::session::current_role(&self.txn.catalog(), self.settings)
+    }
 }
 
 /// A parameter's value, carried by the Arrow type of its SQL type. NULL is the typed null.
@@ -187,6 +197,12 @@ pub(crate) async fn execute(
     analyzed: &Analyzed,
     params: &[ParamValue],
 ) -> Result<Outcome> {
+    if ctx.settings.is_on("transaction_read_only")
+        && let Some(command) = writing_command(&analyzed.parsed)
+    {
+        let message = format!("cannot execute {command} in a read-only transaction");
+        return Err(Error::new(SqlState::READ_ONLY_SQL_TRANSACTION, message));
+    }
     match &analyzed.parsed.statement {
         Statement::Plannable(statement) => {
             let current = analyzed.plan.as_ref().filter(|plan| {
@@ -213,9 +229,41 @@ pub(crate) async fn execute(
         Statement::Ddl(statement) => ddl::execute(ctx, statement).await,
         Statement::AlterSequence(alter) => ddl::alter_sequence(ctx, alter).await,
         Statement::Copy(copy) => copy::execute(ctx, copy).await,
+        Statement::Admin(command) => admin::execute(ctx, command).await,
         Statement::Maintenance(command) => maintenance::execute(ctx, command).await,
         Statement::Session(_) | Statement::Empty => Err(Error::internal("a statement of the session")),
     }
+}
+
+/// What a statement that writes is called in the refusal of a read-only transaction.
+fn writing_command(parsed: &Parsed) -> Option<String> {
+    let of_query = |query: &ast::Query| match query.locks.first().map(|lock| lock.lock_type) {
+        Some(ast::LockType::Update) => Some("SELECT FOR UPDATE"),
+        Some(ast::LockType::Share) => Some("SELECT FOR SHARE"),
+        None => None,
+    };
+    let fixed = match &parsed.statement {
+        Statement::Plannable(statement) => match statement.as_ref() {
+            ast::Statement::Insert(_) => Some("INSERT"),
+            ast::Statement::Update(_) => Some("UPDATE"),
+            ast::Statement::Delete(_) => Some("DELETE"),
+            ast::Statement::Query(query) => of_query(query),
+            _ => None,
+        },
+        Statement::Copy(copy) => (!copy.to).then_some("COPY FROM"),
+        Statement::Ddl(_) | Statement::AlterSequence(_) | Statement::Admin(_) => {
+            let words = parsed.sql.split_ascii_whitespace().map(str::to_ascii_uppercase);
+            let mut words = words.filter(|word| word != "UNIQUE" && word != "COLLECTION");
+            let (verb, kind) = (words.next()?, words.next()?);
+            return Some(if verb == "TRUNCATE" {
+                "TRUNCATE TABLE".to_owned()
+            } else {
+                format!("{verb} {kind}")
+            });
+        }
+        Statement::Empty | Statement::Session(_) | Statement::Maintenance(_) => None,
+    };
+    fixed.map(str::to_owned)
 }
 
 async fn run_bound(
@@ -227,11 +275,20 @@ async fn run_bound(
 ) -> Result<Outcome> {
     match bound {
         Bound::Query(query) => {
-            if let ast::Statement::Query(tree) = statement {
-                dml::lock_selected(ctx, tree, params, types).await?;
-            }
-            let binder = Binder::new(ctx, &[]);
-            let plan = binder.fill(query.plan.clone(), params, types)?;
+            let restricted = match statement {
+                ast::Statement::Query(tree) => dml::lock_selected(ctx, tree, params, types).await?,
+                _ => None,
+            };
+            let (binder, plan) = match restricted {
+                None => (Binder::new(ctx, &[]), query.plan.clone()),
+                Some(restricted) => {
+                    let declared: Vec<_> = types.iter().cloned().map(Some).collect();
+                    let binder = Binder::new(ctx, &declared).with_target(restricted.table.id);
+                    let plan = binder.bind(&restricted.query)?.plan;
+                    (binder, dml::without_row_columns(plan)?)
+                }
+            };
+            let plan = binder.fill(plan, params, types)?;
             let stream = binder.start(&plan).await?;
             let stream = conform_stream(stream, &query.schema);
             Ok(Outcome::Rows { schema: query.schema.clone(), stream, tag: Tag::Counted("SELECT") })

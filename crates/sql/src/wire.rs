@@ -7,8 +7,14 @@
 pub(crate) mod backend;
 pub(crate) mod connection;
 pub(crate) mod frontend;
+pub(crate) mod hba;
 mod listener;
+mod login;
 pub(crate) mod scram;
+mod socket;
 mod startup;
+mod tls;
 
+pub use hba::HbaSource;
 pub use listener::{ServerConfig, SqlMetrics, SqlServer};
+pub use tls::TlsFiles;

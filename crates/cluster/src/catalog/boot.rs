@@ -32,6 +32,10 @@ impl Database {
             name: name.into(),
             owner,
             group,
+            connection_limit: -1,
+            allow_connections: true,
+            is_template: false,
+            settings: Vec::new(),
             schemas: OrdMap::from_iter(schemas),
             tables: OrdMap::new(),
             sequences: OrdMap::new(),
@@ -43,15 +47,7 @@ impl Database {
 
 /// The first edit of a cluster's life: two superusers, and a database for each, spread over the data groups.
 pub(crate) fn first_edits(data_groups: u16) -> Vec<CatalogEdit> {
-    let role = |id, name: &str| {
-        CatalogEdit::PutRole(Arc::new(Role {
-            id,
-            name: name.to_owned(),
-            superuser: true,
-            login: true,
-            password: None,
-        }))
-    };
+    let role = |id, name| CatalogEdit::PutRole(Arc::new(Role::superuser(id, name)));
     let database = |id, name: &str, owner, group| {
         CatalogEdit::PutDatabase(Arc::new(Database::new(id, name, owner, GroupId(group))))
     };

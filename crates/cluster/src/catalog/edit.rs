@@ -66,12 +66,17 @@ impl Catalog {
         }
     }
 
-    /// Of a database that is there only the name and the owner change: what is in it may have changed since the edit was made.
+    /// Of a database that is there only what is said about it as a whole changes: what is in it may have changed since the edit
+    /// was made.
     fn put_database(&mut self, database: &Arc<Database>) {
         let put = match self.databases.get(&database.id) {
             Some(present) => Arc::new(Database {
                 name: database.name.clone(),
                 owner: database.owner,
+                connection_limit: database.connection_limit,
+                allow_connections: database.allow_connections,
+                is_template: database.is_template,
+                settings: database.settings.clone(),
                 ..Database::clone(present)
             }),
             None => database.clone(),

@@ -82,7 +82,7 @@ async fn ddl_and_rows_commit_together() {
     assert_eq!(used.len(), 3);
     let mut txn = node.begin().await;
     let rows: Vec<RowRef> = txn.seen(&table).into_iter().map(|(_, _, row)| row).collect();
-    txn.lock_rows(&table, &rows).await.unwrap();
+    txn.lock_rows(&table, &rows, RowLock::Exclusive).await.unwrap();
     txn.update(&table, &rows, &many(1_000..1_100)).await.unwrap();
     txn.commit().await.unwrap();
     assert_eq!(

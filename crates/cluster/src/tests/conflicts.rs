@@ -6,7 +6,7 @@ use quiver_base::SqlState;
 use std::time::Duration;
 
 const REPEATABLE: TxnOptions =
-    TxnOptions { isolation: Isolation::RepeatableRead, read_only: false, lock_timeout: None };
+    TxnOptions { isolation: Isolation::RepeatableRead, read_only: false, lock_timeout: None, session: 0 };
 
 async fn waits<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
     tokio::time::timeout(Duration::from_millis(50), future).await.is_err()
@@ -75,7 +75,7 @@ async fn an_insert_waits_for_who_deletes_its_key() {
     node.insert(&table, &[(1, "old"), (2, "old")]).await.unwrap();
     let mut first = node.begin().await;
     let rows = [first.row(&table, 1), first.row(&table, 2)];
-    first.lock_rows(&table, &rows).await.unwrap();
+    first.lock_rows(&table, &rows, RowLock::Exclusive).await.unwrap();
     first.delete(&table, &rows[..1]).await.unwrap();
     first.update(&table, &rows[1..], &batch(&[(3, "moved")])).await.unwrap();
     let rows = [(1, "new"), (2, "new")];
@@ -95,21 +95,24 @@ async fn a_changed_row_is_read_again_under_read_committed_and_refused_under_repe
     let mut repeatable = node.begin_with(REPEATABLE).await;
     let mut writer = node.begin().await;
     let row = writer.row(&table, 1);
-    writer.lock_rows(&table, &[row]).await.unwrap();
+    writer.lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap();
     writer.update(&table, &[row], &batch(&[(1, "b")])).await.unwrap();
     {
         let rows = [row];
-        let mut lock = Box::pin(committed.lock_rows(&table, &rows));
+        let mut lock = Box::pin(committed.lock_rows(&table, &rows, RowLock::Exclusive));
         assert!(waits(&mut lock).await);
         writer.commit().await.unwrap();
         assert_eq!(lock.await.unwrap(), LockOutcome::Changed);
     }
     committed.begin_statement().await.unwrap();
     let row_now = committed.row(&table, 1);
-    assert_eq!(committed.lock_rows(&table, &[row_now]).await.unwrap(), LockOutcome::Unchanged);
+    assert_eq!(
+        committed.lock_rows(&table, &[row_now], RowLock::Exclusive).await.unwrap(),
+        LockOutcome::Unchanged
+    );
     committed.update(&table, &[row_now], &batch(&[(1, "c")])).await.unwrap();
     committed.commit().await.unwrap();
-    let error = repeatable.lock_rows(&table, &[row]).await.unwrap_err();
+    let error = repeatable.lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap_err();
     assert_eq!(error.state(), SqlState::SERIALIZATION_FAILURE);
     assert_eq!(error.message(), "could not serialize access due to concurrent update");
     assert_eq!(node.rows(&table).await, map(&[(1, "c")]));
@@ -122,17 +125,17 @@ async fn a_deadlock_costs_one_transaction_and_lock_timeout_its_statement() {
     node.insert(&table, &[(1, "a"), (2, "b")]).await.unwrap();
     let (mut first, mut second) = (node.begin().await, node.begin().await);
     let (one, two) = (first.row(&table, 1), first.row(&table, 2));
-    first.lock_rows(&table, &[one]).await.unwrap();
-    second.lock_rows(&table, &[two]).await.unwrap();
+    first.lock_rows(&table, &[one], RowLock::Exclusive).await.unwrap();
+    second.lock_rows(&table, &[two], RowLock::Exclusive).await.unwrap();
     let mut impatient = node
         .begin_with(TxnOptions { lock_timeout: Some(Duration::from_millis(10)), ..TxnOptions::default() })
         .await;
-    let error = impatient.lock_rows(&table, &[one]).await.unwrap_err();
+    let error = impatient.lock_rows(&table, &[one], RowLock::Exclusive).await.unwrap_err();
     assert_eq!(error.state(), SqlState::LOCK_NOT_AVAILABLE);
     let twos = [two];
-    let mut wait = Box::pin(first.lock_rows(&table, &twos));
+    let mut wait = Box::pin(first.lock_rows(&table, &twos, RowLock::Exclusive));
     assert!(waits(&mut wait).await);
-    let error = second.lock_rows(&table, &[one]).await.unwrap_err();
+    let error = second.lock_rows(&table, &[one], RowLock::Exclusive).await.unwrap_err();
     assert_eq!(error.state(), SqlState::DEADLOCK_DETECTED);
     second.rollback().await;
     assert_eq!(wait.await.unwrap(), LockOutcome::Unchanged);
@@ -145,13 +148,33 @@ async fn rows_can_be_locked_without_waiting() {
     node.insert(&table, &[(1, "a"), (2, "b"), (3, "c")]).await.unwrap();
     let (mut first, mut second) = (node.begin().await, node.begin().await);
     let rows: Vec<RowRef> = first.seen(&table).into_iter().map(|(_, _, row)| row).collect();
-    first.lock_rows(&table, &rows[..1]).await.unwrap();
+    first.lock_rows(&table, &rows[..1], RowLock::Exclusive).await.unwrap();
     let mut deleter = node.begin().await;
-    deleter.lock_rows(&table, &rows[2..]).await.unwrap();
+    deleter.lock_rows(&table, &rows[2..], RowLock::Exclusive).await.unwrap();
     deleter.delete(&table, &rows[2..]).await.unwrap();
     deleter.commit().await.unwrap();
-    assert_eq!(second.try_lock_rows(&table, &rows).await.unwrap(), [false, true, false]);
-    assert_eq!(first.try_lock_rows(&table, &rows).await.unwrap(), [true, false, false]);
+    use RowTry::{Busy, Changed, Locked};
+    let tried = second.try_lock_rows(&table, &rows, RowLock::Exclusive).await.unwrap();
+    assert_eq!(tried, [Busy, Locked, Changed]);
+    let tried = first.try_lock_rows(&table, &rows, RowLock::Exclusive).await.unwrap();
+    assert_eq!(tried, [Locked, Busy, Busy]);
+}
+
+#[tokio::test]
+async fn sharers_lock_a_row_together_and_keep_writers_out() {
+    let node = Node::new().await;
+    let table = node.table("t").await;
+    node.insert(&table, &[(1, "a")]).await.unwrap();
+    let (mut first, mut second, mut writer) = (node.begin().await, node.begin().await, node.begin().await);
+    let row = first.row(&table, 1);
+    first.lock_rows(&table, &[row], RowLock::Shared).await.unwrap();
+    second.lock_rows(&table, &[row], RowLock::Shared).await.unwrap();
+    let tried = writer.try_lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap();
+    assert_eq!(tried, [RowTry::Busy]);
+    first.rollback().await;
+    second.rollback().await;
+    let tried = writer.try_lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap();
+    assert_eq!(tried, [RowTry::Locked]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,7 +200,8 @@ async fn readers_never_see_half_a_transfer() {
                     // In one order, so that transfers never wait for each other in a circle.
                     let (low, high) = (&seen[from.min(to) as usize], &seen[from.max(to) as usize]);
                     let rows = [low.2, high.2];
-                    if txn.lock_rows(&table, &rows).await.unwrap() == LockOutcome::Changed {
+                    if txn.lock_rows(&table, &rows, RowLock::Exclusive).await.unwrap() == LockOutcome::Changed
+                    {
                         txn.begin_statement().await.unwrap();
                         continue;
                     }
@@ -262,7 +286,9 @@ async fn counters_incremented_by_many_lose_no_update() {
                 let mut txn = node.begin().await;
                 loop {
                     let (_, value, row) = txn.seen(&table).remove(0);
-                    if txn.lock_rows(&table, &[row]).await.unwrap() == LockOutcome::Unchanged {
+                    if txn.lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap()
+                        == LockOutcome::Unchanged
+                    {
                         let next = (value.parse::<i64>().unwrap() + 1).to_string();
                         txn.update(&table, &[row], &batch(&[(1, &next)])).await.unwrap();
                         break;

@@ -11,7 +11,7 @@ async fn everything_acknowledged_is_there_after_a_crash() {
     node.cluster.checkpoint().await.unwrap();
     let mut txn = node.begin().await;
     let row = txn.row(&table, 1);
-    txn.lock_rows(&table, &[row]).await.unwrap();
+    txn.lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap();
     txn.delete(&table, &[row]).await.unwrap();
     txn.insert(&table, &batch(&[(3, "c")]), ConflictMode::Error).await.unwrap();
     txn.commit().await.unwrap();
@@ -147,14 +147,14 @@ async fn a_random_history_with_crashes_matches_a_model() {
                     2 if !next.is_empty() => {
                         let key = *next.keys().nth(random.random_range(0..next.len())).unwrap();
                         let row = txn.row(&table, key);
-                        txn.lock_rows(&table, &[row]).await.unwrap();
+                        txn.lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap();
                         txn.delete(&table, &[row]).await.unwrap();
                         next.remove(&key);
                     }
                     _ if !next.is_empty() => {
                         let key = *next.keys().nth(random.random_range(0..next.len())).unwrap();
                         let row = txn.row(&table, key);
-                        txn.lock_rows(&table, &[row]).await.unwrap();
+                        txn.lock_rows(&table, &[row], RowLock::Exclusive).await.unwrap();
                         txn.update(&table, &[row], &batch(&[(key, &value)])).await.unwrap();
                         next.insert(key, value);
                     }

@@ -43,7 +43,7 @@ async fn update_and_delete_change_versions_and_a_savepoint_brings_them_back() {
     node.insert(&table, &[(1, "a"), (2, "b"), (3, "c")]).await.unwrap();
     let mut txn = node.begin().await;
     let (one, two) = (txn.row(&table, 1), txn.row(&table, 2));
-    assert_eq!(txn.lock_rows(&table, &[one, two]).await.unwrap(), LockOutcome::Unchanged);
+    assert_eq!(txn.lock_rows(&table, &[one, two], RowLock::Exclusive).await.unwrap(), LockOutcome::Unchanged);
     let updated = txn.update(&table, &[one], &batch(&[(1, "A")])).await.unwrap();
     let savepoint = txn.savepoint();
     assert_eq!(txn.delete(&table, &[two, two]).await.unwrap(), 1);

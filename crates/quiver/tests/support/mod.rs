@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // each test binary uses a part of it
 
+pub(crate) mod raw;
 pub(crate) mod s3;
 
 use std::io::{BufRead, BufReader, Read};

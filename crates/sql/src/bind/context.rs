@@ -87,7 +87,7 @@ impl Binder {
             cluster: cluster.clone(),
             catalog,
             settings: settings.clone(),
-            session: Arc::new(SessionInfo::of_server(&database)),
+            session: Arc::new(SessionInfo::of_server(cluster, &database)),
             database,
         });
         let style = Arc::new(CastStyle {
@@ -114,7 +114,6 @@ impl Binder {
             database: system.database.clone(),
             search_path: search_path.clone(),
             style: style.clone(),
-            cancel: cancel.clone(),
         });
         let state = Arc::new(state);
         let functions = Arc::new(FunctionSet::new(context, state.clone()));

@@ -9,14 +9,15 @@ use super::prepare::prepare;
 use super::types::without_modifier;
 use super::typing::{Typing, fixed_size};
 use super::{CastContext, can_assign, cast_array, cast_expr, literal};
+use crate::functions::WAITING;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
@@ -229,8 +230,38 @@ impl Binder {
     /// Optimises, plans and starts a query whose parameters are filled in.
     pub(crate) async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         let physical = self.engine.plan(&self.state, plan).await?;
-        self.engine.run(&self.state, physical)
+        let stream = self.engine.run(&self.state, physical)?;
+        Ok(if may_wait(plan) { in_task_of_its_own(stream) } else { stream })
     }
+}
+
+/// Whether a query calls a function that waits inside: for a lock, or to sleep.
+fn may_wait(plan: &LogicalPlan) -> bool {
+    let is_waiting =
+        |expr: &Expr| matches!(expr, Expr::ScalarFunction(call) if WAITING.contains(&call.func.name()));
+    let mut found = false;
+    let visited = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|expr| Ok(is_waiting(expr)))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    });
+    found || visited.is_err()
+}
+
+/// Reads a stream in another task, so that who waits for its rows can also wait for a cancel, a timeout or the client's leaving.
+fn in_task_of_its_own(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStreamBuilder::new(stream.schema(), 1);
+    let sender = builder.tx();
+    builder.spawn(async move {
+        while let Some(batch) = stream.next().await {
+            if sender.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
 }
 
 /// A schema as clients see it: names without marks, Arrow types that carry SQL types.

@@ -13,6 +13,8 @@ mod objects;
 mod overloads;
 mod relations;
 mod rows;
+mod sessions;
+mod shared;
 mod statistics;
 mod table;
 
@@ -20,4 +22,5 @@ pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
 pub(crate) use names::{regclass, regclass_name, regproc, regproc_name, regtype, regtype_name};
 pub(crate) use overloads::{is_vector_like, overloads, takes_any_type};
+pub(crate) use shared::predefined_role;
 pub(crate) use table::{is_always_empty, table};

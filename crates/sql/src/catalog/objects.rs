@@ -1,17 +1,9 @@
-//! Schemas, databases, roles, extensions, comments and settings.
+//! Schemas, extensions, comments and settings.
 
 use super::context::CatalogContext;
 use super::fixed::fixed;
 use super::rows::{Cell, Rows};
 use quiver_base::Result;
-use quiver_cluster::Role;
-
-/// UTF8's number in pg_encoding.
-const UTF8: i64 = 6;
-/// The default tablespace's oid.
-const PG_DEFAULT: i64 = 1663;
-/// Oids of the two template databases, as in PostgreSQL 16.
-const TEMPLATES: [(&str, i64, bool); 2] = [("template1", 1, true), ("template0", 4, false)];
 
 /// pg_namespace.
 pub(super) fn pg_namespace(context: &CatalogContext, rows: &mut Rows<'_>) {
@@ -20,103 +12,6 @@ pub(super) fn pg_namespace(context: &CatalogContext, rows: &mut Rows<'_>) {
             ("oid", schema.id.into()),
             ("nspname", schema.name.as_str().into()),
             ("nspowner", schema.owner.into()),
-        ]);
-    }
-}
-
-/// pg_database, the templates that PostgreSQL has included: no one can connect to them here.
-pub(super) fn pg_database(context: &CatalogContext, rows: &mut Rows<'_>) {
-    let mut push = |oid: i64, name: &str, owner: u32, is_template: bool, may_connect: bool| {
-        rows.push([
-            ("oid", oid.into()),
-            ("datname", name.into()),
-            ("datdba", owner.into()),
-            ("encoding", UTF8.into()),
-            ("datlocprovider", "c".into()),
-            ("datistemplate", is_template.into()),
-            ("datallowconn", may_connect.into()),
-            ("datconnlimit", (-1).into()),
-            ("dattablespace", PG_DEFAULT.into()),
-            ("datcollate", "C.UTF-8".into()),
-            ("datctype", "C.UTF-8".into()),
-        ]);
-    };
-    for (name, oid, _) in TEMPLATES {
-        push(oid, name, 10, true, false);
-    }
-    for database in context.catalog.databases.values() {
-        push(database.id.0.into(), &database.name, database.owner, false, true);
-    }
-}
-
-/// pg_authid and its public face pg_roles; the password is shown to nobody.
-pub(super) fn pg_authid(context: &CatalogContext, rows: &mut Rows<'_>) -> Result<()> {
-    if let Some(table) = fixed().tables.get("pg_authid") {
-        rows.push_fixed(table)?;
-    }
-    for role in context.catalog.roles.values() {
-        rows.push([
-            ("oid", role.id.into()),
-            ("rolname", role.name.as_str().into()),
-            ("rolsuper", role.superuser.into()),
-            ("rolinherit", true.into()),
-            ("rolcreaterole", role.superuser.into()),
-            ("rolcreatedb", role.superuser.into()),
-            ("rolcanlogin", role.login.into()),
-            ("rolreplication", is_bootstrap(role).into()),
-            ("rolbypassrls", is_bootstrap(role).into()),
-            ("rolconnlimit", (-1).into()),
-        ]);
-    }
-    Ok(())
-}
-
-/// pg_roles.
-pub(super) fn pg_roles(context: &CatalogContext, rows: &mut Rows<'_>) {
-    if let Some(table) = fixed().tables.get("pg_authid") {
-        for row in &table.rows {
-            let value = |column| table.value(row, column);
-            rows.push([
-                ("oid", value("oid").and_then(|it| it.parse::<i64>().ok()).into()),
-                ("rolname", value("rolname").into()),
-                ("rolinherit", true.into()),
-                ("rolconnlimit", (-1).into()),
-                ("rolpassword", "********".into()),
-            ]);
-        }
-    }
-    for role in context.catalog.roles.values() {
-        rows.push([
-            ("oid", role.id.into()),
-            ("rolname", role.name.as_str().into()),
-            ("rolsuper", role.superuser.into()),
-            ("rolinherit", true.into()),
-            ("rolcreaterole", role.superuser.into()),
-            ("rolcreatedb", role.superuser.into()),
-            ("rolcanlogin", role.login.into()),
-            ("rolreplication", is_bootstrap(role).into()),
-            ("rolbypassrls", is_bootstrap(role).into()),
-            ("rolconnlimit", (-1).into()),
-            ("rolpassword", "********".into()),
-        ]);
-    }
-}
-
-fn is_bootstrap(role: &Role) -> bool {
-    role.id == 10
-}
-
-/// pg_user.
-pub(super) fn pg_user(context: &CatalogContext, rows: &mut Rows<'_>) {
-    for role in context.catalog.roles.values().filter(|it| it.login) {
-        rows.push([
-            ("usename", role.name.as_str().into()),
-            ("usesysid", role.id.into()),
-            ("usecreatedb", role.superuser.into()),
-            ("usesuper", role.superuser.into()),
-            ("userepl", is_bootstrap(role).into()),
-            ("usebypassrls", is_bootstrap(role).into()),
-            ("passwd", "********".into()),
         ]);
     }
 }

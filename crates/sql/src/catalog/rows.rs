@@ -92,6 +92,11 @@ impl<'a> Rows<'a> {
     /// Adds a row. Columns not named take their type's plain value: false, 0, an empty list, NULL for text. Names that the
     /// relation does not have are a bug, found by the test that reads every relation.
     pub(super) fn push<const N: usize>(&mut self, values: [(&str, Cell); N]) {
+        self.push_all(values);
+    }
+
+    /// The same, of as many values as there are.
+    pub(super) fn push_all<'v>(&mut self, values: impl IntoIterator<Item = (&'v str, Cell)>) {
         let mut values: Vec<Option<(&str, Cell)>> = values.into_iter().map(Some).collect();
         for (column, cells) in self.columns.iter().zip(&mut self.cells) {
             let given =
@@ -244,7 +249,7 @@ fn lists(item: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
     }
     Ok(match item {
         SqlType::Int2 => ints!(Int16Builder, i16),
-        SqlType::Oid => ints!(Int64Builder, i64),
+        SqlType::Oid | SqlType::Regtype => ints!(Int64Builder, i64),
         _ => {
             let mut lists = ListBuilder::new(StringBuilder::new()).with_field(field);
             for cell in cells {

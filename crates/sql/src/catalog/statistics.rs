@@ -33,22 +33,3 @@ pub(super) fn indexes(context: &CatalogContext, rows: &mut Rows<'_>) {
         }
     }
 }
-
-/// pg_stat_activity: this session. Others are not shown.
-pub(super) fn activity(context: &CatalogContext, rows: &mut Rows<'_>) {
-    let session = &context.session;
-    rows.push([
-        ("datid", session.database_id.0.into()),
-        ("datname", session.database.as_str().into()),
-        ("pid", session.pid.into()),
-        ("usesysid", session.role.into()),
-        ("usename", session.user.as_str().into()),
-        ("application_name", context.settings.show("application_name").ok().into()),
-        ("backend_start", session.started_us.into()),
-        ("xact_start", session.transaction_start_us().into()),
-        ("query_start", session.statement_start_us().into()),
-        ("state_change", session.statement_start_us().into()),
-        ("state", "active".into()),
-        ("backend_type", "client backend".into()),
-    ]);
-}

@@ -3,7 +3,7 @@
 use super::context::CatalogContext;
 use super::fixed::{FixedColumn, PG_CATALOG, fixed};
 use super::rows::Rows;
-use super::{information_schema as standard, objects, relations, statistics};
+use super::{information_schema as standard, objects, relations, sessions, shared, statistics};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
@@ -70,20 +70,29 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         "pg_indexes" => Source::Made(relations::pg_indexes),
         "pg_tables" => Source::Made(relations::pg_tables),
         "pg_namespace" => Source::Made(objects::pg_namespace),
-        "pg_database" => Source::Made(objects::pg_database),
-        "pg_authid" => Source::Tried(objects::pg_authid),
-        "pg_roles" => Source::Made(objects::pg_roles),
-        "pg_user" => Source::Made(objects::pg_user),
+        "pg_database" => Source::Made(shared::pg_database),
+        "pg_authid" => Source::Tried(shared::pg_authid),
+        "pg_roles" => Source::Made(shared::pg_roles),
+        "pg_user" => Source::Made(shared::pg_user),
+        "pg_shadow" => Source::Made(shared::pg_shadow),
+        "pg_group" => Source::Made(shared::pg_group),
+        "pg_auth_members" => Source::Tried(shared::pg_auth_members),
+        "pg_db_role_setting" => Source::Made(shared::pg_db_role_setting),
+        "pg_hba_file_rules" => Source::Made(shared::pg_hba_file_rules),
         "pg_extension" => Source::Made(objects::pg_extension),
         "pg_available_extensions" => Source::Made(objects::pg_available_extensions),
         "pg_description" => Source::Tried(objects::pg_description),
         "pg_settings" => Source::Made(objects::pg_settings),
         "pg_stat_user_tables" | "pg_stat_all_tables" => Source::Made(statistics::tables),
         "pg_stat_user_indexes" | "pg_stat_all_indexes" => Source::Made(statistics::indexes),
-        "pg_stat_activity" => Source::Made(statistics::activity),
+        "pg_stat_activity" => Source::Made(shared::activity),
+        "pg_locks" => Source::Made(sessions::pg_locks),
+        "pg_prepared_statements" => Source::Made(sessions::pg_prepared_statements),
+        "pg_cursors" => Source::Made(sessions::pg_cursors),
+        "pg_stat_ssl" => Source::Made(shared::ssl),
         "pg_type" | "pg_proc" | "pg_operator" | "pg_cast" | "pg_am" | "pg_opclass" | "pg_opfamily"
         | "pg_amop" | "pg_amproc" | "pg_collation" | "pg_language" | "pg_aggregate" | "pg_range"
-        | "pg_tablespace" | "pg_auth_members" | "pg_conversion" | "pg_ts_config" => {
+        | "pg_tablespace" | "pg_conversion" | "pg_ts_config" => {
             Source::Fixed(fixed().tables.get_key_value(name).map(|(name, _)| name.as_str())?)
         }
         // Things that cannot be made here, or of which there are none.
@@ -121,7 +130,6 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         | "pg_largeobject"
         | "pg_largeobject_metadata"
         | "pg_transform"
-        | "pg_db_role_setting"
         | "pg_shdepend"
         | "pg_replication_slots"
         | "pg_prepared_xacts"

@@ -138,10 +138,11 @@ async fn apply(
             let id = column_id(maker, column_name)?;
             alter_column(ctx, maker, id, op)
         }
-        Op::OwnerTo { .. }
-        | Op::ValidateConstraint { .. }
-        | Op::ReplicaIdentity { .. }
-        | Op::SetOptionsParens { .. } => Ok(()),
+        Op::OwnerTo { new_owner } => {
+            maker.table.owner = super::names::new_owner(ctx, new_owner)?;
+            Ok(())
+        }
+        Op::ValidateConstraint { .. } | Op::ReplicaIdentity { .. } | Op::SetOptionsParens { .. } => Ok(()),
         other => {
             let text = other.to_string();
             if let Some(name) = text.strip_prefix("SET SCHEMA ") {

@@ -469,6 +469,8 @@ fn key_columns(columns: &[ast::IndexColumn]) -> Result<Vec<Ident>> {
 
 /// `…, skipping`.
 pub(super) fn skipping(ctx: &mut StatementContext<'_>, state: SqlState, message: String) {
+    // As in PostgreSQL, only what is there already has a state of its own.
+    let state = if message.contains("does not exist") { SqlState::SUCCESSFUL_COMPLETION } else { state };
     ctx.notices.push(Notice::new(state, message));
 }
 

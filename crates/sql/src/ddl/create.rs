@@ -49,7 +49,7 @@ pub(super) async fn create_table(ctx: &mut StatementContext<'_>, create: &Create
         id: TableId(ctx.txn.new_oid()),
         schema: schema.id,
         name: name.name.clone(),
-        owner: ctx.session.role,
+        owner: ctx.current_role(),
         columns: Vec::new(),
         constraints: Vec::new(),
         indexes: Vec::new(),

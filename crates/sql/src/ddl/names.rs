@@ -1,8 +1,8 @@
 //! Finding what a DDL statement names, and making up the names that PostgreSQL would.
 
-use crate::bind::{RelationName, find_table, relation_name};
+use crate::bind::{RelationName, find_table, folded, relation_name};
 use crate::statement::StatementContext;
-use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::ast::{ObjectName, Owner};
 use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::{Database, Schema, Sequence, Table};
 use std::sync::Arc;
@@ -23,6 +23,25 @@ pub(super) fn cut(name: &str) -> String {
 pub(super) fn split(ctx: &StatementContext<'_>, name: &ObjectName) -> Result<RelationName> {
     let split = relation_name(name, &ctx.session.database)?;
     Ok(RelationName { schema: split.schema, name: cut(&split.name) })
+}
+
+/// The role that an object is given to; 42704. Who gives it must be able to act as that role.
+pub(super) fn new_owner(ctx: &StatementContext<'_>, owner: &Owner) -> Result<u32> {
+    let name = match owner {
+        Owner::Ident(ident) => folded(ident),
+        Owner::CurrentRole | Owner::CurrentUser => ctx.settings.current_user(),
+        Owner::SessionUser => ctx.settings.session_user(),
+    };
+    let (catalog, own) = (ctx.txn.catalog(), ctx.current_role());
+    let Some(role) = catalog.role(&name) else {
+        return Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist")));
+    };
+    let is_superuser = catalog.roles.get(&own).is_some_and(|role| role.superuser);
+    if !is_superuser && !catalog.can_set_role(own, role.id) {
+        let message = format!("must be able to SET ROLE \"{name}\"");
+        return Err(Error::new(SqlState::INSUFFICIENT_PRIVILEGE, message));
+    }
+    Ok(role.id)
 }
 
 /// A schema by name; 3F000.

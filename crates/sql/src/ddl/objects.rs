@@ -2,7 +2,7 @@
 
 use super::constraint::skipping;
 use super::done;
-use super::names::{cut, index, no_relation, schema, sequence, split, table};
+use super::names::{cut, index, new_owner, no_relation, schema, sequence, split, table};
 use crate::bind::folded;
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
@@ -54,7 +54,7 @@ pub(super) async fn create_schema(
         }
         return Err(Error::new(SqlState::DUPLICATE_SCHEMA, message));
     }
-    let made = Schema { id: ctx.txn.new_oid(), name, owner: ctx.session.role };
+    let made = Schema { id: ctx.txn.new_oid(), name, owner: ctx.current_role() };
     ctx.txn.edit(vec![CatalogEdit::PutSchema(ctx.session.database_id, Arc::new(made))])?;
     done("CREATE SCHEMA")
 }
@@ -78,7 +78,10 @@ pub(super) async fn alter_schema(ctx: &mut StatementContext<'_>, alter: &AlterSc
                 let changed = Schema { name: new, ..(*found).clone() };
                 ctx.txn.edit(vec![CatalogEdit::PutSchema(ctx.session.database_id, Arc::new(changed))])?;
             }
-            AlterSchemaOperation::OwnerTo { .. } => {}
+            AlterSchemaOperation::OwnerTo { owner } => {
+                let changed = Schema { owner: new_owner(ctx, owner)?, ..(*found).clone() };
+                ctx.txn.edit(vec![CatalogEdit::PutSchema(ctx.session.database_id, Arc::new(changed))])?;
+            }
             other => return Err(Error::unsupported(format!("ALTER SCHEMA {other}"))),
         }
     }

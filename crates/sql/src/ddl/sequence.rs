@@ -137,7 +137,7 @@ pub(super) async fn create_sequence(
     };
     let id = TableId(ctx.txn.new_oid());
     let mut sequence =
-        SequenceSpec::from_options(options)?.build(id, schema.id, &name.name, ctx.session.role, &ty)?;
+        SequenceSpec::from_options(options)?.build(id, schema.id, &name.name, ctx.current_role(), &ty)?;
     if let Some(column) = owned_by {
         sequence.owned_by = owner(ctx, column)?;
     }
@@ -206,7 +206,8 @@ pub(crate) async fn alter_sequence(ctx: &mut StatementContext<'_>, alter: &Alter
             SequenceOption::SetSchema(ident) => {
                 changed.schema = schema(&ctx.txn.database(), &folded(ident))?.id;
             }
-            SequenceOption::OwnerTo | SequenceOption::Cache(_) => {}
+            SequenceOption::OwnerTo(owner) => changed.owner = super::names::new_owner(ctx, owner)?,
+            SequenceOption::Cache(_) => {}
             SequenceOption::Restart(value) => restart = Some(value.unwrap_or(changed.start)),
             SequenceOption::Start(value) => changed.start = *value,
             SequenceOption::Increment(0) => return Err(invalid("INCREMENT must not be zero".to_owned())),

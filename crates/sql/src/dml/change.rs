@@ -21,7 +21,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use futures::TryStreamExt;
 use quiver_base::{Error, Result, RowId, ShardId, SqlState, SqlType};
-use quiver_cluster::{LockOutcome, RowRef, Table, TableLock};
+use quiver_cluster::{LockOutcome, RowLock, RowRef, Table, TableLock};
 use quiver_exec::{ROW_COLUMN, SHARD_COLUMN, from_datafusion};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -316,7 +316,7 @@ pub(crate) async fn run_change(
         if rows.is_empty() {
             break (rows, batch);
         }
-        match ctx.txn.lock_rows(&change.table, &rows).await? {
+        match ctx.txn.lock_rows(&change.table, &rows, RowLock::Exclusive).await? {
             LockOutcome::Unchanged => break (rows, batch),
             LockOutcome::Changed => {
                 attempt += 1;

@@ -2,7 +2,7 @@
 
 use super::{Args, Function};
 use crate::bind::CastStyle;
-use crate::session::SessionInfo;
+use crate::session::{SessionInfo, set_role};
 use crate::settings::{SetScope, Settings};
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, ListBuilder, StringArray, StringBuilder,
@@ -29,9 +29,40 @@ pub(crate) struct FunctionContext {
     pub search_path: Vec<String>,
     /// Text forms.
     pub style: Arc<CastStyle>,
-    /// Set when the statement is to stop.
-    pub cancel: Arc<AtomicBool>,
 }
+
+/// Whether the statement that calls a function is to stop. Asked for when the function runs: a prepared statement is bound in
+/// another statement than it runs in.
+pub(super) struct Cancel(Option<Arc<AtomicBool>>);
+
+impl Cancel {
+    /// Of what the session runs now.
+    pub(super) fn of(session: &SessionInfo) -> Cancel {
+        Cancel(session.interrupt.running())
+    }
+
+    fn check(&self) -> Result<()> {
+        match &self.0 {
+            Some(flag) if flag.load(Ordering::Relaxed) => {
+                Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the error once it is to stop.
+    pub(super) async fn happens(&self) -> Error {
+        loop {
+            if let Err(error) = self.check() {
+                return error;
+            }
+            tokio::time::sleep(CANCEL_STEP).await;
+        }
+    }
+}
+
+/// How often a function that waits looks whether it is to stop.
+const CANCEL_STEP: Duration = Duration::from_millis(20);
 
 impl FunctionContext {
     /// Schemas of the search path that exist.
@@ -50,9 +81,14 @@ fn fixed(name: &str, ty: SqlType, text: String) -> Function {
     Function::new(name, Volatility::Stable, ty, move |args| Ok(constant(args, &text)))
 }
 
+/// A role's name, asked for when the function runs: a prepared statement outlives SET ROLE.
+fn user(name: &str, context: &FunctionContext, of: fn(&Settings) -> String) -> Function {
+    let settings = context.settings.clone();
+    Function::new(name, Volatility::Stable, SqlType::Name, move |args| Ok(constant(args, &of(&settings))))
+}
+
 pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
     let session = &context.session;
-    let user = session.user.clone();
     let pid = session.pid;
     let mut list = vec![
         fixed("version", SqlType::Text, version()),
@@ -87,10 +123,10 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             Ok(Arc::new(arrow::array::Float64Array::from(values)))
         }),
     ];
-    for name in ["current_user", "session_user", "user", "current_role"] {
-        list.push(fixed(name, SqlType::Name, user.clone()));
+    for name in ["current_user", "user", "current_role"] {
+        list.push(user(name, context, Settings::current_user));
     }
-    list.extend(advisory_locks());
+    list.push(user("session_user", context, Settings::session_user));
     list.push(super::single::array_of_nothing());
     list
 }
@@ -164,7 +200,7 @@ fn current_setting(context: &Arc<FunctionContext>) -> Function {
 }
 
 fn set_config(context: &Arc<FunctionContext>) -> Function {
-    let settings = context.settings.clone();
+    let (settings, catalog) = (context.settings.clone(), context.cluster.catalog());
     Function::new("set_config", Volatility::Volatile, SqlType::Text, move |args| {
         let (names, values, local) = (args.text(0)?, args.text(1)?, args.bool(2)?);
         let mut out = StringBuilder::new();
@@ -177,6 +213,11 @@ fn set_config(context: &Arc<FunctionContext>) -> Function {
                 false => SetScope::Session,
             };
             let value = if values.is_null(row) { "" } else { values.value(row) };
+            if names.value(row).eq_ignore_ascii_case("role") {
+                set_role(&catalog, &settings, Some(value), scope)?;
+                out.append_value(value);
+                continue;
+            }
             out.append_value(settings.set(names.value(row), value, scope)?);
         }
         Ok(Arc::new(out.finish()))
@@ -185,9 +226,9 @@ fn set_config(context: &Arc<FunctionContext>) -> Function {
 
 /// Sleeps in short steps, so that a cancelled statement wakes up.
 fn sleep(context: &Arc<FunctionContext>) -> Function {
-    let cancel = context.cancel.clone();
+    let session = context.session.clone();
     Function::new("pg_sleep", Volatility::Volatile, SqlType::Void, move |args| {
-        let seconds = args.float8(0)?;
+        let (seconds, cancel) = (args.float8(0)?, Cancel::of(&session));
         for row in 0..seconds.len() {
             let total = Duration::try_from_secs_f64(if seconds.is_valid(row) {
                 seconds.value(row).max(0.0)
@@ -196,15 +237,10 @@ fn sleep(context: &Arc<FunctionContext>) -> Function {
             })
             .unwrap_or(Duration::from_secs(86_400));
             let start = Instant::now();
-            off_the_runtime(|| {
+            off_the_runtime(|| -> Result<()> {
                 while start.elapsed() < total {
-                    if cancel.load(Ordering::Relaxed) {
-                        return Err(Error::new(
-                            SqlState::QUERY_CANCELED,
-                            "canceling statement due to user request",
-                        ));
-                    }
-                    std::thread::sleep((total - start.elapsed().min(total)).min(Duration::from_millis(20)));
+                    cancel.check()?;
+                    std::thread::sleep((total - start.elapsed().min(total)).min(CANCEL_STEP));
                 }
                 Ok(())
             })?;
@@ -219,23 +255,4 @@ pub(super) fn off_the_runtime<T>(work: impl FnOnce() -> T) -> T {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
     }
-}
-
-/// Session-level advisory locks on one node: granted, as nobody else holds what Quiver does not share.
-fn advisory_locks() -> Vec<Function> {
-    let granted = |name: &str| {
-        Function::new(name, Volatility::Volatile, SqlType::Bool, |args| {
-            Ok(Arc::new(BooleanArray::from(vec![true; args.rows()])))
-        })
-    };
-    let void =
-        |name: &str| Function::new(name, Volatility::Volatile, SqlType::Void, |args| Ok(constant(args, "")));
-    vec![
-        granted("pg_try_advisory_lock"),
-        granted("pg_try_advisory_xact_lock"),
-        granted("pg_advisory_unlock"),
-        void("pg_advisory_lock"),
-        void("pg_advisory_xact_lock"),
-        void("pg_advisory_unlock_all"),
-    ]
 }

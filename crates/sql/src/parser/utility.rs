@@ -101,7 +101,7 @@ pub(crate) struct AlterSequence {
 pub(crate) enum SequenceOption {
     RenameTo(ast::Ident),
     SetSchema(ast::Ident),
-    OwnerTo,
+    OwnerTo(ast::Owner),
     Restart(Option<i64>),
     Start(i64),
     Increment(i64),
@@ -160,8 +160,9 @@ fn refuse(parser: &Parser<'_>) -> Parse<Option<Sorted>> {
             "MATERIALIZED" => Some("MATERIALIZED VIEW"),
             "TRIGGER" | "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "OPERATOR" | "CAST" | "RULE" | "POLICY"
             | "PUBLICATION" | "SUBSCRIPTION" | "TABLESPACE" | "DOMAIN" | "TYPE" | "VIEW" | "STATISTICS"
-            | "FOREIGN" | "SERVER" | "USER" | "ROLE" | "DATABASE" | "LANGUAGE" | "CONVERSION"
-            | "COLLATION" | "EVENT" => Some(*kind),
+            | "FOREIGN" | "SERVER" | "USER" | "LANGUAGE" | "CONVERSION" | "COLLATION" | "EVENT" => {
+                Some(*kind)
+            }
             _ => None,
         },
         ["GRANT" | "REVOKE" | "CLUSTER" | "LOCK", ..] => Some(""),
@@ -473,8 +474,7 @@ fn sequence_option(parser: &mut Parser<'_>) -> Parse<SequenceOption> {
         }
         "owner" => {
             expect_word(parser, "to")?;
-            parser.parse_identifier()?;
-            SequenceOption::OwnerTo
+            SequenceOption::OwnerTo(parser.parse_owner()?)
         }
         "restart" => {
             let with = word_if(parser, "with");

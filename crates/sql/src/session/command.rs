@@ -3,10 +3,13 @@
 
 mod lexer;
 mod parse;
+mod reader;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use lexer::Token;
 pub(crate) use parse::{isolation_named, parse_command};
+pub(crate) use reader::Reader;
 
 use crate::settings::SetScope;
 use crate::statement::Parsed;
@@ -33,6 +36,10 @@ pub(crate) enum SessionCommand {
     SetCharacteristics(TransactionModes),
     /// SET name TO values, or DEFAULT (`None`).
     Set { name: String, value: Option<String>, scope: SetScope },
+    /// SET [SESSION | LOCAL] ROLE name, or NONE (`None`).
+    SetRole { name: Option<String>, scope: SetScope },
+    /// SET SESSION AUTHORIZATION name, or DEFAULT (`None`).
+    SetAuthorization { name: Option<String>, scope: SetScope },
     /// SET CONSTRAINTS: every constraint is checked at once anyway.
     SetConstraints,
     /// RESET name.

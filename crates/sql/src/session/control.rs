@@ -2,7 +2,8 @@
 
 use super::command::{Direction, Discard, SessionCommand};
 use super::extended::{already_open, already_prepared};
-use super::portal::{Portal, PortalState, Prepared, ScrollRows, no_portal};
+use super::identity::{set_authorization, set_role};
+use super::portal::{Keep, Portal, PortalState, Prepared, ScrollRows, no_portal};
 use super::rows::RowSource;
 use super::run::{Executed, Step, tag_of};
 use super::transaction::Block;
@@ -31,6 +32,9 @@ enum Reply {
     /// EXECUTE: what the prepared statement gave.
     Executed(Executed),
 }
+
+/// Rows of a cursor that are read and sent at once.
+const PIECE_ROWS: u64 = 8_192;
 
 impl Session {
     /// Runs a statement of the session and sends its result.
@@ -76,6 +80,7 @@ impl Session {
         }
     }
 
+    /// FETCH and MOVE forward: in pieces, so that neither side holds all of it.
     async fn stream_cursor(
         &mut self,
         conn: &mut Connection,
@@ -85,29 +90,33 @@ impl Session {
         count: u64,
         moves: bool,
     ) -> Result<u64> {
-        let PortalState::Rows { source, .. } = &mut portal.state else {
-            return Err(Error::internal("a cursor that does not stream was streamed"));
+        let PortalState::Scroll(rows) = &mut portal.state else {
+            return Err(Error::internal("a portal that is no cursor was streamed"));
         };
-        source.watch.deadline = self.watch().deadline;
-        if moves {
-            let mut left = count;
-            while left > 0 {
-                let wanted = super::portal::at_most(left);
-                match source.next_guarded(&mut conn.input, &self.info, wanted).await? {
-                    Some(batch) => left -= batch.num_rows() as u64,
-                    None => break,
-                }
-            }
-            return Ok(count - left);
-        }
         // A binary cursor is binary whatever Bind said.
         let formats = if portal.formats.is_empty() { formats } else { &portal.formats };
-        let format = self.row_format(source, formats)?;
+        let schema = rows.schema();
+        let format = self.row_format(&RowSource::of_batches(schema.clone(), Vec::new()), formats)?;
         if describe {
             self.tell(conn);
-            backend::row_description(&mut conn.output.buffer, &source.schema, format.formats())?;
+            backend::row_description(&mut conn.output.buffer, &schema, format.formats())?;
         }
-        Ok(self.send_rows(conn, source, &format, count).await?.0)
+        let mut left = count;
+        while left > 0 {
+            let wanted = left.min(PIECE_ROWS);
+            let batches = self.scroll(conn, rows, Direction::Forward(wanted)).await?;
+            let found: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+            if !moves {
+                for batch in &batches {
+                    format.send(conn, batch).await?;
+                }
+            }
+            left -= found;
+            if found < wanted {
+                break;
+            }
+        }
+        Ok(count - left)
     }
 
     async fn reply(&mut self, conn: &mut Connection, command: SessionCommand, step: &Step) -> Result<Reply> {
@@ -117,21 +126,21 @@ impl Session {
                 if start { "START TRANSACTION" } else { "BEGIN" }
             }
             SessionCommand::Commit { chain } => {
+                let modes = self.chained_modes(chain, "COMMIT AND CHAIN")?;
                 self.warn_without_block();
-                let modes = self.chained_modes(chain)?;
                 let tag = self.commit().await?;
                 self.begin_chained(modes)?;
                 tag
             }
             SessionCommand::Rollback { chain } => {
+                let modes = self.chained_modes(chain, "ROLLBACK AND CHAIN")?;
                 self.warn_without_block();
-                let modes = self.chained_modes(chain)?;
                 self.rollback().await;
                 self.begin_chained(modes)?;
                 "ROLLBACK"
             }
             SessionCommand::Savepoint(name) => {
-                self.savepoint(name)?;
+                self.savepoint(name).await?;
                 "SAVEPOINT"
             }
             SessionCommand::Release(name) => {
@@ -139,10 +148,11 @@ impl Session {
                 "RELEASE"
             }
             SessionCommand::RollbackTo(name) => {
-                self.rollback_to(&name)?;
+                self.rollback_to(&name).await?;
                 "ROLLBACK"
             }
             SessionCommand::SetTransaction(modes) => {
+                self.warn_outside("SET TRANSACTION");
                 self.ensure_transaction()?;
                 self.set_modes(modes)?;
                 "SET"
@@ -162,10 +172,28 @@ impl Session {
                 self.set(&name, value, scope)?;
                 "SET"
             }
-            SessionCommand::SetConstraints => "SET CONSTRAINTS",
+            SessionCommand::SetRole { name, scope } => {
+                self.warn_local_outside(scope);
+                self.ensure_transaction()?;
+                set_role(&self.visible_catalog(), &self.settings, name.as_deref(), scope)?;
+                "SET"
+            }
+            SessionCommand::SetAuthorization { name, scope } => {
+                self.warn_local_outside(scope);
+                self.ensure_transaction()?;
+                self.authorize(name.as_deref(), scope)?;
+                "SET"
+            }
+            SessionCommand::SetConstraints => {
+                self.warn_outside("SET CONSTRAINTS");
+                "SET CONSTRAINTS"
+            }
             SessionCommand::Reset(name) => {
                 self.ensure_transaction()?;
-                self.settings.reset(&name, SetScope::Session)?;
+                match name.to_ascii_lowercase().as_str() {
+                    "session_authorization" => self.authorize(None, SetScope::Session)?,
+                    _ => self.settings.reset(&name, SetScope::Session)?,
+                }
                 "RESET"
             }
             SessionCommand::ResetAll => {
@@ -175,7 +203,13 @@ impl Session {
             }
             SessionCommand::Show(name) => return self.show(&name),
             SessionCommand::ShowAll => return self.show_all(),
-            SessionCommand::Discard(what) => self.discard(what, step)?,
+            SessionCommand::Discard(what) => {
+                let tag = self.discard(what, step)?;
+                if what == Discard::All {
+                    self.info.advisory.lock().await.unlock_all();
+                }
+                tag
+            }
             SessionCommand::Prepare { name, types, statement } => {
                 self.prepare_named(conn, name, &types, *statement, step).await?;
                 "PREPARE"
@@ -184,12 +218,12 @@ impl Session {
                 return self.execute_named(conn, &name, &arguments, step).await.map(Reply::Executed);
             }
             SessionCommand::Deallocate(None) => {
-                self.prepared.clear();
+                self.info.prepared.lock().clear();
                 "DEALLOCATE ALL"
             }
             SessionCommand::Deallocate(Some(name)) => {
                 self.find_prepared(&name)?;
-                self.prepared.remove(&name);
+                self.info.prepared.lock().remove(&name);
                 "DEALLOCATE"
             }
             SessionCommand::Declare { name, scroll, hold, binary, query } => {
@@ -216,11 +250,11 @@ impl Session {
     }
 
     /// AND CHAIN: the next transaction is like the last.
-    fn chained_modes(&self, chain: bool) -> Result<Option<super::command::TransactionModes>> {
+    fn chained_modes(&self, chain: bool, what: &str) -> Result<Option<super::command::TransactionModes>> {
         if !chain {
             return Ok(None);
         }
-        self.require_block("COMMIT AND CHAIN")?;
+        self.require_block(what)?;
         Ok(Some(super::command::TransactionModes {
             isolation: Some(self.settings.with("transaction_isolation", isolation_named)?),
             read_only: Some(self.settings.is_on("transaction_read_only")),
@@ -232,13 +266,28 @@ impl Session {
         modes.map_or(Ok(()), |modes| self.begin(modes))
     }
 
-    fn set(&mut self, name: &str, value: Option<String>, scope: SetScope) -> Result<()> {
-        if scope == SetScope::Local && self.transaction.block == Block::None {
+    /// SET LOCAL outside of a block does nothing and says so.
+    fn warn_local_outside(&mut self, scope: SetScope) {
+        if scope == SetScope::Local {
+            self.warn_outside("SET LOCAL");
+        }
+    }
+
+    fn warn_outside(&mut self, what: &str) {
+        if self.transaction.block == Block::None {
             self.notices.push(crate::outcome::Notice::warning(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                "SET LOCAL can only be used in transaction blocks",
+                format!("{what} can only be used in transaction blocks"),
             ));
         }
+    }
+
+    fn authorize(&self, name: Option<&str>, scope: SetScope) -> Result<()> {
+        set_authorization(&self.visible_catalog(), &self.info, &self.settings, name, scope)
+    }
+
+    fn set(&mut self, name: &str, value: Option<String>, scope: SetScope) -> Result<()> {
+        self.warn_local_outside(scope);
         self.ensure_transaction()?;
         let mut modes = super::command::TransactionModes::default();
         match (name.to_ascii_lowercase().as_str(), value) {
@@ -246,6 +295,8 @@ impl Session {
                 modes.isolation = Some(isolation_named(&value.to_ascii_lowercase())?);
                 self.set_modes(modes)
             }
+            ("role", Some(value)) => set_role(&self.visible_catalog(), &self.settings, Some(&value), scope),
+            ("session_authorization", value) => self.authorize(value.as_deref(), scope),
             ("transaction_read_only", Some(value)) => {
                 modes.read_only = crate::decode::bool_word(&value);
                 self.set_modes(modes)
@@ -285,7 +336,8 @@ impl Session {
                     ));
                 }
                 self.portals.clear();
-                self.prepared.clear();
+                self.info.prepared.lock().clear();
+                self.authorize(None, SetScope::Session)?;
                 self.settings.reset_all();
                 self.info.forget_sequences();
                 Ok("DISCARD ALL")
@@ -307,7 +359,7 @@ impl Session {
         statement: Parsed,
         step: &Step,
     ) -> Result<()> {
-        if self.prepared.contains_key(&name) {
+        if self.info.prepared.lock().contains_key(&name) {
             return Err(already_prepared(&name));
         }
         let mut declared = Vec::new();
@@ -316,7 +368,7 @@ impl Session {
         }
         let query = step.query.to_string();
         let prepared = self.prepare(conn, Arc::new(statement), &declared, query, true).await?;
-        self.prepared.insert(name, Arc::new(prepared));
+        self.info.prepared.lock().insert(name, Arc::new(prepared));
         Ok(())
     }
 
@@ -369,7 +421,10 @@ impl Session {
         if arguments.is_empty() {
             return Ok(Vec::new());
         }
-        let analyzed = self.analyze_text(conn, &format!("SELECT {}", arguments.join(", "))).await?;
+        let mut analyzed = self.analyze_text(conn, &format!("SELECT {}", arguments.join(", "))).await?;
+        if let Some(converted) = converted_numbers(&analyzed, arguments, types) {
+            analyzed = self.analyze_text(conn, &format!("SELECT {}", converted.join(", "))).await?;
+        }
         let executed = self.execute(conn, &analyzed, &[], step).await?;
         let Executed { outcome: Outcome::Rows { schema, stream, .. }, watch } = executed else {
             return Err(Error::internal("arguments gave no row"));
@@ -415,16 +470,20 @@ impl Session {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor needs a query that returns rows"));
         };
         let source = RowSource::of_stream(schema.clone(), stream, watch);
-        let state = match cursor.scroll {
-            Some(true) => PortalState::Scroll(ScrollRows::new(source, self.shared.cluster.memory().empty())),
-            _ => PortalState::Rows { source, tag: Tag::Counted("FETCH") },
+        let keep = match cursor.scroll {
+            Some(true) => Keep::All,
+            None => Keep::Window,
+            Some(false) => Keep::Nothing,
         };
+        let memory = self.shared.cluster.memory().empty();
+        let state = PortalState::Scroll(ScrollRows::new(source, keep, memory));
         let portal = Portal {
             state,
             columns: Some(schema),
             formats: if cursor.binary { vec![1] } else { Vec::new() },
             depth: self.transaction.depth(),
             hold: cursor.hold,
+            created_us: super::info::now_us(),
             query: step.query.clone(),
         };
         self.portals.insert(cursor.name, portal);
@@ -439,7 +498,7 @@ impl Session {
         moves: bool,
     ) -> Result<Reply> {
         let portal = self.portals.get(&name).ok_or_else(|| no_cursor(&name))?;
-        if let (Direction::Forward(count @ 1..), PortalState::Rows { .. }) = (direction, &portal.state) {
+        if let (Direction::Forward(count @ 1..), PortalState::Scroll(_)) = (direction, &portal.state) {
             return Ok(Reply::Stream { name, count, moves });
         }
         let (schema, batches) = self.fetch(conn, &name, direction).await?;
@@ -459,11 +518,33 @@ impl Session {
                 self.portals.get(name).and_then(|portal| portal.columns.clone())
             }
             SessionCommand::Execute { name, .. } => {
-                self.prepared.get(name).and_then(|prepared| prepared.analyzed.columns.clone())
+                self.info.prepared.lock().get(name).and_then(|prepared| prepared.analyzed.columns.clone())
             }
             _ => None,
         }
     }
+}
+
+/// Arguments of EXECUTE with casts around numbers of another type than the parameter's; `None` if there are none.
+fn converted_numbers(analyzed: &Analyzed, arguments: &[String], types: &[SqlType]) -> Option<Vec<String>> {
+    let is_number = |ty: &SqlType| {
+        use SqlType::{Float4, Float8, Int2, Int4, Int8, Numeric};
+        matches!(ty, Int2 | Int4 | Int8 | Float4 | Float8 | Numeric(..))
+    };
+    let columns = analyzed.columns.as_ref()?;
+    let found = columns.fields().iter().map(|field| SqlType::of_field(field));
+    let differs = |(found, ty): (Option<SqlType>, &SqlType)| {
+        found.is_some_and(|found| found != *ty && is_number(&found) && is_number(ty))
+    };
+    let differs: Vec<bool> = found.zip(types).map(differs).collect();
+    if !differs.contains(&true) {
+        return None;
+    }
+    let converted = arguments.iter().zip(types).zip(differs).map(|((argument, ty), differs)| match differs {
+        true => format!("CAST(({argument}) AS {ty})"),
+        false => argument.clone(),
+    });
+    Some(converted.collect())
 }
 
 /// A cursor as DECLARE describes it.

@@ -29,8 +29,8 @@ impl Session {
         self.info.begin_statement();
         self.info.set_query(&query);
         if name.is_empty() {
-            self.prepared.remove("");
-        } else if self.prepared.contains_key(&name) {
+            self.info.prepared.lock().remove("");
+        } else if self.info.prepared.lock().contains_key(&name) {
             return Err(already_prepared(&name));
         }
         let mut statements = statement::parse(&query)?;
@@ -47,7 +47,7 @@ impl Session {
         let offset = parsed.offset;
         let prepared = self.prepare(conn, parsed, &declared, query.clone(), false).await;
         let prepared = prepared.map_err(|error| in_query(error, &query, offset))?;
-        self.prepared.insert(name, Arc::new(prepared));
+        self.info.prepared.lock().insert(name, Arc::new(prepared));
         backend::bare(&mut conn.output.buffer, b'1');
         Ok(())
     }
@@ -112,6 +112,7 @@ impl Session {
             formats: bind.result_formats,
             depth: self.transaction.depth(),
             hold: false,
+            created_us: super::info::now_us(),
             query: prepared.query.as_str().into(),
             state: PortalState::Ready { prepared, params },
         };
@@ -254,7 +255,7 @@ impl Session {
     pub(super) fn close(&mut self, conn: &mut Connection, target: &Target) {
         match target {
             Target::Statement(name) => {
-                self.prepared.remove(name);
+                self.info.prepared.lock().remove(name);
             }
             Target::Portal(name) => {
                 self.portals.remove(name);
@@ -265,7 +266,7 @@ impl Session {
 
     /// A prepared statement by name; 26000.
     pub(super) fn find_prepared(&self, name: &str) -> Result<Arc<Prepared>> {
-        self.prepared.get(name).cloned().ok_or_else(|| {
+        self.info.prepared.lock().get(name).cloned().ok_or_else(|| {
             let what = match name {
                 "" => "unnamed prepared statement does not exist".to_owned(),
                 _ => format!("prepared statement \"{name}\" does not exist"),

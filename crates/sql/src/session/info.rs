@@ -1,9 +1,12 @@
 //! What functions and other sessions may know about a session, and how they reach into it: cancel, terminate.
 
 use super::Backends;
+use super::portal::Prepared;
+use crate::wire::connection::Encryption;
+use arrow::datatypes::FieldRef;
 use parking_lot::Mutex;
-use quiver_base::{DatabaseId, TableId};
-use quiver_cluster::{BOOTSTRAP_ROLE, Database};
+use quiver_base::{DatabaseId, SqlType, TableId};
+use quiver_cluster::{AdvisoryLocks, BOOTSTRAP_ROLE, Cluster, Database};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -25,19 +28,80 @@ pub(crate) struct SessionInfo {
     /// pg_backend_pid().
     pub pid: i32,
     /// What a cancel request must know.
-    pub secret: i32,
+    pub secret: Vec<u8>,
     /// inet_client_addr().
     pub client: Option<SocketAddr>,
+    /// How the connection is encrypted.
+    pub encryption: Option<Encryption>,
     /// When it connected, in microseconds since 1970.
     pub started_us: i64,
     /// All sessions, this one among them.
     pub backends: Weak<Backends>,
     /// How others stop it.
     pub interrupt: Interrupt,
+    /// What it has locked by pg_advisory_lock.
+    pub advisory: tokio::sync::Mutex<AdvisoryLocks>,
+    /// Statements that it has prepared.
+    pub(super) prepared: Mutex<HashMap<String, Arc<Prepared>>>,
+    /// Cursors that were open when the running statement began.
+    pub(super) cursors: Mutex<Vec<ListedCursor>>,
+    /// Warnings of functions, for the client.
+    warnings: Mutex<Vec<String>>,
     activity: Mutex<Activity>,
     transaction_start_us: AtomicI64,
     statement_start_us: AtomicI64,
     sequences: Mutex<SequenceValues>,
+}
+
+/// Warnings of functions kept for one statement.
+const WARNINGS_MAX: usize = 1_000;
+
+/// A cursor or portal as pg_cursors shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedCursor {
+    pub(crate) name: String,
+    pub(crate) statement: String,
+    pub(crate) is_holdable: bool,
+    pub(crate) is_binary: bool,
+    pub(crate) is_scrollable: bool,
+    pub(crate) created_us: i64,
+}
+
+/// A prepared statement as pg_prepared_statements shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedStatement {
+    pub(crate) name: String,
+    pub(crate) statement: String,
+    pub(crate) prepared_us: i64,
+    pub(crate) params: Vec<SqlType>,
+    pub(crate) columns: Option<Vec<SqlType>>,
+    pub(crate) from_sql: bool,
+}
+
+impl SessionInfo {
+    /// Its prepared statements, the unnamed one left out, by name.
+    pub(crate) fn listed_statements(&self) -> Vec<ListedStatement> {
+        let prepared = self.prepared.lock();
+        let listed = |(name, prepared): (&String, &Arc<Prepared>)| ListedStatement {
+            name: name.clone(),
+            statement: prepared.query.clone(),
+            prepared_us: prepared.prepared_us,
+            params: prepared.analyzed.params.clone(),
+            columns: prepared.analyzed.columns.as_ref().map(|columns| {
+                let ty = |field: &FieldRef| SqlType::of_field(field).unwrap_or(SqlType::Unknown);
+                columns.fields().iter().map(ty).collect()
+            }),
+            from_sql: prepared.from_sql,
+        };
+        let mut list: Vec<_> = prepared.iter().filter(|(name, _)| !name.is_empty()).map(listed).collect();
+        list.sort_by(|one, other| one.name.cmp(&other.name));
+        list
+    }
+
+    /// Its cursors.
+    pub(crate) fn listed_cursors(&self) -> Vec<ListedCursor> {
+        self.cursors.lock().clone()
+    }
 }
 
 /// What pg_stat_activity tells about a session.
@@ -81,10 +145,23 @@ pub(crate) struct Identity {
     pub database_id: DatabaseId,
     /// The client's address.
     pub client: Option<SocketAddr>,
+    /// How the connection is encrypted.
+    pub encryption: Option<Encryption>,
+    /// What a cancel request must know.
+    pub secret: Vec<u8>,
+    /// Sessions at once of this role; negative: any number.
+    pub role_limit: i32,
+    /// Sessions at once in this database; negative: any number.
+    pub database_limit: i32,
 }
 
 impl SessionInfo {
-    pub(super) fn new(identity: Identity, pid: i32, secret: i32, backends: Weak<Backends>) -> SessionInfo {
+    pub(super) fn new(
+        identity: Identity,
+        pid: i32,
+        backends: Weak<Backends>,
+        advisory: AdvisoryLocks,
+    ) -> SessionInfo {
         let now = now_us();
         SessionInfo {
             user: identity.user,
@@ -92,11 +169,16 @@ impl SessionInfo {
             database: identity.database,
             database_id: identity.database_id,
             pid,
-            secret,
+            secret: identity.secret,
             client: identity.client,
+            encryption: identity.encryption,
             started_us: now,
             backends,
             interrupt: Interrupt::default(),
+            advisory: tokio::sync::Mutex::new(advisory),
+            prepared: Mutex::default(),
+            cursors: Mutex::default(),
+            warnings: Mutex::default(),
             activity: Mutex::new(Activity { state: "idle", state_change_us: now, ..Activity::default() }),
             transaction_start_us: AtomicI64::new(now),
             statement_start_us: AtomicI64::new(now),
@@ -105,15 +187,19 @@ impl SessionInfo {
     }
 
     /// Of nobody: for what the server does by itself.
-    pub(crate) fn of_server(database: &Database) -> SessionInfo {
+    pub(crate) fn of_server(cluster: &Cluster, database: &Database) -> SessionInfo {
         let identity = Identity {
             user: "postgres".to_owned(),
             role: BOOTSTRAP_ROLE,
             database: database.name.clone(),
             database_id: database.id,
             client: None,
+            encryption: None,
+            secret: Vec::new(),
+            role_limit: -1,
+            database_limit: -1,
         };
-        SessionInfo::new(identity, 0, 0, Weak::new())
+        SessionInfo::new(identity, 0, Weak::new(), cluster.advisory_locks(0))
     }
 
     /// now(): when the transaction began, in microseconds since 1970.
@@ -133,6 +219,19 @@ impl SessionInfo {
     /// A transaction begins with the statement that needs it.
     pub(super) fn begin_transaction(&self) {
         self.transaction_start_us.store(self.statement_start_us(), Ordering::Relaxed);
+    }
+
+    /// A WARNING for the client, from a function.
+    pub(crate) fn warn(&self, message: String) {
+        let mut warnings = self.warnings.lock();
+        // A function may be called for a million rows.
+        if warnings.len() < WARNINGS_MAX {
+            warnings.push(message);
+        }
+    }
+
+    pub(super) fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock())
     }
 
     /// What it does now.
@@ -217,6 +316,11 @@ impl Interrupt {
             flag.store(true, Ordering::SeqCst);
         }
         self.wake.notify_one();
+    }
+
+    /// The running statement's flag.
+    pub(crate) fn running(&self) -> Option<Arc<AtomicBool>> {
+        self.running.lock().clone()
     }
 
     /// A statement begins, or a portal goes on, that looks at `flag`.

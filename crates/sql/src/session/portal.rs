@@ -3,6 +3,7 @@
 use super::Session;
 use super::command::Direction;
 use super::guard::guarded;
+use super::info::ListedCursor;
 use super::rows::RowSource;
 use crate::outcome::Tag;
 use crate::statement::{Analyzed, ParamValue};
@@ -11,6 +12,7 @@ use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use quiver_base::{Error, Reservation, Result, SqlState};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A prepared statement.
@@ -39,6 +41,8 @@ pub(crate) struct Portal {
     pub depth: usize,
     /// WITH HOLD.
     pub hold: bool,
+    /// When it was made, in microseconds since 1970.
+    pub created_us: i64,
     /// The query string, for error positions.
     pub query: Arc<str>,
 }
@@ -66,12 +70,30 @@ impl Portal {
 /// The depth of a cursor that no savepoint and no end of a transaction takes away.
 const HELD: usize = usize::MAX;
 
-/// Rows that stay in memory as they are read, so that a cursor can go back to them.
+/// How far back a cursor can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// SCROLL: to its first row.
+    All,
+    /// Neither: as far as a bounded memory allows.
+    Window,
+    /// NO SCROLL: not at all.
+    Nothing,
+}
+
+/// What a cursor that is neither SCROLL nor NO SCROLL remembers, in bytes.
+const WINDOW_BYTES: usize = 4 << 20;
+
+/// A cursor's rows, which stay in memory as they are read, so that it can go back to them.
 #[derive(Debug)]
 pub(crate) struct ScrollRows {
     source: RowSource,
-    batches: Vec<RecordBatch>,
+    keep: Keep,
+    batches: VecDeque<RecordBatch>,
+    bytes: usize,
+    /// Rows that were read so far, and how many of them have been forgotten.
     rows: usize,
+    gone: usize,
     /// The current row, from 1; 0 is before the first, `rows + 1` after the last.
     position: usize,
     ended: bool,
@@ -79,9 +101,24 @@ pub(crate) struct ScrollRows {
 }
 
 impl ScrollRows {
+    /// The columns.
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.source.schema.clone()
+    }
+
     /// Rows of `source`, kept in what `memory` allows.
-    pub(super) fn new(source: RowSource, memory: Reservation) -> ScrollRows {
-        ScrollRows { source, batches: Vec::new(), rows: 0, position: 0, ended: false, memory }
+    pub(super) fn new(source: RowSource, keep: Keep, memory: Reservation) -> ScrollRows {
+        ScrollRows {
+            source,
+            keep,
+            batches: VecDeque::new(),
+            bytes: 0,
+            rows: 0,
+            gone: 0,
+            position: 0,
+            ended: false,
+            memory,
+        }
     }
 
     /// Reads until so many rows are there or the end has come.
@@ -89,9 +126,11 @@ impl ScrollRows {
         while !self.ended && self.rows < rows {
             match self.source.next(usize::MAX).await? {
                 Some(batch) => {
-                    self.memory.try_grow("a scrollable cursor", batch.get_array_memory_size())?;
+                    let bytes = batch.get_array_memory_size();
+                    self.memory.try_grow("a scrollable cursor", bytes)?;
+                    self.bytes += bytes;
                     self.rows += batch.num_rows();
-                    self.batches.push(batch);
+                    self.batches.push_back(batch);
                 }
                 None => self.ended = true,
             }
@@ -99,8 +138,28 @@ impl ScrollRows {
         Ok(())
     }
 
+    /// Gives up rows before the current one, as far as they need not be kept.
+    fn forget(&mut self) {
+        let kept = match self.keep {
+            Keep::All => return,
+            Keep::Window => WINDOW_BYTES,
+            Keep::Nothing => 0,
+        };
+        while let Some(first) = self.batches.front() {
+            if self.bytes <= kept || self.gone + first.num_rows() >= self.position {
+                return;
+            }
+            let bytes = first.get_array_memory_size();
+            self.gone += first.num_rows();
+            self.bytes -= bytes;
+            self.memory.shrink(bytes);
+            self.batches.pop_front();
+        }
+    }
+
     /// Moves, and gives the rows that a FETCH of this direction gives.
     async fn fetch(&mut self, direction: Direction) -> Result<Vec<RecordBatch>> {
+        self.forget();
         let here = self.position;
         match direction {
             Direction::Forward(0) | Direction::Backward(0) | Direction::Relative(0) => {
@@ -113,6 +172,7 @@ impl ScrollRows {
                 self.position = last.min(self.rows + 1);
                 self.slice(first, last.min(self.rows))
             }
+            Direction::Backward(_) if self.keep == Keep::Nothing => Err(forward_only()),
             Direction::Backward(count) => {
                 let first = here.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
                 let rows = self.slice(first.max(1), here.saturating_sub(1))?;
@@ -131,6 +191,9 @@ impl ScrollRows {
     /// Goes to one row and gives it.
     async fn one(&mut self, row: i128) -> Result<Vec<RecordBatch>> {
         let row = usize::try_from(row.max(0)).unwrap_or(usize::MAX);
+        if row < self.position && self.keep == Keep::Nothing {
+            return Err(forward_only());
+        }
         self.load(row).await?;
         self.position = row.min(self.rows + 1);
         self.slice(self.position.max(1), if row == 0 { 0 } else { self.position.min(self.rows) })
@@ -138,8 +201,11 @@ impl ScrollRows {
 
     /// Rows from `first` to `last`, counted from 1, both included.
     fn slice(&self, first: usize, last: usize) -> Result<Vec<RecordBatch>> {
+        if first <= self.gone && first <= last {
+            return Err(forward_only());
+        }
         let mut slices = Vec::new();
-        let mut before = 0;
+        let mut before = self.gone;
         for batch in &self.batches {
             let from = first.max(before + 1);
             let to = last.min(before + batch.num_rows());
@@ -164,6 +230,23 @@ fn forward_only() -> Error {
 }
 
 impl Session {
+    /// Tells pg_cursors what is open.
+    pub(super) fn list_cursors(&self) {
+        let mut cursors = self.info.cursors.lock();
+        cursors.clear();
+        // The unnamed portal is that of the statement which asks.
+        cursors.extend(self.portals.iter().filter(|(name, _)| !name.is_empty()).map(|(name, portal)| {
+            ListedCursor {
+                name: name.clone(),
+                statement: portal.query.to_string(),
+                is_holdable: portal.hold,
+                is_binary: portal.formats == [1],
+                is_scrollable: matches!(&portal.state, PortalState::Scroll(rows) if rows.keep != Keep::Nothing),
+                created_us: portal.created_us,
+            }
+        }));
+    }
+
     /// A portal by name, taken out of the list.
     pub(super) fn take_portal(&mut self, name: &str) -> Result<Portal> {
         self.portals.remove(name).ok_or_else(|| no_portal(name))
@@ -193,11 +276,8 @@ impl Session {
     ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         match &mut portal.state {
             PortalState::Scroll(rows) => {
-                let mut watch = rows.source.watch.clone();
-                watch.deadline = self.watch().deadline;
                 let schema = rows.source.schema.clone();
-                let fetched = guarded(&mut conn.input, &self.info, &watch, rows.fetch(direction)).await?;
-                Ok((schema, fetched))
+                Ok((schema, self.scroll(conn, rows, direction).await?))
             }
             PortalState::Rows { source, .. } => {
                 let (skip, take) = match direction {
@@ -231,6 +311,18 @@ impl Session {
         }
     }
 
+    /// Moves a cursor and gives its rows.
+    pub(super) async fn scroll(
+        &mut self,
+        conn: &mut Connection,
+        rows: &mut ScrollRows,
+        direction: Direction,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut watch = rows.source.watch.clone();
+        watch.deadline = self.watch().deadline;
+        guarded(&mut conn.input, &self.info, &watch, rows.fetch(direction)).await
+    }
+
     /// At COMMIT: what WITH HOLD cursors have not given yet is read into memory.
     pub(super) async fn hold_cursors(&mut self) -> Result<()> {
         let names: Vec<String> = self
@@ -245,10 +337,8 @@ impl Session {
                 PortalState::Scroll(rows) => rows.load(usize::MAX).await?,
                 PortalState::Rows { source, .. } => {
                     let memory = self.shared.cluster.memory().empty();
-                    let mut rows = ScrollRows::new(
-                        RowSource::of_batches(source.schema.clone(), source.collect().await?),
-                        memory,
-                    );
+                    let source = RowSource::of_batches(source.schema.clone(), source.collect().await?);
+                    let mut rows = ScrollRows::new(source, Keep::All, memory);
                     rows.load(usize::MAX).await?;
                     portal.state = PortalState::Scroll(rows);
                 }

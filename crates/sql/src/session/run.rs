@@ -70,6 +70,7 @@ impl Session {
 
     /// What a statement can reach, with its transaction, which must be open.
     pub(super) fn context(&mut self, watch: &Watch, in_block: bool) -> Result<StatementContext<'_>> {
+        self.list_cursors();
         let Session { shared, info, settings, transaction, notices, .. } = self;
         Ok(StatementContext {
             cluster: &shared.cluster,

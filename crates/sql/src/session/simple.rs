@@ -17,7 +17,7 @@ impl Session {
         self.info.begin_statement();
         self.info.set_query(&query);
         // As in PostgreSQL, the unnamed statement and portal go with every simple query.
-        self.prepared.remove("");
+        self.info.prepared.lock().remove("");
         self.portals.remove("");
         match self.run_string(conn, &query).await {
             Err(error) if ends_session(&error) => return Err(error),

@@ -15,11 +15,20 @@ pub(crate) struct Transaction {
     pub txn: Option<Txn>,
     pub(super) block: Block,
     pub(super) failed: bool,
-    savepoints: Vec<(String, Savepoint)>,
+    savepoints: Vec<SavepointOfName>,
     /// A query ran: the isolation level is settled.
     pub(super) queried: bool,
     /// Indexes that CREATE INDEX left to the background: waited for after the commit of an implicit transaction.
     pub(super) unbuilt: Vec<(quiver_base::TableId, quiver_base::IndexId)>,
+}
+
+/// A savepoint of the session.
+#[derive(Debug)]
+struct SavepointOfName {
+    name: String,
+    savepoint: Savepoint,
+    /// Advisory locks that were held to the end of the transaction then.
+    advisory: usize,
 }
 
 /// Who ends the transaction.
@@ -85,7 +94,8 @@ impl Session {
         self.settings.set("transaction_isolation", isolation_name, SetScope::Local)?;
         self.settings.set("transaction_read_only", if read_only { "on" } else { "off" }, SetScope::Local)?;
         let lock_timeout = self.settings.timeout("lock_timeout");
-        let options = TxnOptions { isolation, read_only, lock_timeout };
+        let session = self.info.pid.unsigned_abs().into();
+        let options = TxnOptions { isolation, read_only, lock_timeout, session };
         self.transaction = Transaction {
             txn: Some(self.shared.cluster.begin(self.info.database_id, options)),
             block,
@@ -167,7 +177,7 @@ impl Session {
                 Err(error)
             }
         };
-        self.end(committed.is_ok());
+        self.end(committed.is_ok()).await;
         committed.map(|()| "COMMIT")
     }
 
@@ -177,11 +187,12 @@ impl Session {
             txn.rollback().await;
         }
         if self.transaction.block != Block::None {
-            self.end(false);
+            self.end(false).await;
         }
     }
 
-    fn end(&mut self, committed: bool) {
+    async fn end(&mut self, committed: bool) {
+        self.info.advisory.lock().await.back_to(0);
         self.transaction = Transaction::default();
         self.settings.end(committed);
         self.portals.retain(|_, portal| portal.is_held());
@@ -200,10 +211,12 @@ impl Session {
         self.transaction.failed = true;
         let depth = self.transaction.depth();
         self.portals.retain(|_, portal| portal.is_held() || portal.depth < depth);
+        // Locks are given back at once, as in PostgreSQL.
+        let kept = self.transaction.savepoints.last().map_or(0, |last| last.advisory);
+        self.info.advisory.lock().await.back_to(kept);
         match (self.transaction.savepoints.last(), &mut self.transaction.txn) {
-            (Some((_, savepoint)), Some(txn)) => txn.rollback_to(*savepoint),
+            (Some(last), Some(txn)) => txn.rollback_to(last.savepoint),
             _ => {
-                // Locks are given back at once, as in PostgreSQL.
                 if let Some(txn) = self.transaction.txn.take() {
                     txn.rollback().await;
                 }
@@ -212,10 +225,11 @@ impl Session {
     }
 
     /// SAVEPOINT.
-    pub(super) fn savepoint(&mut self, name: String) -> Result<()> {
+    pub(super) async fn savepoint(&mut self, name: String) -> Result<()> {
         self.require_block("SAVEPOINT")?;
         let savepoint = self.ensure_transaction()?.savepoint();
-        self.transaction.savepoints.push((name, savepoint));
+        let advisory = self.info.advisory.lock().await.position();
+        self.transaction.savepoints.push(SavepointOfName { name, savepoint, advisory });
         self.settings.savepoint();
         Ok(())
     }
@@ -229,7 +243,7 @@ impl Session {
         let index = self.find_savepoint(name)?;
         if let Some(txn) = &mut self.transaction.txn {
             // While a savepoint is kept, everything written stays in memory.
-            txn.release(self.transaction.savepoints[index].1);
+            txn.release(self.transaction.savepoints[index].savepoint);
         }
         self.transaction.savepoints.truncate(index);
         self.settings.release(index + 1);
@@ -240,10 +254,11 @@ impl Session {
     }
 
     /// ROLLBACK TO SAVEPOINT: also the way out of a failed block.
-    pub(super) fn rollback_to(&mut self, name: &str) -> Result<()> {
+    pub(super) async fn rollback_to(&mut self, name: &str) -> Result<()> {
         self.require_block("ROLLBACK TO SAVEPOINT")?;
         let index = self.find_savepoint(name)?;
-        let savepoint = self.transaction.savepoints[index].1;
+        let SavepointOfName { savepoint, advisory, .. } = self.transaction.savepoints[index];
+        self.info.advisory.lock().await.back_to(advisory);
         if let Some(txn) = &mut self.transaction.txn {
             txn.rollback_to(savepoint);
         }
@@ -255,7 +270,7 @@ impl Session {
     }
 
     fn find_savepoint(&self, name: &str) -> Result<usize> {
-        let found = self.transaction.savepoints.iter().rposition(|(known, _)| known == name);
+        let found = self.transaction.savepoints.iter().rposition(|known| known.name == name);
         found.ok_or_else(|| {
             Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist"))
         })

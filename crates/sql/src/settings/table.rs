@@ -170,6 +170,12 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         "Sets the display format for date and time values.",
     )),
     ignored(
+        "deadlock_timeout",
+        ms(1),
+        "1000",
+        "Sets the time to wait on a lock before checking for deadlock; here they are found at once.",
+    ),
+    ignored(
         "default_table_access_method",
         Kind::Text,
         "heap",
@@ -397,7 +403,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
     ),
     ignored(
         "password_encryption",
-        Kind::Enum(&["md5", "scram-sha-256"]),
+        Kind::Enum(&["scram-sha-256"]),
         "scram-sha-256",
         "Chooses the algorithm for encrypting passwords.",
     ),
@@ -421,6 +427,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
     ),
     works("role", Kind::Text, "none", "Sets the current role."),
     ignored("row_security", Kind::Bool, "on", "Enable row security."),
+    told(fixed("scram_iterations", "4096", "Sets the iteration count for SCRAM secret generation.")),
     works(
         "search_path",
         Kind::Special(Special::SearchPath),

@@ -117,7 +117,7 @@ fn int(name: &str, value: &str, min: i64, max: i64, unit: Unit) -> Result<String
     if !(min as f64..=max as f64).contains(&scaled) {
         let base = unit.base().map(|base| format!(" {base}")).unwrap_or_default();
         return Err(invalid(format!(
-            "{scaled}{base} is outside the valid range for parameter \"{name}\" ({min}{base} .. {max}{base})"
+            "{scaled}{base} is outside the valid range for parameter \"{name}\" ({min} .. {max})"
         )));
     }
     Ok((scaled as i64).to_string())

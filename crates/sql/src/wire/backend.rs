@@ -27,10 +27,10 @@ pub(crate) fn authentication_ok(out: &mut Vec<u8>) {
 }
 
 /// AuthenticationSASL: the mechanisms.
-pub(crate) fn authentication_sasl(out: &mut Vec<u8>, mechanism: &str) {
+pub(crate) fn authentication_sasl(out: &mut Vec<u8>, mechanisms: &[&str]) {
     message(out, b'R', |out| {
         out.extend_from_slice(&10_i32.to_be_bytes());
-        put_text(out, mechanism);
+        mechanisms.iter().for_each(|mechanism| put_text(out, mechanism));
         out.push(0);
     });
 }
@@ -52,17 +52,17 @@ pub(crate) fn parameter_status(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// BackendKeyData.
-pub(crate) fn backend_key(out: &mut Vec<u8>, pid: i32, secret: i32) {
+pub(crate) fn backend_key(out: &mut Vec<u8>, pid: i32, secret: &[u8]) {
     message(out, b'K', |out| {
         out.extend_from_slice(&pid.to_be_bytes());
-        out.extend_from_slice(&secret.to_be_bytes());
+        out.extend_from_slice(secret);
     });
 }
 
-/// NegotiateProtocolVersion: 3.0 is spoken; these options are not known.
-pub(crate) fn negotiate_version(out: &mut Vec<u8>, unknown_options: &[String]) {
+/// NegotiateProtocolVersion: this minor version of 3 is spoken; these options are not known.
+pub(crate) fn negotiate_version(out: &mut Vec<u8>, minor: u16, unknown_options: &[String]) {
     message(out, b'v', |out| {
-        out.extend_from_slice(&(3_i32 << 16).to_be_bytes());
+        out.extend_from_slice(&(3_i32 << 16 | i32::from(minor)).to_be_bytes());
         out.extend_from_slice(&(unknown_options.len() as i32).to_be_bytes());
         unknown_options.iter().for_each(|option| put_text(out, option));
     });

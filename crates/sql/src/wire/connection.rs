@@ -2,12 +2,14 @@
 //! writing waits for the client.
 
 use super::frontend::{self, Message, violation};
+use super::socket::{self, Reader, Writer};
+use super::tls::Tls;
 use bytes::{Bytes, BytesMut};
 use quiver_base::{Error, Result, SqlState};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// What is sent once the output has grown to it.
 pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
@@ -15,6 +17,9 @@ pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// The output buffer is given back to the allocator past this.
 const KEEP_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long an ended connection waits for a client that does not read.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 #[derive(Debug)]
@@ -25,24 +30,58 @@ pub(crate) struct Connection {
     pub output: Output,
     /// The client's address.
     pub peer: SocketAddr,
+    /// How it is encrypted.
+    pub encryption: Option<Encryption>,
+}
+
+/// An encrypted connection's properties, as pg_stat_ssl shows them.
+#[derive(Clone, Debug)]
+pub(crate) struct Encryption {
+    /// `TLSv1.3`.
+    pub version: String,
+    /// The cipher suite.
+    pub cipher: String,
 }
 
 impl Connection {
     /// Takes a socket.
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr, message_bytes_max: usize) -> Connection {
-        let (read, write) = stream.into_split();
+        let (read, write) = socket::plain(stream);
         Connection {
             input: Input { half: read, buffer: BytesMut::new(), message_bytes_max },
             output: Output { half: write, buffer: Vec::new() },
             peer,
+            encryption: None,
         }
+    }
+
+    /// Goes on encrypted: the client has been told to begin its handshake.
+    pub(super) async fn encrypt(&mut self, tls: &Tls) -> Result<()> {
+        let reader = std::mem::replace(&mut self.input.half, Reader::Gone);
+        let writer = std::mem::replace(&mut self.output.half, Writer::Gone);
+        let plain = socket::reunite(reader, writer).ok_or_else(|| violation("already encrypted"))?;
+        let stream = tls.acceptor.accept(plain).await.map_err(|error| {
+            Error::new(SqlState::CONNECTION_FAILURE, format!("could not accept SSL connection: {error}"))
+        })?;
+        let (_, session) = stream.get_ref();
+        let name = |name: Option<String>| name.unwrap_or_default();
+        self.encryption = Some(Encryption {
+            version: name(session.protocol_version().map(|version| format!("{version:?}").replace('_', "."))),
+            cipher: name(
+                session
+                    .negotiated_cipher_suite()
+                    .map(|suite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")),
+            ),
+        });
+        (self.input.half, self.output.half) = socket::encrypted(stream);
+        Ok(())
     }
 }
 
 /// The reading side.
 #[derive(Debug)]
 pub(crate) struct Input {
-    half: OwnedReadHalf,
+    half: Reader,
     buffer: BytesMut,
     message_bytes_max: usize,
 }
@@ -133,7 +172,7 @@ impl Input {
 /// The writing side.
 #[derive(Debug)]
 pub(crate) struct Output {
-    half: OwnedWriteHalf,
+    half: Writer,
     /// Messages that are to be sent.
     pub buffer: Vec<u8>,
 }
@@ -142,7 +181,11 @@ impl Output {
     /// Sends what has been written.
     pub(crate) async fn flush(&mut self) -> Result<()> {
         if !self.buffer.is_empty() {
-            let sent = self.half.write_all(&self.buffer).await.map_err(lost);
+            let sent = match self.half.write_all(&self.buffer).await {
+                // Encrypted records may wait in a buffer of their own.
+                Ok(()) => self.half.flush().await.map_err(lost),
+                Err(error) => Err(lost(error)),
+            };
             self.buffer.clear();
             if self.buffer.capacity() > KEEP_BYTES_MAX {
                 self.buffer = Vec::new();
@@ -155,6 +198,13 @@ impl Output {
     /// Sends what has been written once it is enough to be worth it.
     pub(crate) async fn flush_if_full(&mut self) -> Result<()> {
         if self.buffer.len() >= FLUSH_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Says goodbye, as TLS wants it, so that the client can tell an end from a cut. It may be gone already.
+    pub(crate) async fn close(&mut self) {
+        if matches!(self.half, Writer::Tls(_)) {
+            let _ = tokio::time::timeout(CLOSE_WAIT, self.half.shutdown()).await;
+        }
     }
 
     /// One byte that is no message: the answer to SSLRequest.

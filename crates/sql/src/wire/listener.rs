@@ -2,8 +2,10 @@
 
 use super::backend;
 use super::connection::Connection;
+use super::hba::{Hba, HbaSource};
 use super::scram::Verifier;
-use super::startup::{bootstrap_verifier, start};
+use super::startup::start;
+use super::tls::{Tls, TlsFiles};
 use crate::index_compiler::Compiler;
 use crate::session::{Backends, Shared, Stop};
 use quiver_base::{Error, Result, SqlState};
@@ -23,9 +25,13 @@ use tokio_util::sync::CancellationToken;
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The password of superusers that have none of their own. Needed to listen on anything but loopback; clients on loopback
-    /// need no password.
+    /// The password of superusers that have none of their own. Without rules it is needed to listen on anything but loopback, and
+    /// clients on loopback need no password.
     pub password: Option<String>,
+    /// What encrypts connections, for clients that ask for it.
+    pub tls: Option<TlsFiles>,
+    /// Who may connect from where, and how they prove who they are.
+    pub hba: Option<HbaSource>,
     /// More sessions than this are refused with 53300.
     pub max_connections: usize,
     /// Longer messages end the connection with 08P01, in bytes.
@@ -42,6 +48,8 @@ impl ServerConfig {
         ServerConfig {
             listen,
             password: None,
+            tls: None,
+            hba: None,
             max_connections: 500,
             message_bytes_max: 256 * 1024 * 1024,
             startup_timeout: Duration::from_secs(60),
@@ -103,6 +111,8 @@ pub(super) struct Server {
     pub config: ServerConfig,
     pub shared: Arc<Shared>,
     pub bootstrap_verifier: Option<Verifier>,
+    pub tls: Option<Tls>,
+    pub hba: Option<Arc<Hba>>,
     /// Sockets, logged in or not: some more than sessions, so that cancel requests and refusals get through.
     sockets: Arc<Semaphore>,
 }
@@ -110,13 +120,18 @@ pub(super) struct Server {
 impl SqlServer {
     /// Opens the port. Nobody may reach a server without a password from another machine, so that is refused here.
     pub async fn bind(config: ServerConfig, cluster: Arc<Cluster>, engine: Arc<Engine>) -> Result<SqlServer> {
-        if !config.listen.ip().to_canonical().is_loopback() && config.password.is_none() {
+        let is_open = config.password.is_none() && config.hba.is_none();
+        if !config.listen.ip().to_canonical().is_loopback() && is_open {
             return Err(Error::new(
                 SqlState::CONFIG_FILE_ERROR,
                 format!("refusing to listen on {} without a password", config.listen),
             )
-            .with_hint("Set a password, or listen on a loopback address such as 127.0.0.1:5433."));
+            .with_hint(
+                "Set a password, give rules (--hba), or listen on a loopback address such as 127.0.0.1:5433.",
+            ));
         }
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let hba = config.hba.as_ref().map(Hba::load).transpose()?.map(Arc::new);
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|error| Error::io(format!("could not listen on {}", config.listen), error))?;
@@ -126,12 +141,14 @@ impl SqlServer {
         let shared = Shared {
             cluster,
             engine,
-            backends: Backends::new(config.max_connections),
+            backends: Backends::new(config.max_connections, hba.clone()),
             metrics: Arc::new(SqlMetrics::default()),
             shutdown: CancellationToken::new(),
         };
         let server = Server {
-            bootstrap_verifier: bootstrap_verifier(config.password.as_deref()),
+            tls,
+            hba,
+            bootstrap_verifier: config.password.as_deref().map(Verifier::of_password),
             sockets: Arc::new(Semaphore::new(config.max_connections * 2 + 64)),
             shared: Arc::new(shared),
             config,
@@ -223,4 +240,5 @@ async fn connection(server: &Server, stream: TcpStream, peer: SocketAddr) {
         }
         Err(_) => tracing::debug!(%peer, "the client took too long to log in"),
     }
+    conn.output.close().await;
 }

@@ -1,30 +1,32 @@
-//! Connecting: encryption requests, the startup packet, authentication, the first messages.
+//! Connecting: encryption requests, cancel requests, the startup packet, the first messages. Who may in is decided in `login`.
 
 use super::backend;
 use super::connection::Connection;
-use super::frontend::{Body, Message, violation};
+use super::frontend::{Body, violation};
 use super::listener::Server;
-use super::scram::{self, Exchange, Verifier};
+use super::login::{admit, database_of};
 use crate::session::{Identity, Session};
 use crate::settings::Settings;
 use quiver_base::{Error, Result, SqlState};
-use quiver_cluster::Role;
-use std::sync::Arc;
+use quiver_cluster::{BOOTSTRAP_ROLE, Catalog, Database, Role};
+use rand::Rng;
 
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 const VERSION_3: u32 = 3;
 
-/// The bootstrap superuser's oid.
-const SUPERUSER: u32 = 10;
+/// The newest minor version of the protocol's version 3 that is spoken.
+const MINOR_MAX: u16 = 2;
+/// From this minor version on, what a cancel request must know may be longer than four bytes.
+const LONG_SECRETS: u16 = 2;
 
 /// What a client asks for.
 #[derive(Debug, Default)]
-struct Startup {
+pub(super) struct Startup {
     minor: u16,
-    user: String,
-    database: String,
+    pub(super) user: String,
+    pub(super) database: String,
     /// Settings, in the order they came; `options` taken apart.
     settings: Vec<(String, String)>,
     /// `_pq_.` options: extensions of the protocol, none of which is known.
@@ -35,47 +37,70 @@ struct Startup {
 /// to the client yet, and is fatal.
 pub(super) async fn start(server: &Server, conn: &mut Connection) -> Result<Option<Session>> {
     let Some(startup) = negotiate(server, conn).await? else { return Ok(None) };
-    if startup.minor > 0 || !startup.extensions.is_empty() {
-        backend::negotiate_version(&mut conn.output.buffer, &startup.extensions);
+    if startup.minor > MINOR_MAX || !startup.extensions.is_empty() {
+        let minor = startup.minor.min(MINOR_MAX);
+        backend::negotiate_version(&mut conn.output.buffer, minor, &startup.extensions);
     }
+    let role = admit(server, conn, &startup).await?;
     let catalog = server.shared.cluster.catalog();
-    let role = catalog.roles.values().find(|role| role.name == startup.user).cloned();
-    if !conn.peer.ip().to_canonical().is_loopback() {
-        authenticate(server, conn, &startup.user, role.as_deref()).await?;
-    } else if role.as_ref().is_some_and(|role| !role.login) {
-        return Err(cannot_login(&startup.user));
-    }
-    let database = server.shared.cluster.database(&startup.database)?;
-    let settings = settings_of(&startup, role.as_deref(), server.config.max_connections)?;
+    let database = database_of(&server.shared.cluster, &startup.database)?;
+    let settings = settings_of(server, &startup, role.as_ref(), &database)?;
+    let is_superuser = role.as_ref().is_none_or(|role| role.superuser);
     let identity = Identity {
-        role: role.map_or(SUPERUSER, |role| role.id),
+        role: role.as_ref().map_or(BOOTSTRAP_ROLE, |role| role.id),
         user: startup.user,
         database: database.name.clone(),
         database_id: database.id,
         client: Some(conn.peer),
+        encryption: conn.encryption.clone(),
+        secret: secret(startup.minor),
+        role_limit: role.filter(|_| !is_superuser).map_or(-1, |role| role.connection_limit),
+        database_limit: if is_superuser { -1 } else { database.connection_limit },
     };
-    let registered = server.shared.backends.add(identity)?;
+    let registered = server.shared.backends.add(identity, &server.shared.cluster)?;
+    // Whoever drops a database looks for sessions first and then drops it: one of the two sees the other.
+    still_there(&server.shared.cluster.catalog(), &catalog, &database)?;
     backend::authentication_ok(&mut conn.output.buffer);
-    backend::backend_key(&mut conn.output.buffer, registered.info.pid, registered.info.secret);
+    backend::backend_key(&mut conn.output.buffer, registered.info.pid, &registered.info.secret);
     Ok(Some(Session::new(server.shared.clone(), registered, settings)))
 }
 
-/// Answers encryption requests with no, carries out a cancel request, reads the startup packet.
+fn still_there(now: &Catalog, before: &Catalog, database: &Database) -> Result<()> {
+    if now.version == before.version || now.databases.contains_key(&database.id) {
+        return Ok(());
+    }
+    let message = format!("database \"{}\" does not exist", database.name);
+    Err(Error::new(SqlState::INVALID_CATALOG_NAME, message))
+}
+
+/// What a cancel request must know.
+fn secret(minor: u16) -> Vec<u8> {
+    let mut secret = vec![0; if minor >= LONG_SECRETS { 32 } else { 4 }];
+    rand::rng().fill(&mut secret[..]);
+    secret
+}
+
+/// Answers encryption requests, carries out a cancel request, reads the startup packet.
 async fn negotiate(server: &Server, conn: &mut Connection) -> Result<Option<Startup>> {
     // A client may ask for each kind of encryption once.
     for _ in 0..3 {
         let Some(packet) = conn.input.startup_packet().await? else { return Ok(None) };
         let mut body = Body { bytes: packet };
         match body.u32()? {
-            SSL_REQUEST | GSS_REQUEST => {
-                conn.output.byte(b'N').await?;
+            request @ (SSL_REQUEST | GSS_REQUEST) => {
+                let tls = server.tls.as_ref().filter(|_| request == SSL_REQUEST && conn.encryption.is_none());
                 if conn.input.has_unread() {
-                    return Err(violation("received unencrypted data after encryption request"));
+                    return Err(violation("received unencrypted data after SSL request")
+                        .with_detail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."));
+                }
+                conn.output.byte(if tls.is_some() { b'S' } else { b'N' }).await?;
+                if let Some(tls) = tls {
+                    conn.encrypt(tls).await?;
                 }
             }
             CANCEL_REQUEST => {
-                let (pid, secret) = (body.u32()? as i32, body.u32()? as i32);
-                server.shared.backends.cancel_by_secret(pid, secret);
+                let pid = body.u32()? as i32;
+                server.shared.backends.cancel_by_secret(pid, &body.bytes);
                 return Ok(None);
             }
             version if version >> 16 == VERSION_3 => return read_startup(body, version as u16).map(Some),
@@ -83,7 +108,7 @@ async fn negotiate(server: &Server, conn: &mut Connection) -> Result<Option<Star
                 return Err(Error::new(
                     SqlState::FEATURE_NOT_SUPPORTED,
                     format!(
-                        "unsupported frontend protocol {}.{}: server supports 3.0 to 3.0",
+                        "unsupported frontend protocol {}.{}: server supports 3.0 to 3.{MINOR_MAX}",
                         version >> 16,
                         version & 0xffff
                     ),
@@ -156,69 +181,32 @@ fn read_options(options: &str) -> Result<Vec<(String, String)>> {
     Ok(settings)
 }
 
-fn settings_of(startup: &Startup, role: Option<&Role>, max_connections: usize) -> Result<Settings> {
+/// What the session begins with: the database's settings, the role's, the role's in this database, the client's.
+fn settings_of(
+    server: &Server,
+    startup: &Startup,
+    role: Option<&Role>,
+    database: &Database,
+) -> Result<Settings> {
     let settings = Settings::new(&startup.user);
     let superuser = role.is_none_or(|role| role.superuser);
     settings.set_fixed("is_superuser", if superuser { "on" } else { "off" });
     settings.set_fixed("session_authorization", &startup.user);
-    settings.set_fixed("max_connections", &max_connections.to_string());
+    settings.set_fixed("max_connections", &server.config.max_connections.to_string());
+    settings.set_fixed("ssl", if server.tls.is_some() { "on" } else { "off" });
+    let of_role = |database: u32| {
+        let all = role.into_iter().flat_map(|role| &role.settings);
+        all.filter(move |setting| setting.database == database)
+    };
+    for setting in database.settings.iter().chain(of_role(0)).chain(of_role(database.id.0)) {
+        if let Err(error) = settings.set_initial(&setting.name, &setting.value) {
+            tracing::warn!(%error, user = startup.user, "a stored setting was left out");
+        }
+    }
     for (name, value) in &startup.settings {
         settings.set_initial(name, value)?;
     }
     Ok(settings)
-}
-
-/// SCRAM-SHA-256 with the role's verifier; a superuser without one has the server's password.
-async fn authenticate(server: &Server, conn: &mut Connection, user: &str, role: Option<&Role>) -> Result<()> {
-    let own = role.and_then(|role| role.password.as_deref()).and_then(Verifier::parse);
-    let bootstrap = || role.filter(|role| role.superuser).and(server.bootstrap_verifier.clone());
-    let verifier = own.or_else(bootstrap).unwrap_or_else(Verifier::of_nobody);
-    backend::authentication_sasl(&mut conn.output.buffer, scram::MECHANISM);
-    conn.output.flush().await?;
-    let mut initial = Body { bytes: password_message(conn).await? };
-    let mechanism = initial.text()?;
-    if mechanism != scram::MECHANISM {
-        return Err(violation("client selected an invalid SASL authentication mechanism"));
-    }
-    // A length word, then the client's first message.
-    initial.u32()?;
-    let client_first = crate::decode::utf8(&initial.bytes)?.to_owned();
-    let (exchange, server_first) = Exchange::begin(verifier, &client_first)?;
-    backend::authentication_step(&mut conn.output.buffer, 11, &server_first);
-    conn.output.flush().await?;
-    let client_final = password_message(conn).await?;
-    match exchange.finish(crate::decode::utf8(&client_final)?)? {
-        Some(server_final) if role.is_some_and(|role| role.login) => {
-            backend::authentication_step(&mut conn.output.buffer, 12, &server_final);
-            Ok(())
-        }
-        Some(_) => Err(cannot_login(user)),
-        None => Err(Error::new(
-            SqlState::INVALID_PASSWORD,
-            format!("password authentication failed for user \"{user}\""),
-        )),
-    }
-}
-
-async fn password_message(conn: &mut Connection) -> Result<bytes::Bytes> {
-    match conn.input.message().await? {
-        Some(Message::Password(bytes)) => Ok(bytes),
-        Some(Message::Malformed { error, .. }) => Err(error),
-        Some(_) => Err(violation("expected SASL response")),
-        None => Err(Error::new(SqlState::CONNECTION_FAILURE, "client left during authentication")),
-    }
-}
-
-fn cannot_login(user: &str) -> Error {
-    Error::new(
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        format!("role \"{user}\" is not permitted to log in"),
-    )
-}
-
-/// The verifier of the password that the server was started with.
-pub(super) fn bootstrap_verifier(password: Option<&str>) -> Option<Verifier> {
-    password.map(Verifier::of_password)
 }
 
 #[cfg(test)]

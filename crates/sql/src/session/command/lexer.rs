@@ -4,7 +4,7 @@ use quiver_base::{Error, Result, SqlState};
 
 /// A token.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A keyword or identifier, folded to lower case.
     Word(String),
     /// A quoted identifier.

@@ -1,6 +1,7 @@
 //! From a statement's text to a command of the session.
 
-use super::lexer::{Token, first_word, tokens};
+use super::lexer::{Token, first_word};
+use super::reader::Reader;
 use super::{Direction, Discard, SessionCommand, TransactionModes};
 use crate::settings::SetScope;
 use crate::statement::{Parsed, Statement};
@@ -31,77 +32,13 @@ pub(crate) fn parse_command(sql: &str, offset: usize) -> Result<Option<SessionCo
         "notify" => Reader::notify,
         _ => return Ok(None),
     };
-    let mut reader = Reader { sql, offset, tokens: tokens(sql)?, at: 0 };
+    let mut reader = Reader::new(sql, offset)?;
     let command = read(&mut reader)?;
-    if reader.at < reader.tokens.len() {
-        return Err(reader.syntax_error());
-    }
+    reader.end()?;
     Ok(Some(command))
 }
 
-struct Reader<'a> {
-    sql: &'a str,
-    offset: usize,
-    tokens: Vec<(Token, usize, usize)>,
-    at: usize,
-}
-
 impl Reader<'_> {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at).map(|(token, _, _)| token)
-    }
-
-    /// Takes a keyword if it comes next.
-    fn word(&mut self, wanted: &str) -> bool {
-        let found = matches!(self.peek(), Some(Token::Word(word)) if word == wanted);
-        self.at += usize::from(found);
-        found
-    }
-
-    /// Takes keywords if all of them come next.
-    fn words(&mut self, wanted: &[&str]) -> bool {
-        let start = self.at;
-        let found = wanted.iter().all(|word| self.word(word));
-        if !found {
-            self.at = start;
-        }
-        found
-    }
-
-    fn symbol(&mut self, wanted: char) -> bool {
-        let found = self.peek() == Some(&Token::Symbol(wanted));
-        self.at += usize::from(found);
-        found
-    }
-
-    fn name(&mut self) -> Result<String> {
-        match self.peek() {
-            Some(Token::Word(name) | Token::Quoted(name)) => {
-                let name = name.clone();
-                self.at += 1;
-                Ok(name)
-            }
-            _ => Err(self.syntax_error()),
-        }
-    }
-
-    fn expect_word(&mut self, wanted: &str) -> Result<()> {
-        if self.word(wanted) { Ok(()) } else { Err(self.syntax_error()) }
-    }
-
-    fn at_end(&self) -> bool {
-        self.at >= self.tokens.len()
-    }
-
-    fn syntax_error(&self) -> Error {
-        let error = |what: String| Error::new(SqlState::SYNTAX_ERROR, format!("syntax error at {what}"));
-        let (error, byte) = match self.tokens.get(self.at) {
-            Some((_, start, end)) => (error(format!("or near \"{}\"", &self.sql[*start..*end])), *start),
-            None => (error("end of input".to_owned()), self.sql.len()),
-        };
-        error.with_position(self.sql[..byte].chars().count() as u32 + 1)
-    }
-
     fn begin(&mut self) -> Result<SessionCommand> {
         let start = self.word("start");
         if start {
@@ -217,12 +154,14 @@ impl Reader<'_> {
             ));
         }
         if self.word("role") {
-            let value = if self.word("none") { None } else { self.values("role")? };
-            return Ok(set("role", value));
+            let name = if self.word("none") { None } else { self.values("role")? };
+            return Ok(SessionCommand::SetRole { name, scope });
         }
         if self.words(&["session", "authorization"]) {
-            let _ = self.values("session_authorization")?;
-            return Err(Error::unsupported("SET SESSION AUTHORIZATION"));
+            return Ok(SessionCommand::SetAuthorization {
+                name: self.values("session_authorization")?,
+                scope,
+            });
         }
         let name = self.dotted_name()?;
         if !self.symbol('=') && !self.word("to") {
@@ -230,15 +169,6 @@ impl Reader<'_> {
         }
         let value = self.values(&name)?;
         Ok(SessionCommand::Set { name, value, scope })
-    }
-
-    fn dotted_name(&mut self) -> Result<String> {
-        let mut name = self.name()?;
-        while self.symbol('.') {
-            name.push('.');
-            name.push_str(&self.name()?);
-        }
-        Ok(name)
     }
 
     fn time_zone(&mut self) -> Result<Option<String>> {
@@ -253,49 +183,6 @@ impl Reader<'_> {
             return Ok(Some(text.split(':').next().unwrap_or_default().to_owned()));
         }
         self.value()
-    }
-
-    /// Values after TO, joined as they are kept; `None` for DEFAULT.
-    fn values(&mut self, name: &str) -> Result<Option<String>> {
-        if self.word("default") {
-            return Ok(None);
-        }
-        let mut values = vec![self.value()?.ok_or_else(|| self.syntax_error())?];
-        while self.symbol(',') {
-            values.push(self.value()?.ok_or_else(|| self.syntax_error())?);
-        }
-        let is_list = matches!(name.to_ascii_lowercase().as_str(), "search_path" | "datestyle");
-        match values.len() {
-            1 if !is_list => Ok(values.pop()),
-            // An empty string is the empty list.
-            1 if values[0].is_empty() => Ok(values.pop()),
-            _ if is_list && name.eq_ignore_ascii_case("search_path") => {
-                Ok(Some(values.iter().map(|value| quote_if_needed(value)).collect::<Vec<_>>().join(", ")))
-            }
-            _ if is_list => Ok(Some(values.join(", "))),
-            _ => Err(Error::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                format!("SET {name} takes only one argument"),
-            )),
-        }
-    }
-
-    /// A word, string or number with its sign.
-    fn value(&mut self) -> Result<Option<String>> {
-        let negative = self.symbol('-');
-        if !negative {
-            self.symbol('+');
-        }
-        let value = match self.peek() {
-            Some(Token::Number(number)) if negative => format!("-{number}"),
-            Some(Token::Number(value)) => value.clone(),
-            Some(Token::Word(value) | Token::Quoted(value) | Token::Text(value)) if !negative => {
-                value.clone()
-            }
-            _ => return Err(self.syntax_error()),
-        };
-        self.at += 1;
-        Ok(Some(value))
     }
 
     fn reset(&mut self) -> Result<SessionCommand> {
@@ -443,6 +330,13 @@ impl Reader<'_> {
             self.words(&["without", "hold"]);
         }
         self.expect_word("for")?;
+        let is_query = match self.peek() {
+            Some(Token::Word(word)) => matches!(word.as_str(), "select" | "values" | "with" | "table"),
+            token => token == Some(&Token::Symbol('(')),
+        };
+        if !is_query {
+            return Err(self.syntax_error());
+        }
         Ok(SessionCommand::Declare { name, scroll, hold, binary, query: Box::new(self.rest_as_statement()?) })
     }
 
@@ -551,14 +445,4 @@ pub(crate) fn isolation_named(name: &str) -> Result<(Isolation, &'static str)> {
         "read uncommitted" => Ok((Isolation::ReadCommitted, "read uncommitted")),
         _ => Ok((Isolation::ReadCommitted, "read committed")),
     }
-}
-
-/// Puts an identifier in quotes unless it reads as itself without.
-fn quote_if_needed(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    if begins && name.chars().all(plain) {
-        return name.to_owned();
-    }
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
