@@ -1,9 +1,11 @@
 //! Vocabulary that every part of Quiver shares: errors with SQLSTATEs, identifiers, SQL types and
 //! the memory budget. Knows no other crate of the workspace.
 
+pub mod bits;
 mod error;
 mod ids;
 mod memory;
+pub mod sparse;
 mod types;
 
 pub use error::{Error, Result, SqlState};

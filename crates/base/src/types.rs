@@ -42,6 +42,14 @@ pub enum SqlType {
     Jsonb,
     /// `vector(n)`, or `vector` whose rows may differ in dimension.
     Vector(Option<u16>),
+    /// `halfvec(n)`, or `halfvec` whose rows may differ in dimension.
+    Halfvec(Option<u16>),
+    /// `sparsevec(n)`, or `sparsevec` whose rows may differ in dimension; carried by the bytes of [`crate::sparse`].
+    Sparsevec(Option<u32>),
+    /// `bit(n)`, or `bit` of any length, as literals have it; carried by the bytes of [`crate::bits`].
+    Bit(Option<u32>),
+    /// `bit varying(n)`; carried as [`SqlType::Bit`] is.
+    Varbit(Option<u32>),
     Array(Box<SqlType>),
     // Types of the system catalogs.
     Oid,
@@ -67,6 +75,10 @@ impl SqlType {
     pub const NUMERIC_SCALE_DEFAULT: i8 = 20;
     /// The most dimensions of a vector, as in pgvector.
     pub const VECTOR_DIM_MAX: u16 = 16_000;
+    /// The most dimensions of a sparsevec, as in pgvector.
+    pub const SPARSEVEC_DIM_MAX: u32 = 1_000_000_000;
+    /// The longest bit string that a column can be declared for, as in PostgreSQL.
+    pub const BIT_LENGTH_MAX: u32 = 83_886_080;
 
     /// The Arrow type that carries it.
     pub fn arrow_type(&self) -> DataType {
@@ -91,7 +103,7 @@ impl SqlType {
             | SqlType::Char
             | SqlType::Unknown
             | SqlType::Void => DataType::Utf8,
-            SqlType::Bytea => DataType::Binary,
+            SqlType::Bytea | SqlType::Sparsevec(_) | SqlType::Bit(_) | SqlType::Varbit(_) => DataType::Binary,
             SqlType::Date => DataType::Date32,
             SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -100,6 +112,8 @@ impl SqlType {
             SqlType::Uuid => DataType::FixedSizeBinary(16),
             SqlType::Vector(Some(dim)) => DataType::FixedSizeList(Arc::new(vector_item()), i32::from(*dim)),
             SqlType::Vector(None) => DataType::List(Arc::new(vector_item())),
+            SqlType::Halfvec(Some(dim)) => DataType::FixedSizeList(Arc::new(halfvec_item()), i32::from(*dim)),
+            SqlType::Halfvec(None) => DataType::List(Arc::new(halfvec_item())),
             SqlType::Array(item) => DataType::List(Arc::new(item.field("item", true))),
             // oids are unsigned in PostgreSQL; Int64 holds them all and compares with integer literals.
             SqlType::Oid
@@ -159,6 +173,11 @@ impl SqlType {
             DataType::FixedSizeList(item, dim) if *item.data_type() == DataType::Float32 => {
                 SqlType::Vector(u16::try_from(*dim).ok())
             }
+            DataType::FixedSizeList(item, dim) if *item.data_type() == DataType::Float16 => {
+                SqlType::Halfvec(u16::try_from(*dim).ok())
+            }
+            // No array type is carried by half floats.
+            DataType::List(item) if *item.data_type() == DataType::Float16 => SqlType::Halfvec(None),
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 SqlType::Array(Box::new(SqlType::of_field(item)?))
             }
@@ -205,6 +224,14 @@ impl SqlType {
             ("jsonb", None) => SqlType::Jsonb,
             ("vector", None) => SqlType::Vector(None),
             ("vector", Some(n)) => SqlType::Vector(Some(n.parse().ok()?)),
+            ("halfvec", None) => SqlType::Halfvec(None),
+            ("halfvec", Some(n)) => SqlType::Halfvec(Some(n.parse().ok()?)),
+            ("sparsevec", None) => SqlType::Sparsevec(None),
+            ("sparsevec", Some(n)) => SqlType::Sparsevec(Some(n.parse().ok()?)),
+            ("bit", None) => SqlType::Bit(None),
+            ("bit", Some(n)) => SqlType::Bit(Some(n.parse().ok()?)),
+            ("bit varying", None) => SqlType::Varbit(None),
+            ("bit varying", Some(n)) => SqlType::Varbit(Some(n.parse().ok()?)),
             ("oid", None) => SqlType::Oid,
             ("name", None) => SqlType::Name,
             ("\"char\"", None) => SqlType::Char,
@@ -223,6 +250,10 @@ impl SqlType {
 
 fn vector_item() -> Field {
     Field::new("item", DataType::Float32, true)
+}
+
+fn halfvec_item() -> Field {
+    Field::new("item", DataType::Float16, true)
 }
 
 /// PostgreSQL's `format_type` form.
@@ -253,6 +284,14 @@ impl fmt::Display for SqlType {
             SqlType::Jsonb => "jsonb",
             SqlType::Vector(None) => "vector",
             SqlType::Vector(Some(n)) => return write!(f, "vector({n})"),
+            SqlType::Halfvec(None) => "halfvec",
+            SqlType::Halfvec(Some(n)) => return write!(f, "halfvec({n})"),
+            SqlType::Sparsevec(None) => "sparsevec",
+            SqlType::Sparsevec(Some(n)) => return write!(f, "sparsevec({n})"),
+            SqlType::Bit(None) => "bit",
+            SqlType::Bit(Some(n)) => return write!(f, "bit({n})"),
+            SqlType::Varbit(None) => "bit varying",
+            SqlType::Varbit(Some(n)) => return write!(f, "bit varying({n})"),
             SqlType::Array(item) => return write!(f, "{item}[]"),
             SqlType::Oid => "oid",
             SqlType::Name => "name",
@@ -301,6 +340,18 @@ mod tests {
             SqlType::Jsonb,
             SqlType::Vector(None),
             SqlType::Vector(Some(384)),
+            SqlType::Halfvec(None),
+            SqlType::Halfvec(Some(384)),
+            SqlType::Sparsevec(None),
+            SqlType::Sparsevec(Some(30_000)),
+            SqlType::Bit(None),
+            SqlType::Bit(Some(8)),
+            SqlType::Varbit(None),
+            SqlType::Varbit(Some(70_000)),
+            SqlType::Array(Box::new(SqlType::Vector(None))),
+            SqlType::Array(Box::new(SqlType::Halfvec(None))),
+            SqlType::Array(Box::new(SqlType::Sparsevec(None))),
+            SqlType::Array(Box::new(SqlType::Bit(None))),
             SqlType::Array(Box::new(SqlType::Jsonb)),
             SqlType::Array(Box::new(SqlType::Float4)),
             SqlType::Oid,

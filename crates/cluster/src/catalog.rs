@@ -11,7 +11,7 @@ pub(crate) use boot::first_edits;
 pub use boot::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA, PUBLIC_SCHEMA};
 use imbl::OrdMap;
 use quiver_base::{ColumnId, DatabaseId, GroupId, IndexId, ShardId, SqlType, TableId};
-use quiver_index::{HnswParams, Metric};
+use quiver_index::{Metric, VectorIndexKind};
 pub use roles::{DefaultSetting, Membership, Role};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -195,17 +195,55 @@ pub struct Index {
     pub unique: bool,
     /// `WITH (…)` options as given.
     pub options: Vec<(String, String)>,
+    /// WHERE: which rows are in it.
+    pub predicate: Option<IndexText>,
 }
 
 /// A key column of an index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyColumn {
-    /// The column.
+    /// The column; 0 where an expression is in its place.
     pub column: ColumnId,
     /// DESC.
     pub descending: bool,
     /// NULLS FIRST.
     pub nulls_first: bool,
+    /// The expression in place of a column.
+    pub expression: Option<IndexText>,
+    /// The operator class, where it is not the default one.
+    pub class: Option<String>,
+}
+
+/// An expression over a row that the catalog keeps for an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexText {
+    /// SQL text, in the form pg_get_expr shows, that the binder parses again.
+    pub sql: String,
+    /// Its type.
+    pub ty: SqlType,
+    /// Columns it reads.
+    pub columns: Vec<ColumnId>,
+}
+
+impl KeyColumn {
+    /// A column in ascending order, NULLs last, in the default operator class.
+    pub fn ascending(column: ColumnId) -> KeyColumn {
+        KeyColumn { column, descending: false, nulls_first: false, expression: None, class: None }
+    }
+}
+
+impl Index {
+    /// Whether it cannot do without a column.
+    pub fn reads(&self, column: ColumnId) -> bool {
+        let texts = self.columns.iter().filter_map(|key| key.expression.as_ref()).chain(&self.predicate);
+        self.columns.iter().any(|key| key.column == column)
+            || texts.into_iter().any(|text| text.columns.contains(&column))
+    }
+
+    /// Whether it is over vectors.
+    pub fn is_vector(&self) -> bool {
+        matches!(self.method, IndexMethod::Vector { .. })
+    }
 }
 
 /// How an index works.
@@ -213,12 +251,12 @@ pub struct KeyColumn {
 pub enum IndexMethod {
     /// A key index: unique checks and point look-ups. Shown as btree.
     BTree,
-    /// A graph per sealed segment.
-    Hnsw {
+    /// A graph, or lists, per sealed segment.
+    Vector {
         /// The operator class's distance.
         metric: Metric,
-        /// Build parameters.
-        params: HnswParams,
+        /// hnsw or ivfflat, with build parameters.
+        kind: VectorIndexKind,
     },
 }
 

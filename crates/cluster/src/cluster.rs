@@ -4,7 +4,7 @@ use crate::catalog::first_edits;
 use crate::command::{Command, Kind};
 use crate::data::DataGroup;
 use crate::folder::Folder;
-use crate::layout::Layouts;
+use crate::layout::{IndexCompiler, Layouts};
 use crate::locks::Locks;
 use crate::meta::{MetaGroup, encode_content};
 use crate::open::{Opened, Seat};
@@ -174,6 +174,11 @@ impl Cluster {
         let shards = self.data.values().flat_map(|group| group.shards());
         let used = shards.map(|shard| shard.id().0 + 1).max().unwrap_or(1);
         self.next_shard.fetch_max(catalog.next_shard.max(used), Ordering::Relaxed);
+    }
+
+    /// Indexes over expressions, or over some rows, are built and searched from now on.
+    pub fn set_index_compiler(&self, compiler: Arc<dyn IndexCompiler>) {
+        self.layouts.set_compiler(compiler);
     }
 
     /// The newest applied catalog.

@@ -2,10 +2,13 @@
 
 use crate::Table;
 use crate::layout::unique_indexes;
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float32Type};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use quiver_base::{ColumnId, Error, IndexId, Result, SqlState};
+use quiver_base::bits::BitsRef;
+use quiver_base::sparse::SparseRef;
+use quiver_base::{ColumnId, Error, IndexId, Result, SqlState, SqlType};
 use quiver_storage::{KeyDef, KeyEncoder, TableLayout, key_hash};
 
 /// The values of one key over a batch of rows.
@@ -112,13 +115,19 @@ fn shown(table: &Table, key: &KeyValues, row: usize) -> String {
         column.map_or("?", |column| column.name.as_str())
     };
     let names: Vec<&str> = key.def.columns.iter().map(name).collect();
-    let values: Vec<String> = key.values.iter().map(|array| shown_value(array, row)).collect();
+    let ty = |id: &ColumnId| table.columns.iter().find(|column| column.id == *id).map(|column| &column.ty);
+    let types = key.def.columns.iter().map(ty);
+    let values: Vec<String> =
+        key.values.iter().zip(types).map(|(array, ty)| shown_value(array, ty, row)).collect();
     format!("({})=({})", names.join(", "), values.join(", "))
 }
 
-fn shown_value(array: &ArrayRef, row: usize) -> String {
+fn shown_value(array: &ArrayRef, ty: Option<&SqlType>, row: usize) -> String {
     if array.is_null(row) {
         return "null".to_owned();
+    }
+    if let Some(text) = ty.and_then(|ty| shown_vector(array, ty, row)) {
+        return text;
     }
     if let Some(flags) = array.as_any().downcast_ref::<arrow::array::BooleanArray>() {
         return if flags.value(row) { "t" } else { "f" }.to_owned();
@@ -132,4 +141,29 @@ fn shown_value(array: &ArrayRef, row: usize) -> String {
         .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f+00"));
     ArrayFormatter::try_new(array.as_ref(), &options)
         .map_or_else(|_| "?".to_owned(), |formatter| formatter.value(row).to_string())
+}
+
+/// pgvector's types and bit strings; `None` for all others.
+fn shown_vector(array: &ArrayRef, ty: &SqlType, row: usize) -> Option<String> {
+    let list = |items: ArrayRef| {
+        let items = arrow::compute::cast(&items, &DataType::Float32).ok()?;
+        let items = items.as_primitive::<Float32Type>().values().iter().map(ToString::to_string);
+        Some(format!("[{}]", items.collect::<Vec<_>>().join(",")))
+    };
+    match ty {
+        SqlType::Vector(_) | SqlType::Halfvec(_) => match array.as_fixed_size_list_opt() {
+            Some(lists) => list(lists.value(row)),
+            None => list(array.as_list_opt::<i32>()?.value(row)),
+        },
+        SqlType::Sparsevec(_) => {
+            let value = SparseRef::read(array.as_binary_opt::<i32>()?.value(row)).ok()?;
+            let elements = value.iter().map(|(index, element)| format!("{}:{element}", index + 1));
+            Some(format!("{{{}}}/{}", elements.collect::<Vec<_>>().join(","), value.dim()))
+        }
+        SqlType::Bit(_) | SqlType::Varbit(_) => {
+            let value = BitsRef::read(array.as_binary_opt::<i32>()?.value(row)).ok()?;
+            Some((0..value.len()).map(|at| if value.bit(at) { '1' } else { '0' }).collect())
+        }
+        _ => None,
+    }
 }

@@ -6,14 +6,18 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
 use parking_lot::Mutex;
 use quiver_base::{FIELD_ID_KEY, Result, SqlType, TableId};
-use quiver_storage::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
+use quiver_storage::{ColumnDef, Indexed, KeyDef, TableLayout, VectorIndexDef};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 /// Layouts by table. An entry is used only if the table's columns and indexes are the very same: a rolled-back ALTER may have
 /// used the same version number.
 #[derive(Debug, Default)]
-pub(crate) struct Layouts(Mutex<HashMap<TableId, Entry>>);
+pub(crate) struct Layouts {
+    entries: Mutex<HashMap<TableId, Entry>>,
+    compiler: OnceLock<Arc<dyn IndexCompiler>>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -25,17 +29,32 @@ struct Entry {
 /// How many tables' layouts are kept.
 const LAYOUTS_MAX: usize = 65_536;
 
+/// Says what is in an index that is over more, or less, than a column of vectors: over an expression, or over some rows.
+pub trait IndexCompiler: Send + Sync + fmt::Debug {
+    /// What the index of this table is over.
+    fn compile(&self, table: &Table, index: &Index) -> Result<Indexed>;
+}
+
 impl Layouts {
+    /// From now on indexes over expressions can be told of. The first one called counts.
+    pub(crate) fn set_compiler(&self, compiler: Arc<dyn IndexCompiler>) {
+        // A second one would say the same.
+        let _ = self.compiler.set(compiler);
+    }
+
     /// The table's layout.
     pub(crate) fn of(&self, table: &Table) -> Arc<TableLayout> {
-        let mut entries = self.0.lock();
-        if let Some(entry) = entries.get(&table.id)
+        if let Some(entry) = self.entries.lock().get(&table.id)
             && entry.columns == table.columns
             && entry.indexes == table.indexes
         {
             return entry.layout.clone();
         }
-        let layout = Arc::new(build(table));
+        let layout = Arc::new(self.build(table));
+        if layout.vector_indexes.iter().any(|index| matches!(index.of, Indexed::Unknown)) {
+            return layout;
+        }
+        let mut entries = self.entries.lock();
         if entries.len() >= LAYOUTS_MAX {
             entries.clear();
         }
@@ -44,24 +63,43 @@ impl Layouts {
         entries.insert(table.id, entry);
         layout
     }
-}
 
-fn build(table: &Table) -> TableLayout {
-    let live = table.columns.iter().filter(|column| !column.dropped);
-    let vector_index = |index: &Index| match (&index.method, index.columns.first()) {
-        (IndexMethod::Hnsw { metric, params }, Some(key)) => {
-            Some(VectorIndexDef { id: index.id, column: key.column, metric: *metric, params: *params })
+    fn build(&self, table: &Table) -> TableLayout {
+        let live = table.columns.iter().filter(|column| !column.dropped);
+        let key = |index: &Index| KeyDef {
+            id: index.id,
+            columns: index.columns.iter().map(|key| key.column).collect(),
+        };
+        TableLayout {
+            columns: live.map(column_def).collect(),
+            vector_indexes: table
+                .indexes
+                .iter()
+                .filter_map(|index| self.vector_index(table, index))
+                .collect(),
+            keys: unique_indexes(table).map(key).collect(),
         }
-        _ => None,
-    };
-    let key = |index: &Index| KeyDef {
-        id: index.id,
-        columns: index.columns.iter().map(|key| key.column).collect(),
-    };
-    TableLayout {
-        columns: live.map(column_def).collect(),
-        vector_indexes: table.indexes.iter().filter_map(vector_index).collect(),
-        keys: unique_indexes(table).map(key).collect(),
+    }
+
+    fn vector_index(&self, table: &Table, index: &Index) -> Option<VectorIndexDef> {
+        let IndexMethod::Vector { metric, kind } = index.method else { return None };
+        let key = index.columns.first()?;
+        let column = table.columns.iter().find(|column| column.id == key.column);
+        let of = match column.map(|column| &column.ty) {
+            Some(SqlType::Vector(Some(_))) if index.predicate.is_none() => {
+                Indexed::Column { column: key.column, rows: None }
+            }
+            _ => self.compiled(table, index),
+        };
+        Some(VectorIndexDef { id: index.id, of, metric, kind })
+    }
+
+    fn compiled(&self, table: &Table, index: &Index) -> Indexed {
+        let Some(compiler) = self.compiler.get() else { return Indexed::Unknown };
+        compiler.compile(table, index).unwrap_or_else(|error| {
+            tracing::error!(%error, index = index.name, "what an index is over cannot be read");
+            Indexed::Unknown
+        })
     }
 }
 
@@ -95,6 +133,12 @@ fn parse(ty: &SqlType, text: &str) -> Result<ArrayRef> {
             let word = if matches!(text, "t" | "true" | "on" | "1") { "true" } else { "false" };
             cast(&StringArray::from(vec![word]), &data_type)?
         }
+        (DataType::Binary, SqlType::Sparsevec(_)) => {
+            Arc::new(BinaryArray::from_opt_vec(vec![sparsevec(text).as_deref()]))
+        }
+        (DataType::Binary, SqlType::Bit(_) | SqlType::Varbit(_)) => {
+            Arc::new(BinaryArray::from_vec(vec![bits(text).as_slice()]))
+        }
         (DataType::Binary, _) => {
             let bytes = text.strip_prefix("\\x").and_then(from_hex);
             Arc::new(BinaryArray::from_opt_vec(vec![bytes.as_deref()]))
@@ -112,10 +156,31 @@ fn cast(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
     Ok(cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })?)
 }
 
+/// `{1:1.5,3:2}/5`.
+fn sparsevec(text: &str) -> Option<Vec<u8>> {
+    let (elements, dim) = text.strip_prefix('{')?.split_once("}/")?;
+    let read = |element: &str| {
+        let (index, value) = element.split_once(':')?;
+        Some((index.parse::<u32>().ok()?.checked_sub(1)?, value.parse::<f32>().ok()?))
+    };
+    let elements = elements.split(',').filter(|element| !element.is_empty()).map(read);
+    Some(quiver_base::sparse::encode(dim.parse().ok()?, &elements.collect::<Option<Vec<_>>>()?))
+}
+
+/// `101`.
+fn bits(text: &str) -> Vec<u8> {
+    let mut packed = vec![0_u8; text.len().div_ceil(8)];
+    for (at, digit) in text.bytes().enumerate() {
+        packed[at / 8] |= u8::from(digit == b'1') << (7 - at % 8);
+    }
+    quiver_base::bits::encode(text.len() as u32, &packed)
+}
+
 /// `[1,2]` of a vector, `{1,2}` of an array without quotes.
 fn parse_list(ty: &SqlType, data_type: &DataType, text: &str) -> Result<ArrayRef> {
     let item = match ty {
         SqlType::Array(item) => (**item).clone(),
+        // Items of halfvec are read as single floats, as Arrow reads no half floats.
         _ => SqlType::Float4,
     };
     let inner = text.trim().trim_start_matches(['[', '{']).trim_end_matches([']', '}']);
@@ -150,6 +215,10 @@ mod tests {
             (SqlType::Bytea, "\\x0aff", "0aff"),
             (SqlType::Uuid, "00000000-0000-0000-0000-000000000001", "00000000000000000000000000000001"),
             (SqlType::Vector(Some(2)), "[1,2.5]", "[1.0, 2.5]"),
+            (SqlType::Halfvec(Some(2)), "[1,2.5]", "[1, 2.5]"),
+            (SqlType::Halfvec(None), "[1,2.5]", "[1, 2.5]"),
+            (SqlType::Sparsevec(None), "{2:1.5}/3", "0300000001000000010000000000c03f"),
+            (SqlType::Bit(Some(3)), "101", "03000000a0"),
             (SqlType::Array(Box::new(SqlType::Int4)), "{1,NULL}", "[1, ]"),
             (SqlType::Date, "2024-02-29", "2024-02-29"),
             (SqlType::Timestamptz, "2024-02-29 12:00:00+00", "2024-02-29T12:00:00Z"),

@@ -45,10 +45,11 @@ mod upkeep;
 pub use advisory::{AdvisoryKey, AdvisoryLocks, AdvisoryMode, LockInfo, LockTarget};
 pub use catalog::{
     BOOTSTRAP_ROLE, Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database,
-    DefaultSetting, FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, KeyColumn, Membership,
-    PG_CATALOG_SCHEMA, PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
+    DefaultSetting, FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, IndexText, KeyColumn,
+    Membership, PG_CATALOG_SCHEMA, PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
 };
 pub use cluster::{Cluster, ClusterConfig};
+pub use layout::IndexCompiler;
 pub use read::ReadView;
 pub use stats::{GroupStats, TableStats};
 pub use txn::{

@@ -78,12 +78,14 @@ pub(crate) fn running_statement(task: &TaskContext) -> datafusion::error::Result
 pub struct SearchSettings {
     /// hnsw.ef_search.
     pub ef_search: usize,
+    /// ivfflat.probes.
+    pub probes: usize,
     /// enable_indexscan: off means exact.
     pub use_index: bool,
 }
 
 impl Default for SearchSettings {
     fn default() -> Self {
-        SearchSettings { ef_search: 40, use_index: true }
+        SearchSettings { ef_search: 40, probes: 1, use_index: true }
     }
 }

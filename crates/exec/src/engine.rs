@@ -51,7 +51,7 @@ impl Engine {
             .with_physical_optimizer_rules(rules)
             .with_query_planner(Arc::new(EngineQueryPlanner))
             .build();
-        for function in functions::scalar_functions() {
+        for function in functions::extension_functions() {
             template.register_udf(function).map_err(from_datafusion)?;
         }
         let builtin: Vec<_> = template.aggregate_functions().values().cloned().collect();

@@ -164,6 +164,7 @@ fn type_name(arrow: &str) -> &str {
         "Date32" => "date",
         "Utf8" | "LargeUtf8" | "Utf8View" => "text",
         "Null" => "unknown",
+        "List(Float32)" => "vector",
         other if other.starts_with("Decimal") => "numeric",
         other if other.starts_with("Timestamp") => "timestamp",
         other if other.starts_with("Time64") => "time",

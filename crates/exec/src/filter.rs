@@ -36,14 +36,19 @@ impl Predicate {
         schema: &SchemaRef,
         columns: &[ScanColumn],
     ) -> DfResult<Arc<Predicate>> {
+        let ids = Self::ids(columns);
+        let waits = expr.exists(|expr| Ok(expr.is::<ScalarSubqueryExpr>()))?;
+        let prepared = if waits { None } else { Some(ExprFilter::new(&expr, schema, &ids)?) };
+        Ok(Arc::new(Predicate { expr, schema: schema.clone(), ids, prepared }))
+    }
+
+    /// The ids of a scan's columns that storage has.
+    pub(crate) fn ids(columns: &[ScanColumn]) -> Vec<Option<ColumnId>> {
         let id = |column: &ScanColumn| match column {
             ScanColumn::Stored(id) => Some(*id),
             ScanColumn::Shard | ScanColumn::Row => None,
         };
-        let ids: Vec<_> = columns.iter().map(id).collect();
-        let waits = expr.exists(|expr| Ok(expr.is::<ScalarSubqueryExpr>()))?;
-        let prepared = if waits { None } else { Some(ExprFilter::new(&expr, schema, &ids)?) };
-        Ok(Arc::new(Predicate { expr, schema: schema.clone(), ids, prepared }))
+        columns.iter().map(id).collect()
     }
 
     pub(crate) fn expr(&self) -> &Arc<dyn PhysicalExpr> {
@@ -83,7 +88,7 @@ pub(crate) fn with_subquery_values(expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<
 
 /// A conjunction over a table's stored columns.
 #[derive(Debug)]
-struct ExprFilter {
+pub(crate) struct ExprFilter {
     columns: Vec<ColumnId>,
     schema: SchemaRef,
     /// Over `schema`.
@@ -94,7 +99,7 @@ struct ExprFilter {
 
 impl ExprFilter {
     /// `predicate` is over a table whose column `i` is `ids[i]`, described by `schema`.
-    fn new(
+    pub(crate) fn new(
         predicate: &Arc<dyn PhysicalExpr>,
         schema: &Schema,
         ids: &[Option<ColumnId>],
@@ -115,7 +120,7 @@ impl ExprFilter {
 }
 
 /// The predicate with column `used[i]` as column `i`.
-fn renumber(predicate: Arc<dyn PhysicalExpr>, used: &[usize]) -> DfResult<Arc<dyn PhysicalExpr>> {
+pub(crate) fn renumber(predicate: Arc<dyn PhysicalExpr>, used: &[usize]) -> DfResult<Arc<dyn PhysicalExpr>> {
     let renumbered = predicate.transform(|expr| {
         let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
         let at = used.binary_search(&column.index()).unwrap_or_default();

@@ -29,6 +29,7 @@ use datafusion::physical_plan::{
 };
 use quiver_base::ColumnId;
 use quiver_cluster::Table;
+use quiver_storage::TableLayout;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +60,8 @@ pub(crate) struct CollectionScanExec {
     rows_estimate: Option<u64>,
     /// Search settings at planning time, which EXPLAIN shows.
     pub(crate) settings: Option<SearchSettings>,
+    /// The table at planning time, as storage wants it described: what indexes are over.
+    pub(crate) layout: Option<Arc<TableLayout>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -89,6 +92,7 @@ impl CollectionScanExec {
             limit: None,
             rows_estimate: None,
             settings: None,
+            layout: None,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
@@ -114,6 +118,11 @@ impl CollectionScanExec {
 
     pub(crate) fn with_settings(mut self, settings: Option<SearchSettings>) -> Self {
         self.settings = settings;
+        self
+    }
+
+    pub(crate) fn with_layout(mut self, layout: Option<Arc<TableLayout>>) -> Self {
+        self.layout = layout;
         self
     }
 

@@ -4,15 +4,16 @@
 use crate::SearchSettings;
 use crate::context::Statement;
 use crate::filter::Predicate;
+use crate::indexed::IndexedType;
 use crate::scan::ScanColumn;
-use crate::vector::check_same_dim;
+use crate::topk::ChosenIndex;
 use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use quiver_base::{ColumnId, Result, ShardId};
-use quiver_cluster::{IndexMethod, Table};
-use quiver_index::Metric;
+use quiver_base::{ColumnId, Error, Result, ShardId, SqlState};
+use quiver_cluster::Table;
+use quiver_index::{Effort, Metric, SparseVector};
 use quiver_storage::{Hit, RowFilter, ScanRequest, SearchStats, Snapshot, TableLayout, VectorQuery};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -27,10 +28,69 @@ pub(crate) struct VectorSource {
     /// All columns of the table provider.
     pub(crate) table_schema: SchemaRef,
     pub(crate) table_columns: Vec<ScanColumn>,
-    /// The vector column, by position in `table_schema`.
-    pub(crate) column: usize,
+    /// The vector column, by position in `table_schema`; `None` if an expression is measured.
+    pub(crate) column: Option<usize>,
+    /// The index to search through.
+    pub(crate) index: Option<ChosenIndex>,
     pub(crate) metric: Metric,
     pub(crate) dim: usize,
+    /// What is measured, as errors name it.
+    pub(crate) values: Values,
+}
+
+/// Types of measured values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    Vector,
+    Halfvec,
+    Bit,
+    Sparsevec,
+}
+
+/// What rows are compared with.
+#[derive(Clone, Debug)]
+pub(crate) enum QueryVector {
+    Dense(Vec<f32>),
+    Sparse(SparseVector),
+}
+
+impl QueryVector {
+    fn dim(&self) -> usize {
+        match self {
+            QueryVector::Dense(values) => values.len(),
+            QueryVector::Sparse(vector) => vector.dim as usize,
+        }
+    }
+}
+
+impl Values {
+    /// By what an index holds, or by how Arrow carries them.
+    pub(crate) fn of(computed: Option<IndexedType>, ty: &DataType) -> Values {
+        match computed {
+            Some(IndexedType::Bits(_)) => return Values::Bit,
+            Some(IndexedType::Sparse(_)) => return Values::Sparsevec,
+            Some(IndexedType::Dense(_)) | None => {}
+        }
+        match ty {
+            DataType::FixedSizeList(item, _) | DataType::List(item)
+                if *item.data_type() == DataType::Float16 =>
+            {
+                Values::Halfvec
+            }
+            _ => Values::Vector,
+        }
+    }
+
+    fn check_same(self, a: usize, b: usize) -> Result<()> {
+        let what = match self {
+            _ if a == b => return Ok(()),
+            Values::Vector => "vector dimensions",
+            Values::Halfvec => "halfvec dimensions",
+            Values::Bit => "bit lengths",
+            Values::Sparsevec => "sparsevec dimensions",
+        };
+        Err(Error::new(SqlState::DATA_EXCEPTION, format!("different {what} {a} and {b}")))
+    }
 }
 
 /// A hit and its shard's position in the table.
@@ -69,20 +129,10 @@ pub(crate) struct Wanted {
 
 impl VectorSource {
     fn column_id(&self) -> Option<ColumnId> {
-        match self.table_columns[self.column] {
+        match self.table_columns[self.column?] {
             ScanColumn::Stored(id) => Some(id),
             ScanColumn::Shard | ScanColumn::Row => None,
         }
-    }
-
-    /// The vector index that a search would use, if there is one.
-    pub(crate) fn index_name(&self) -> Option<&str> {
-        let column = self.column_id()?;
-        let usable = self.table.indexes.iter().find(|index| {
-            let same_column = index.columns.iter().any(|key| key.column == column);
-            same_column && matches!(&index.method, IndexMethod::Hnsw { metric, .. } if *metric == self.metric)
-        });
-        usable.map(|index| index.name.as_str())
     }
 
     /// The nearest rows of all shards, nearest first, NULL and NaN distances last.
@@ -90,7 +140,7 @@ impl VectorSource {
         &self,
         view: &TableView,
         settings: SearchSettings,
-        query: &[f32],
+        query: &QueryVector,
         wanted: Wanted,
         filter: Option<Arc<dyn RowFilter>>,
     ) -> Result<(Vec<ShardHit>, SearchStats)> {
@@ -98,13 +148,19 @@ impl VectorSource {
         if rows == 0 {
             return Ok((vec![], SearchStats::default()));
         }
-        check_same_dim(self.dim, query.len())?;
+        self.values.check_same(self.dim, query.dim())?;
+        let (dense, sparse) = match query {
+            QueryVector::Dense(values) => (values.clone(), None),
+            QueryVector::Sparse(vector) => (Vec::new(), Some(vector.clone())),
+        };
         let mut query = VectorQuery {
             column: self.column_id().unwrap_or_default(),
+            index: self.index.as_ref().map(|index| index.id),
             metric: self.metric,
-            query: query.to_vec(),
+            query: dense,
+            sparse,
             k: wanted.k.min(rows),
-            ef: settings.ef_search.max(wanted.k.min(rows)),
+            effort: Effort { ef: settings.ef_search.max(wanted.k.min(rows)), probes: settings.probes },
             exact: !settings.use_index,
             filter,
         };
@@ -113,7 +169,7 @@ impl VectorSource {
         }
         query.k = wanted.k.saturating_add(TIES_GUESS).min(rows);
         loop {
-            query.ef = settings.ef_search.max(query.k);
+            query.effort.ef = settings.ef_search.max(query.k);
             let (hits, stats) = search_shards(view, &query)?;
             let complete = hits.len() < query.k || query.k == rows;
             let boundary = hits.get(wanted.k - 1);

@@ -133,6 +133,7 @@ impl TableProvider for CollectionTable {
                 .with_lookup(lookup)
                 .with_limit(limit)
                 .with_rows_estimate(rows_estimate)
+                .with_layout(statement.as_ref().map(|statement| statement.layout(&self.table)))
                 .with_settings(statement.map(|statement| statement.search())),
         ))
     }

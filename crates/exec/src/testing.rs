@@ -16,9 +16,9 @@ use quiver_base::{
     ColumnId, FIELD_ID_KEY, IndexId, MemoryBudget, Result, RowId, ShardId, SqlType, TableId, Timestamp,
 };
 use quiver_cluster::{Column, Index, IndexMethod, KeyColumn, Table};
-use quiver_index::{HnswParams, Metric};
+use quiver_index::{HnswParams, Metric, VectorIndexKind};
 use quiver_storage::{
-    ColumnDef, JobControl, KeyDef, Objects, RowBatch, Shard, ShardWrite, Snapshot, StorageEnv,
+    ColumnDef, Indexed, JobControl, KeyDef, Objects, RowBatch, Shard, ShardWrite, Snapshot, StorageEnv,
     StorageOptions, TableLayout, VectorIndexDef,
 };
 use std::collections::HashMap;
@@ -218,7 +218,7 @@ fn index_of(table: u32, name: &str, column: &Column) -> Option<Index> {
     let (method, unique) = match &column.ty {
         SqlType::Vector(_) => {
             let params = HnswParams { m: 16, ef_construction: 64 };
-            (IndexMethod::Hnsw { metric: Metric::L2, params }, false)
+            (IndexMethod::Vector { metric: Metric::L2, kind: VectorIndexKind::Hnsw(params) }, false)
         }
         _ if column.name == "id" => (IndexMethod::BTree, true),
         _ => return None,
@@ -227,9 +227,10 @@ fn index_of(table: u32, name: &str, column: &Column) -> Option<Index> {
         id: IndexId(table * 100 + column.id.0 as u32),
         name: format!("{name}_{}_idx", column.name),
         method,
-        columns: vec![KeyColumn { column: column.id, descending: false, nulls_first: false }],
+        columns: vec![KeyColumn::ascending(column.id)],
         unique,
         options: vec![],
+        predicate: None,
     })
 }
 
@@ -246,11 +247,11 @@ fn layout_of(table: &Table) -> TableLayout {
         let columns: Vec<ColumnId> = index.columns.iter().map(|key| key.column).collect();
         match &index.method {
             IndexMethod::BTree => layout.keys.push(KeyDef { id: index.id, columns }),
-            IndexMethod::Hnsw { metric, params } => layout.vector_indexes.push(VectorIndexDef {
+            IndexMethod::Vector { metric, kind } => layout.vector_indexes.push(VectorIndexDef {
                 id: index.id,
-                column: columns[0],
+                of: Indexed::Column { column: columns[0], rows: None },
                 metric: *metric,
-                params: *params,
+                kind: *kind,
             }),
         }
     }

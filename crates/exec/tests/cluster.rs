@@ -14,7 +14,7 @@ use quiver_cluster::{
     IndexMethod, KeyColumn, RowLock, RowRef, Table, Txn, TxnOptions,
 };
 use quiver_exec::{CollectionTable, Engine, QueryContext, ROW_COLUMN, SHARD_COLUMN, SearchSettings, vector};
-use quiver_index::{HnswParams, Metric};
+use quiver_index::{HnswParams, Metric, VectorIndexKind};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -113,12 +113,16 @@ fn create(txn: &mut Txn, shards: usize) -> Arc<Table> {
         id,
         name: name.to_owned(),
         method,
-        columns: vec![KeyColumn { column: ColumnId(column), descending: false, nulls_first: false }],
+        columns: vec![KeyColumn::ascending(ColumnId(column))],
         unique,
         options: vec![],
+        predicate: None,
     };
     let (key, graph) = (IndexId(txn.new_oid()), IndexId(txn.new_oid()));
-    let hnsw = IndexMethod::Hnsw { metric: Metric::L2, params: HnswParams { m: 16, ef_construction: 64 } };
+    let hnsw = IndexMethod::Vector {
+        metric: Metric::L2,
+        kind: VectorIndexKind::Hnsw(HnswParams { m: 16, ef_construction: 64 }),
+    };
     let primary = ConstraintKind::PrimaryKey { index: key };
     let table = Arc::new(Table {
         id: TableId(txn.new_oid()),

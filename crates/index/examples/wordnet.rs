@@ -11,8 +11,8 @@ use arrow::datatypes::{DataType, Float16Type, Float32Type, Int32Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use quiver_index::{
-    BuildControl, HnswGraph, HnswParams, Mapped, Metric, RowSet, VectorColumn, distance, exact_search,
-    search_segment,
+    BuildControl, Effort, HnswGraph, HnswParams, Mapped, Metric, RowSet, VectorColumn, VectorIndex, distance,
+    exact_search, search_segment,
 };
 use std::fs::File;
 use std::path::Path;
@@ -39,11 +39,11 @@ fn main() -> Result<(), AnyError> {
     VectorColumn::write(&mut bytes, base[0].len() as u16, base.iter().map(|v| Some(&v[..])))?;
     let vectors = VectorColumn::open(Mapped::from_bytes(&bytes))?;
     let graph = match kept.as_deref().map(Path::new).filter(|path| path.exists()) {
-        Some(path) => HnswGraph::open(Mapped::from_file(path)?)?,
+        Some(path) => VectorIndex::open(Mapped::from_file(path)?)?,
         None => {
             let bytes = build(&vectors, threads)?;
             kept.map_or(Ok(()), |path| std::fs::write(path, &bytes))?;
-            HnswGraph::open(Mapped::from_bytes(&bytes))?
+            VectorIndex::open(Mapped::from_bytes(&bytes))?
         }
     };
     let began = Instant::now();
@@ -91,7 +91,7 @@ fn build(vectors: &VectorColumn, threads: usize) -> Result<Vec<u8>, AnyError> {
     let control = BuildControl { threads, ..BuildControl::unlimited() };
     let mut bytes = Vec::new();
     let (began, cpu) = (Instant::now(), process_seconds());
-    let stats = HnswGraph::build(vectors, Metric::L2, HnswParams::default(), &control, &mut bytes)?;
+    let stats = HnswGraph::build(vectors, Metric::L2, HnswParams::default(), None, &control, &mut bytes)?;
     let (wall, cpu) = (began.elapsed().as_secs_f64(), process_seconds() - cpu);
     println!("built with {threads} threads in {wall:.1} s ({cpu:.1} s of CPU): {stats:?}");
     Ok(bytes)
@@ -122,7 +122,7 @@ fn wall_seconds() -> f64 {
 fn report(
     name: &str,
     vectors: &VectorColumn,
-    graph: &HnswGraph,
+    graph: &VectorIndex,
     queries: &[Vec<f32>],
     truth: &[Vec<u32>],
     ef: usize,
@@ -131,7 +131,18 @@ fn report(
     let began = thread_seconds();
     let outcomes: Vec<_> = queries
         .iter()
-        .map(|query| search_segment(vectors, Some(graph), Metric::L2, query, K, ef, allowed, false))
+        .map(|query| {
+            search_segment(
+                vectors,
+                Some(graph),
+                Metric::L2,
+                query,
+                K,
+                Effort { ef, probes: 1 },
+                allowed,
+                false,
+            )
+        })
         .collect();
     let seconds = thread_seconds() - began;
     let found: usize = outcomes

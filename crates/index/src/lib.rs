@@ -1,19 +1,25 @@
-//! Vectors of one immutable segment: distance kernels, the column file, the HNSW graph file, and the choice of
-//! how to search them. Knows rows only as positions: no row ids, no SQL, no object store.
+//! Vectors of one immutable segment: distance kernels, the column file, the files of graphs and of lists, and the
+//! choice of how to search them. Knows rows only as positions: no row ids, no SQL, no object store.
 
 mod column;
 pub mod distance;
 mod hnsw;
+mod ivf;
 mod mapped;
 mod metric;
 mod rowset;
 mod segment;
+mod sparse;
 mod topk;
+mod vector_index;
 
 pub use column::VectorColumn;
 pub use hnsw::{BuildControl, BuildStats, HnswGraph, HnswParams};
+pub use ivf::{IvfIndex, IvfParams};
 pub use mapped::Mapped;
 pub use metric::Metric;
 pub use rowset::RowSet;
 pub use segment::{SearchOutcome, Strategy, exact_search, search_segment};
+pub use sparse::{SparseBuilder, SparseIndex, SparseVector};
 pub use topk::{Neighbor, TopK, compare_scores};
+pub use vector_index::{Effort, VectorIndex, VectorIndexKind};

@@ -101,6 +101,8 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for u64 {}
 // SAFETY: plain numbers; any pattern is some f32.
 unsafe impl Plain for f32 {}
+// SAFETY: plain numbers; any pattern is some f64.
+unsafe impl Plain for f64 {}
 
 /// The bytes as numbers, in place; `None` when they are not aligned for them or not a whole number of them.
 pub(crate) fn as_numbers<T: Plain>(bytes: &[u8]) -> Option<&[T]> {

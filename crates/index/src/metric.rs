@@ -1,4 +1,4 @@
-//! The four distances pgvector's hnsw knows, as scores to order by and as the numbers SQL shows.
+//! The distances pgvector's hnsw knows, as scores to order by and as the numbers SQL shows.
 //! Knows nothing of files or graphs.
 
 use crate::distance;
@@ -16,6 +16,9 @@ pub enum Metric {
     Cosine,
     /// Sum of absolute differences, `<+>`.
     L1,
+    /// One minus the share of ones that two vectors of zeros and ones have in common, `<%>`. (Their Hamming distance, `<~>`, is the
+    /// square of L2.)
+    Jaccard,
 }
 
 impl Metric {
@@ -27,6 +30,7 @@ impl Metric {
             // Taken to f64 before the subtraction: near zero a difference in f32 would keep no digits.
             Metric::Cosine => cosine_distance(a, b) as f32,
             Metric::L1 => distance::l1(a, b),
+            Metric::Jaccard => jaccard_distance(a, b) as f32,
         }
     }
 
@@ -34,7 +38,7 @@ impl Metric {
     pub fn distance(self, score: f32) -> f64 {
         match self {
             Metric::L2 => f64::from(score).sqrt(),
-            Metric::InnerProduct | Metric::L1 => f64::from(score),
+            Metric::InnerProduct | Metric::L1 | Metric::Jaccard => f64::from(score),
             // `clamp` keeps NaN, as pgvector does.
             Metric::Cosine => f64::from(score).clamp(0.0, 2.0),
         }
@@ -45,6 +49,7 @@ impl Metric {
     pub fn distance_between(self, a: &[f32], b: &[f32]) -> f64 {
         match self {
             Metric::Cosine => cosine_distance(a, b),
+            Metric::Jaccard => jaccard_distance(a, b),
             _ => self.distance(self.score(a, b)),
         }
     }
@@ -56,6 +61,7 @@ impl Metric {
             Metric::InnerProduct => 2,
             Metric::Cosine => 3,
             Metric::L1 => 4,
+            Metric::Jaccard => 5,
         }
     }
 
@@ -66,6 +72,7 @@ impl Metric {
             2 => Metric::InnerProduct,
             3 => Metric::Cosine,
             4 => Metric::L1,
+            5 => Metric::Jaccard,
             _ => return None,
         })
     }
@@ -78,6 +85,7 @@ impl fmt::Display for Metric {
             Metric::InnerProduct => "inner product",
             Metric::Cosine => "cosine",
             Metric::L1 => "l1",
+            Metric::Jaccard => "jaccard",
         })
     }
 }
@@ -86,6 +94,13 @@ fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
     let (dot, norm_a, norm_b) = distance::dot_and_norms(a, b);
     let similarity = f64::from(dot) / (f64::from(norm_a) * f64::from(norm_b)).sqrt();
     1.0 - similarity.clamp(-1.0, 1.0)
+}
+
+/// Nothing in common is as far as can be, even for two vectors without a one.
+fn jaccard_distance(a: &[f32], b: &[f32]) -> f64 {
+    let (both, left, right) = distance::dot_and_norms(a, b);
+    let (both, either) = (f64::from(both), f64::from(left) + f64::from(right) - f64::from(both));
+    if both == 0.0 { 1.0 } else { 1.0 - both / either }
 }
 
 #[cfg(test)]
@@ -101,6 +116,8 @@ mod tests {
         assert_eq!(Metric::Cosine.distance_between(&[1.0, 0.0], &[0.0, 2.0]), 1.0);
         assert_eq!(Metric::Cosine.distance_between(&[1.0, 1.0], &[-1.0, -1.0]), 2.0);
         assert_eq!(Metric::Cosine.distance_between(&[1.0, 1.0], &[1.1, 1.1]), 0.0, "clamped");
+        assert_eq!(Metric::Jaccard.distance_between(&[1.0, 1.0, 0.0], &[0.0, 1.0, 1.0]), 1.0 - 1.0 / 3.0);
+        assert_eq!(Metric::Jaccard.distance_between(&[0.0, 0.0], &[0.0, 0.0]), 1.0);
     }
 
     #[test]
@@ -112,10 +129,10 @@ mod tests {
 
     #[test]
     fn codes_are_stable() {
-        for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1] {
+        for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1, Metric::Jaccard] {
             assert_eq!(Metric::from_code(metric.to_code()), Some(metric));
         }
         assert_eq!(Metric::from_code(0), None);
-        assert_eq!(Metric::from_code(5), None);
+        assert_eq!(Metric::from_code(6), None);
     }
 }

@@ -1,9 +1,9 @@
-//! How one segment is searched: exactly, over its graph, or over its graph with a filter; whichever is cheapest
+//! How one segment is searched: exactly, through its index, or through its index with a filter; whichever is cheapest
 //! and never comes back short.
 
 use crate::distance::prefetch;
 use crate::rowset::positions;
-use crate::{HnswGraph, Metric, Neighbor, RowSet, TopK, VectorColumn};
+use crate::{Effort, Metric, Neighbor, RowSet, TopK, VectorColumn, VectorIndex};
 use std::fmt;
 
 /// How an answer was found.
@@ -15,6 +15,12 @@ pub enum Strategy {
     Graph,
     /// The graph was walked, and only allowed rows were kept.
     FilteredGraph,
+    /// The nearest lists were looked through.
+    Lists,
+    /// Lists were looked through for allowed rows.
+    FilteredLists,
+    /// Inverted lists were added up, which is exact.
+    Inverted,
 }
 
 impl fmt::Display for Strategy {
@@ -23,6 +29,9 @@ impl fmt::Display for Strategy {
             Strategy::Exact => "exact",
             Strategy::Graph => "graph",
             Strategy::FilteredGraph => "filtered graph",
+            Strategy::Lists => "lists",
+            Strategy::FilteredLists => "filtered lists",
+            Strategy::Inverted => "inverted lists",
         })
     }
 }
@@ -39,20 +48,22 @@ pub struct SearchOutcome {
 }
 
 /// Finds the `k` nearest of the rows that are allowed (`None`: all) and not NULL. Returns as many as there are
-/// when there are fewer than `k`. Without a graph of this metric, or when `force_exact`, the answer is exact.
+/// when there are fewer than `k`. Without an index for this metric, or when `force_exact`, the answer is exact.
 #[allow(clippy::too_many_arguments)] // each is one part of the question; a struct would only rename them
 pub fn search_segment(
     vectors: &VectorColumn,
-    graph: Option<&HnswGraph>,
+    index: Option<&VectorIndex>,
     metric: Metric,
     query: &[f32],
     k: usize,
-    ef: usize,
+    effort: Effort,
     allowed: Option<&RowSet>,
     force_exact: bool,
 ) -> SearchOutcome {
-    match graph.filter(|graph| !force_exact && graph.metric() == metric && graph.rows() == vectors.rows()) {
-        Some(graph) => graph.search(vectors, query, k, ef, allowed),
+    match index
+        .filter(|index| !force_exact && index.metric() == Some(metric) && index.rows() == vectors.rows())
+    {
+        Some(index) => index.search(metric, vectors, query, k, effort, allowed),
         None => exact_outcome(vectors, metric, query, k, allowed),
     }
 }

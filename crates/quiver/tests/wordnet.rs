@@ -130,6 +130,7 @@ async fn check(client: &Client, queries: &[Query]) {
     let plan: Vec<String> =
         plan.into_iter().flatten().flatten().map(|line| line.chars().take(200).collect()).collect();
     println!("{}", plan.join("\n"));
+    assert!(plan.iter().any(|line| line.contains("searched=[graph:")), "the index is used");
     let at_80 = recall(client, queries, 80).await;
     assert!(at_80 >= 0.95, "recall at ef_search 80 is {at_80}");
     let at_200 = recall(client, queries, 200).await;

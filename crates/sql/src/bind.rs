@@ -9,6 +9,7 @@ mod errors;
 mod names;
 mod oids;
 mod operators;
+mod overloads;
 mod params;
 mod prepare;
 mod query;

@@ -5,6 +5,8 @@ mod constraint;
 mod create;
 mod drop;
 mod index;
+mod index_class;
+mod index_key;
 mod names;
 mod objects;
 mod sequence;
@@ -13,8 +15,10 @@ pub(crate) use sequence::alter_sequence;
 
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
-use datafusion::sql::sqlparser::ast::Statement;
-use quiver_base::{Error, Result};
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement};
+use quiver_base::{Error, Result, SqlState};
+use quiver_cluster::Table;
+use std::sync::Arc;
 
 /// Runs a DDL statement.
 pub(crate) async fn execute(ctx: &mut StatementContext<'_>, statement: &Statement) -> Result<Outcome> {
@@ -40,6 +44,10 @@ pub(crate) async fn execute(ctx: &mut StatementContext<'_>, statement: &Statemen
         Statement::AlterTable(alter) => alter::alter_table(ctx, alter).await,
         Statement::AlterIndex { name, operation } => index::alter_index(ctx, name, operation).await,
         Statement::AlterSchema(alter) => objects::alter_schema(ctx, alter).await,
+        Statement::Drop { purge: true, .. } if ctx.in_block => Err(Error::new(
+            SqlState::ACTIVE_SQL_TRANSACTION,
+            "DROP INDEX CONCURRENTLY cannot run inside a transaction block",
+        )),
         Statement::Drop { object_type, if_exists, names, cascade, .. } => {
             drop::drop_objects(ctx, *object_type, *if_exists, names, *cascade).await
         }
@@ -49,6 +57,12 @@ pub(crate) async fn execute(ctx: &mut StatementContext<'_>, statement: &Statemen
         }
         other => Err(Error::unsupported(other)),
     }
+}
+
+/// The table of the index with a name, if there is such an index.
+pub(crate) fn index_of(ctx: &StatementContext<'_>, name: &ObjectName) -> Result<Option<Arc<Table>>> {
+    let name = names::split(ctx, name)?;
+    Ok(names::index(ctx, &name).map(|(table, _)| table))
 }
 
 /// A tag without a count.

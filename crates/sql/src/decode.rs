@@ -16,4 +16,3 @@ pub(crate) use builder::{
 };
 pub(crate) use json::{canonical_jsonb, check_json, put_string};
 pub(crate) use number::{bool_word, parse_bool, parse_decimal, parse_float8, parse_int};
-pub(crate) use vector::{check_dim, check_item};

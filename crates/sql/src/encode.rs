@@ -6,6 +6,7 @@ mod list;
 pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 pub(crate) use column::{ColumnEncoder, ObjectNames, OutputStyle};
 pub(crate) use list::put_sized;

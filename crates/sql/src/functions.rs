@@ -3,6 +3,9 @@
 
 mod advisory;
 mod array;
+mod bit_aggregate;
+mod bits;
+mod deferred;
 mod json;
 mod math;
 mod regex;
@@ -12,9 +15,12 @@ mod single;
 mod text;
 mod time;
 mod to_char;
+mod vectors;
 
 pub(crate) use advisory::WAITING;
 pub(crate) use array::{Quantifier, compare_array};
+pub(crate) use bit_aggregate::bit_aggregate;
+pub(crate) use deferred::{deferred, deferred_aggregate, labelled_aggregate, settled, settled_aggregate};
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
 pub(crate) use single::{array_of_nothing, single_value};
@@ -261,8 +267,29 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
     static FIXED: OnceLock<HashMap<String, Arc<ScalarUDF>>> = OnceLock::new();
     FIXED.get_or_init(|| {
         let lists = [array::functions(), json::functions(), math::functions(), regex::functions()];
-        by_name(lists.into_iter().flatten())
+        let own_name = |function: &Function| {
+            let shared = ["length", "bit_length", "octet_length", "substring", "overlay", "position"];
+            !shared.contains(&function.name.as_str())
+        };
+        let bits = bits::functions().into_iter().filter(own_name);
+        by_name(lists.into_iter().flatten().chain(vectors::functions()).chain(bits))
     })
+}
+
+/// A function of vectors or bit strings, also where text has one of the same name.
+pub(crate) fn extension_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    static EXTENSION: OnceLock<HashMap<String, Arc<ScalarUDF>>> = OnceLock::new();
+    let all = EXTENSION.get_or_init(|| {
+        let mut all = by_name(bits::functions().into_iter().chain(vectors::functions()));
+        for function in quiver_exec::extension_functions() {
+            for alias in function.aliases() {
+                all.insert(alias.clone(), function.clone());
+            }
+            all.insert(function.name().to_owned(), function);
+        }
+        all
+    });
+    all.get(name).cloned()
 }
 
 fn by_name(functions: impl Iterator<Item = Function>) -> HashMap<String, Arc<ScalarUDF>> {

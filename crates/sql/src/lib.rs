@@ -15,6 +15,7 @@ mod dml;
 mod encode;
 mod explain;
 mod functions;
+mod index_compiler;
 mod maintenance;
 mod oids;
 mod outcome;

@@ -6,7 +6,7 @@ use crate::parser::MaintenanceCommand;
 use crate::statement::StatementContext;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use quiver_base::{Error, Result, SqlState};
-use quiver_cluster::{IndexMethod, Table};
+use quiver_cluster::Table;
 use std::sync::Arc;
 
 /// Runs a maintenance statement.
@@ -27,12 +27,18 @@ pub(crate) async fn execute(ctx: &mut StatementContext<'_>, command: &Maintenanc
             ctx.cluster.checkpoint().await?;
             Ok(Outcome::Done("CHECKPOINT".to_owned()))
         }
-        MaintenanceCommand::Reindex { kind, name } => {
+        MaintenanceCommand::Reindex { kind, name, concurrently } => {
+            if *concurrently && ctx.in_block {
+                return Err(Error::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "REINDEX CONCURRENTLY cannot run inside a transaction block",
+                ));
+            }
             let database = ctx.session.database_id;
             for table in reindexed(ctx, kind, name.as_ref())? {
                 ctx.cluster.compact(database, table.id, true).await?;
                 for index in &table.indexes {
-                    if matches!(index.method, IndexMethod::Hnsw { .. }) {
+                    if index.is_vector() {
                         ctx.cluster.wait_indexed(database, table.id, index.id).await?;
                     }
                 }
@@ -62,18 +68,22 @@ fn one(ctx: &StatementContext<'_>, name: &ObjectName) -> Result<Arc<Table>> {
 fn reindexed(ctx: &StatementContext<'_>, kind: &str, name: Option<&ObjectName>) -> Result<Vec<Arc<Table>>> {
     let database = ctx.txn.database();
     match (kind, name) {
-        ("TABLE", Some(name)) => Ok(vec![one(ctx, name)?]),
-        ("INDEX", Some(name)) => {
-            let name = relation_name(name, &database.name)?;
-            let found = database
-                .tables
-                .values()
-                .find(|table| table.indexes.iter().any(|index| index.name == name.name))
-                .cloned();
-            let missing =
-                || Error::new(SqlState::UNDEFINED_OBJECT, format!("relation \"{name}\" does not exist"));
-            Ok(vec![found.ok_or_else(missing)?])
-        }
+        ("TABLE", Some(name)) => match crate::ddl::index_of(ctx, name)? {
+            Some(_) => {
+                let name = relation_name(name, &database.name)?.name;
+                let message = format!("\"{name}\" is not a table or materialized view");
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message))
+            }
+            None => Ok(vec![one(ctx, name)?]),
+        },
+        ("INDEX", Some(name)) => match crate::ddl::index_of(ctx, name)? {
+            Some(table) => Ok(vec![table]),
+            None => {
+                let table = one(ctx, name)?;
+                let message = format!("\"{}\" is not an index", table.name);
+                Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message))
+            }
+        },
         ("SCHEMA", Some(name)) => {
             let name = relation_name(name, &database.name)?;
             let schema =

@@ -40,7 +40,11 @@ fn base(ty: &SqlType) -> (u32, u32, i16) {
         SqlType::Uuid => (2950, 2951, 16),
         SqlType::Jsonb => (3802, 3807, -1),
         SqlType::Regnamespace => (4089, 4090, 4),
+        SqlType::Bit(_) => (1560, 1561, -1),
+        SqlType::Varbit(_) => (1562, 1563, -1),
         SqlType::Vector(_) => (VECTOR, VECTOR_ARRAY, -1),
+        SqlType::Halfvec(_) => (15_114, 15_120, -1),
+        SqlType::Sparsevec(_) => (15_249, 15_255, -1),
         // An array of arrays is the same type in PostgreSQL.
         SqlType::Array(item) => base(item),
     }
@@ -67,10 +71,13 @@ pub(crate) fn type_len(ty: &SqlType) -> i16 {
     }
 }
 
-/// atttypmod: vector(n) is n, varchar(n) and char(n) are n + 4, numeric(p, s) as PostgreSQL packs it, else -1.
+/// atttypmod: vector(n), bit(n) and their like are n, varchar(n) and char(n) are n + 4, numeric(p, s) as PostgreSQL packs it, else -1.
 pub(crate) fn type_modifier(ty: &SqlType) -> i32 {
     match ty {
-        SqlType::Vector(Some(dim)) => i32::from(*dim),
+        SqlType::Vector(Some(dim)) | SqlType::Halfvec(Some(dim)) => i32::from(*dim),
+        SqlType::Sparsevec(Some(n)) | SqlType::Bit(Some(n)) | SqlType::Varbit(Some(n)) => {
+            i32::try_from(*n).unwrap_or(-1)
+        }
         SqlType::Varchar(Some(n)) | SqlType::Bpchar(Some(n)) => i32::try_from(*n).map_or(-1, |n| n + 4),
         SqlType::Numeric(Some((precision, scale))) => {
             ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4
@@ -113,7 +120,11 @@ pub(crate) fn type_of_oid(oid: u32) -> Option<SqlType> {
         SqlType::Uuid,
         SqlType::Jsonb,
         SqlType::Regnamespace,
+        SqlType::Bit(None),
+        SqlType::Varbit(None),
         SqlType::Vector(None),
+        SqlType::Halfvec(None),
+        SqlType::Sparsevec(None),
     ];
     if oid == 0 {
         return None;

@@ -86,6 +86,7 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
     identity::order_options(&mut tokens);
     locking::say_plain_strengths(&mut tokens);
     let overriding = take_overriding(&mut tokens);
+    let concurrently = take_drop_concurrently(&mut tokens);
     let mut parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());
@@ -102,9 +103,13 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
         Sorted::Ready(statement) => statement,
         Sorted::Ast(statement) => {
             let mut statement = *statement;
-            if let ast::Statement::Insert(insert) = &mut statement {
-                insert.overwrite = overriding == Some(Overriding::System);
-                insert.ignore = overriding == Some(Overriding::User);
+            match &mut statement {
+                ast::Statement::Insert(insert) => {
+                    insert.overwrite = overriding == Some(Overriding::System);
+                    insert.ignore = overriding == Some(Overriding::User);
+                }
+                ast::Statement::Drop { purge, .. } => *purge = concurrently,
+                _ => {}
             }
             sort(statement)?
         }
@@ -148,6 +153,26 @@ fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Option<Overriding> {
 fn at_word(token: &TokenWithSpan, expected: &str) -> bool {
     matches!(&token.token, Token::Word(word)
         if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
+}
+
+/// Takes CONCURRENTLY, which sqlparser does not know there, out of a DROP INDEX. The tree says it in a flag that no DROP of
+/// PostgreSQL has: `purge`.
+fn take_drop_concurrently(tokens: &mut Vec<TokenWithSpan>) -> bool {
+    let words = tokens.iter().enumerate().filter(|(_, token)| !matches!(token.token, Token::Whitespace(_)));
+    let first: Vec<(usize, Keyword)> = words
+        .take(3)
+        .map_while(|(position, token)| match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => Some((position, word.keyword)),
+            _ => None,
+        })
+        .collect();
+    match first.as_slice() {
+        [(_, Keyword::DROP), (_, Keyword::INDEX), (position, Keyword::CONCURRENTLY)] => {
+            tokens.remove(*position);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// What the hand-written parsers give back.

@@ -240,6 +240,11 @@ impl Settings {
         self.number("hnsw.ef_search").unsigned_abs() as usize
     }
 
+    /// ivfflat.probes.
+    pub(crate) fn probes(&self) -> usize {
+        self.number("ivfflat.probes").unsigned_abs() as usize
+    }
+
     /// Whether a setting that is a boolean is on.
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.with(name, |kept| bool_word(kept).unwrap_or(false))

@@ -2,13 +2,13 @@
 //! changes: equal values of one key have equal bytes, different values different bytes.
 //!
 //! The values follow one another. Integers, dates and times: 8 bytes. Floats: 8 bytes, as f64. Numerics: 32. Intervals: 16.
-//! Booleans: 1. uuids: 16. Text, bytea, json: length u32, bytes. Arrays and vectors: length u32, then for each item a byte,
+//! Booleans: 1. uuids: 16. Text, bytea, json, sparsevec, bit: length u32, bytes. Arrays and vectors: length u32, then for each item a byte,
 //! 0 for NULL, 1 before a value. All big-endian, signed integers with the sign bit flipped.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int16Type,
+    Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
     TimestampMicrosecondType, i256,
 };
 use quiver_base::{Error, Result, SqlState};
@@ -75,6 +75,10 @@ fn append(column: &ArrayRef) -> Result<Append<'_>> {
         DataType::Date32 => integers!(Date32Type),
         DataType::Time64(TimeUnit::Microsecond) => integers!(Time64MicrosecondType),
         DataType::Timestamp(TimeUnit::Microsecond, _) => integers!(TimestampMicrosecondType),
+        DataType::Float16 => {
+            let values = column.as_primitive::<Float16Type>();
+            Box::new(move |row, out| put_f64(values.value(row).into(), out))
+        }
         DataType::Float32 => {
             let values = column.as_primitive::<Float32Type>();
             Box::new(move |row, out| put_f64(f64::from(values.value(row)), out))

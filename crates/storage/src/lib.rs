@@ -33,16 +33,16 @@ mod version;
 mod visibility;
 
 pub use env::{StorageEnv, StorageOptions};
-pub use filter::{ColumnStats, RowFilter};
+pub use filter::{ColumnStats, ComputedVectors, RowFilter};
 pub use job::{Job, JobControl, JobKind};
 pub use key::{KeyEncoder, encode_key, key_hash};
-pub use layout::{ColumnDef, KeyDef, TableLayout, VectorIndexDef};
+pub use layout::{ColumnDef, Indexed, KeyDef, TableLayout, VectorIndexDef};
 pub use objects::{ObjectRef, Objects};
 pub use publish::{Publish, PublishOutcome};
 pub use rows::{RowBatch, ShardWrite};
 pub use search::{Hit, SearchResult, SearchStats, VectorQuery};
 pub use segment::{
-    DeletesRef, KeyMatch, Opened, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter,
+    BuiltIndex, DeletesRef, KeyMatch, Opened, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter,
 };
 pub use shard::{Shard, ShardStats};
 pub use snapshot::{Locator, ScanBatch, ScanPart, ScanRequest, Snapshot};

@@ -28,8 +28,14 @@ pub(crate) enum Change {
     Spill { txn: TxnId, from: u64, to: u64, add: Vec<SegmentMeta> },
     /// Rows of `remove` are in `add`, except those deleted by `as_of`. Each goes with the age of the bitmap that was read.
     Merge { as_of: Timestamp, remove: Vec<(SegmentId, Option<Timestamp>)>, add: Vec<SegmentMeta> },
-    /// A segment has new graphs, and some that nobody declares any more are gone.
-    Graphs { segment: SegmentId, add: Vec<(IndexId, ObjectRef)>, remove: Vec<IndexId> },
+    /// A segment has new indexes, and some that nobody declares any more are gone. `vectors` are those of the new ones that keep
+    /// vectors of their own.
+    Graphs {
+        segment: SegmentId,
+        add: Vec<(IndexId, ObjectRef)>,
+        vectors: Vec<(IndexId, ObjectRef)>,
+        remove: Vec<IndexId>,
+    },
     /// A bitmap in place of one of age `previous`.
     Deletes { segment: SegmentId, previous: Option<Timestamp>, deletes: DeletesRef },
 }
@@ -68,7 +74,9 @@ impl Publish {
             Change::Flush { add, .. } | Change::Spill { add, .. } | Change::Merge { add, .. } => {
                 add.iter().flat_map(SegmentMeta::objects).collect()
             }
-            Change::Graphs { add, .. } => add.iter().map(|(_, object)| object).collect(),
+            Change::Graphs { add, vectors, .. } => {
+                add.iter().chain(vectors).map(|(_, object)| object).collect()
+            }
             Change::Deletes { deletes, .. } => vec![&deletes.object],
         }
     }
@@ -89,7 +97,9 @@ impl Version {
             Change::Flush { from, to, as_of, add } => self.publish_flush(*from, *to, *as_of, add, env),
             Change::Spill { txn, from, to, add } => self.publish_spill(*txn, *from, *to, add, env),
             Change::Merge { as_of, remove, add } => self.publish_merge(*as_of, remove, add, env),
-            Change::Graphs { segment, add, remove } => self.publish_graphs(*segment, add, remove),
+            Change::Graphs { segment, add, vectors, remove } => {
+                self.publish_graphs(*segment, add, vectors, remove)
+            }
             Change::Deletes { segment, previous, deletes } => {
                 self.publish_deletes(*segment, *previous, deletes)
             }
@@ -164,13 +174,19 @@ impl Version {
         &mut self,
         segment: SegmentId,
         add: &[(IndexId, ObjectRef)],
+        vectors: &[(IndexId, ObjectRef)],
         remove: &[IndexId],
     ) -> Option<Vec<Sealed>> {
         let sealed = self.segments.iter_mut().find(|sealed| sealed.meta().id == segment)?;
         let mut meta = sealed.meta().clone();
-        meta.graphs.retain(|(id, _)| !remove.contains(id) && add.iter().all(|(new, _)| new != id));
+        let stays =
+            |(id, _): &(IndexId, ObjectRef)| !remove.contains(id) && add.iter().all(|(new, _)| new != id);
+        meta.graphs.retain(stays);
+        meta.index_vectors.retain(stays);
         meta.graphs.extend(add.iter().cloned());
+        meta.index_vectors.extend(vectors.iter().cloned());
         meta.graphs.sort_unstable_by_key(|(id, _)| *id);
+        meta.index_vectors.sort_unstable_by_key(|(id, _)| *id);
         let new = sealed.with_meta(meta);
         Some(vec![std::mem::replace(sealed, new)])
     }

@@ -6,8 +6,9 @@ use crate::merge::{unknown_columns, write_rows};
 use crate::publish::{Change, Publish, bitmap_age};
 use crate::sealed::Sealed;
 use crate::snapshot::part::Part;
+use crate::snapshot::passing;
 use crate::version::Version;
-use crate::{SegmentMeta, StorageEnv, TableLayout, VectorIndexDef};
+use crate::{BuiltIndex, Indexed, SegmentMeta, StorageEnv, TableLayout, VectorIndexDef};
 use quiver_base::{ColumnId, Error, Result, SegmentId, ShardId, Timestamp, TxnId};
 use quiver_index::RowSet;
 use roaring::RoaringBitmap;
@@ -87,24 +88,42 @@ impl Run<'_> {
     fn add_graphs(&self, meta: &mut SegmentMeta) -> Result<()> {
         let sealed = Sealed::new(self.env, meta.clone(), Default::default());
         for index in wanted_graphs(self.env, self.layout, &sealed) {
-            let graph = sealed.segment.build_graph(self.shard, index, self.control)?;
-            meta.graphs.push((index.id, graph));
+            let built = self.build_index(&sealed, index)?;
+            meta.graphs.push((index.id, built.graph));
+            meta.index_vectors.extend(built.vectors.map(|vectors| (index.id, vectors)));
         }
         meta.graphs.sort_unstable_by_key(|(id, _)| *id);
+        meta.index_vectors.sort_unstable_by_key(|(id, _)| *id);
         Ok(())
     }
 
     fn build_graphs(&self, segment: SegmentId) -> Result<Change> {
         let sealed = self.segment(segment)?;
-        let build = |index: &VectorIndexDef| {
-            Ok((index.id, sealed.segment.build_graph(self.shard, index, self.control)?))
-        };
-        let add = wanted_graphs(self.env, self.layout, sealed).into_iter().map(build);
-        let add = add.collect::<Result<_>>()?;
+        let (mut add, mut vectors) = (Vec::new(), Vec::new());
+        for index in wanted_graphs(self.env, self.layout, sealed) {
+            let built = self.build_index(sealed, index)?;
+            add.push((index.id, built.graph));
+            vectors.extend(built.vectors.map(|object| (index.id, object)));
+        }
         let declared = |id| self.layout.vector_indexes.iter().any(|index| index.id == id);
         let stored = sealed.meta().graphs.iter().map(|(id, _)| *id);
         let remove = stored.filter(|id| !declared(*id)).collect();
-        Ok(Change::Graphs { segment, add, remove })
+        Ok(Change::Graphs { segment, add, vectors, remove })
+    }
+
+    fn build_index(&self, sealed: &Sealed, index: &VectorIndexDef) -> Result<BuiltIndex> {
+        let only = match &index.of {
+            Indexed::Column { rows: Some(filter), .. } => {
+                let part = Part::Segment(sealed.clone());
+                let mut rows = RowSet::new(part.rows());
+                passing(&part, self.layout, filter.as_ref(), None, |row| {
+                    rows.insert(row);
+                })?;
+                Some(rows)
+            }
+            _ => None,
+        };
+        sealed.segment.build_index(self.shard, self.layout, index, only.as_ref(), self.control)
     }
 
     fn write_deletes(&self, segment: SegmentId) -> Result<Change> {
@@ -136,8 +155,12 @@ pub(crate) fn wanted_graphs<'a>(
     if (meta.rows as usize) < env.options.index_rows_min {
         return Vec::new();
     }
-    let lacks =
-        |index: &&VectorIndexDef| meta.vector_file(index.column).is_some() && meta.graph(index.id).is_none();
+    let possible = |index: &VectorIndexDef| match &index.of {
+        Indexed::Column { column, .. } => meta.vector_file(*column).is_some(),
+        Indexed::Computed(_) => true,
+        Indexed::Unknown => false,
+    };
+    let lacks = |index: &&VectorIndexDef| possible(index) && meta.graph(index.id).is_none();
     layout.vector_indexes.iter().filter(lacks).collect()
 }
 

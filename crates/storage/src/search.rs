@@ -3,15 +3,18 @@
 
 mod memory;
 mod segment;
+mod source;
 
 use crate::sealed::Sealed;
 use crate::snapshot::part::Part;
 use crate::snapshot::{Locator, Snapshot};
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
-use arrow::datatypes::DataType;
-use quiver_base::{ColumnId, Error, Result, RowId, SqlState};
-use quiver_index::{Metric, RowSet};
+use quiver_base::{ColumnId, Error, IndexId, Result, RowId, SqlState};
+use quiver_index::{Effort, Metric, RowSet, SparseVector};
+use source::Source;
+
+pub(crate) use memory::sparse_vector;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,16 +22,21 @@ use std::sync::Arc;
 /// A nearest-neighbour search.
 #[derive(Clone, Debug)]
 pub struct VectorQuery {
-    /// The vector column.
+    /// The vector column; of no meaning if `index` is one over computed vectors.
     pub column: ColumnId,
+    /// The index to search through; if none is named, any over the whole column. One over some rows must be named only with a
+    /// filter that lets no other rows through.
+    pub index: Option<IndexId>,
     /// The distance.
     pub metric: Metric,
     /// The query vector.
     pub query: Vec<f32>,
+    /// The query vector, if vectors are sparse; `query` then says nothing.
+    pub sparse: Option<SparseVector>,
     /// How many rows.
     pub k: usize,
-    /// hnsw.ef_search.
-    pub ef: usize,
+    /// hnsw.ef_search and ivfflat.probes.
+    pub effort: Effort,
     /// Ignore indexes.
     pub exact: bool,
     /// Rows to choose from.
@@ -59,7 +67,7 @@ pub struct SearchStats {
     pub rows_visited: u64,
     /// Rows that passed the filter, where it was counted.
     pub rows_passed: u64,
-    /// One of "exact", "graph", "filtered graph" per segment, joined by commas, counted: "graph: 3, exact: 1".
+    /// How each segment was searched (`quiver_index::Strategy`), joined by commas, counted: "graph: 3, exact: 1".
     pub strategy: String,
     /// Decoded-column and bitmap cache hits.
     pub cache_hits: u64,
@@ -81,6 +89,7 @@ pub(crate) struct Search<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) layout: &'a TableLayout,
     pub(crate) query: &'a VectorQuery,
+    source: Source<'a>,
     pub(crate) stats: SearchStats,
     pub(crate) strategies: BTreeMap<String, u64>,
     hits: Vec<Hit>,
@@ -91,11 +100,13 @@ pub(crate) struct Search<'a> {
 impl Snapshot {
     /// The k nearest rows. Blocking.
     pub fn search(&self, layout: &TableLayout, query: &VectorQuery) -> Result<SearchResult> {
-        check_dimensions(layout, query)?;
+        let source = Source::of(layout, query)?;
+        source.check_dimensions(layout, query)?;
         let mut search = Search {
             snapshot: self,
             layout,
             query,
+            source,
             stats: SearchStats::default(),
             strategies: BTreeMap::new(),
             hits: Vec::new(),
@@ -115,7 +126,7 @@ impl Search<'_> {
         let allowed = self.allowed(part, container)?;
         if allowed.len() > 0 {
             let hits = match container {
-                Part::Memory(rows) => self.in_memory(part as u32, &rows.chunk, &allowed)?,
+                Part::Memory(_) => self.in_memory(part as u32, container, &allowed)?,
                 Part::Segment(sealed) => self.in_segment(part as u32, sealed, &allowed)?,
             };
             self.hits.extend(hits);
@@ -226,17 +237,6 @@ fn compare_hits(a: &Hit, b: &Hit) -> Ordering {
     let (x, y) = (distance(a), distance(b));
     let order = x.partial_cmp(&y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()));
     order.then_with(|| a.row_id.cmp(&b.row_id))
-}
-
-fn check_dimensions(layout: &TableLayout, query: &VectorQuery) -> Result<()> {
-    let def = crate::columns::definition(layout, query.column)?;
-    match def.field.data_type() {
-        DataType::FixedSizeList(_, dim) if *dim as usize != query.query.len() => {
-            Err(different_dimensions(*dim as usize, query.query.len()))
-        }
-        DataType::FixedSizeList(..) | DataType::List(_) => Ok(()),
-        other => Err(Error::internal(format!("a vector search over a column of type {other}"))),
-    }
 }
 
 /// pgvector's error.

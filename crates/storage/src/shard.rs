@@ -227,6 +227,12 @@ impl Shard {
         some.then_some(Job { kind: JobKind::Flush, shard: self.id, input: JobInput::Memtable })
     }
 
+    /// The same if there are so many rows that a search over them should walk a graph (for CREATE INDEX).
+    pub fn index_flush_job(&self) -> Option<Job> {
+        let many = self.version().memtable.rows() >= self.env.options.index_rows_min;
+        if many { self.flush_job() } else { None }
+    }
+
     /// A merge of all segments into one (for VACUUM FULL and tests); `None` if there is nothing to gain.
     pub fn compact_job(&self) -> Option<Job> {
         let version = self.version();

@@ -1,8 +1,8 @@
 //! A small table for tests: a key, a payload column and a vector.
 
-use crate::{ColumnDef, ColumnStats, KeyDef, RowBatch, RowFilter, TableLayout};
+use crate::{ColumnDef, ColumnStats, ComputedVectors, KeyDef, RowBatch, RowFilter, TableLayout};
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray,
 };
 use arrow::datatypes::{Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
@@ -97,6 +97,49 @@ pub(crate) fn rows(rows: &[Row]) -> Arc<RowBatch> {
     #[allow(clippy::unwrap_used)] // test data
     let batch = RecordBatch::try_new(schema, columns).unwrap();
     Arc::new(RowBatch { batch, row_ids: rows.iter().map(|row| RowId(row.id)).collect() })
+}
+
+/// Vectors half as long as a column's; none for those that begin with a number above a bound.
+#[derive(Debug)]
+pub(crate) struct Halved {
+    columns: [ColumnId; 1],
+    dim: u16,
+}
+
+impl Halved {
+    /// Vectors that begin with more are not in the index.
+    pub(crate) const FIRST_MAX: f32 = 200.0;
+
+    pub(crate) fn of(column: ColumnId, dim: u16) -> Arc<dyn ComputedVectors> {
+        Arc::new(Halved { columns: [column], dim })
+    }
+}
+
+impl ComputedVectors for Halved {
+    fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    fn dim(&self) -> u32 {
+        u32::from(self.dim)
+    }
+
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        let vectors = batch.column(0).as_fixed_size_list();
+        let item = Arc::new(Field::new("item", arrow::datatypes::DataType::Float32, true));
+        let mut out = FixedSizeListBuilder::new(Float32Builder::new(), i32::from(self.dim)).with_field(item);
+        for row in 0..vectors.len() {
+            let values = vectors.value(row);
+            let values = values.as_primitive::<arrow::datatypes::Float32Type>().values();
+            out.values().append_slice(&values.iter().map(|value| value / 2.0).collect::<Vec<f32>>());
+            out.append(vectors.is_valid(row) && values[0] <= Halved::FIRST_MAX);
+        }
+        Ok(Arc::new(out.finish()))
+    }
 }
 
 /// `low <= key < high`.

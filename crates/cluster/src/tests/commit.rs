@@ -104,7 +104,7 @@ async fn a_new_key_is_checked_over_old_rows_and_over_rows_of_its_own_transaction
     let index = Index {
         id: IndexId(txn.new_oid()),
         name: "t_name_key".to_owned(),
-        columns: vec![KeyColumn { column: NAME, descending: false, nulls_first: false }],
+        columns: vec![KeyColumn::ascending(NAME)],
         ..table.indexes[0].clone()
     };
     let changed =

@@ -104,7 +104,7 @@ pub(crate) fn create(txn: &mut Txn, name: &str, shards: usize) -> Arc<Table> {
         dropped: false,
     };
     let (table, index) = (TableId(txn.new_oid()), IndexId(txn.new_oid()));
-    let key = |column| KeyColumn { column, descending: false, nulls_first: false };
+    let key = KeyColumn::ascending;
     let table = Arc::new(Table {
         id: table,
         schema: PUBLIC_SCHEMA,
@@ -123,6 +123,7 @@ pub(crate) fn create(txn: &mut Txn, name: &str, shards: usize) -> Arc<Table> {
             columns: vec![key(ID)],
             unique: true,
             options: Vec::new(),
+            predicate: None,
         }],
         shards: txn.new_shards(shards),
         shard_key: vec![ID],

@@ -205,7 +205,8 @@ impl Cluster {
         self.upkeep.state.lock().running.clone()
     }
 
-    /// Waits until every sealed segment of the index's table has it (small ones, searched exactly, need none). What CREATE INDEX waits for.
+    /// Waits until the rows that are there now are in segments that have the index; few rows, searched exactly, need none. What
+    /// CREATE INDEX waits for.
     pub async fn wait_indexed(
         self: &Arc<Self>,
         database: DatabaseId,
@@ -213,6 +214,11 @@ impl Cluster {
         index: IndexId,
     ) -> Result<()> {
         for (group, place) in self.places(database, table)? {
+            let flush = |running: &[Job]| {
+                let flushing = running.iter().any(|job| job.kind == JobKind::Flush);
+                if flushing { None } else { place.shard.index_flush_job() }
+            };
+            self.upkeep.drive(self, &group, &place, flush).await?;
             let pending = |running: &[Job]| {
                 let oldest = group.leases.oldest(|| group.last_commit());
                 place.shard.pending_work_now(&place.layout, running, oldest)

@@ -1,7 +1,8 @@
 //! `avg(vector)` and `sum(vector)` beside the numeric ones: one function of each name, which asks its argument's type.
 
-use super::{vector_field, vector_of_any_dim};
-use crate::vector::{Vectors, check_same_dim, scalar};
+use super::operand::{check_same_dim, is_half};
+use super::{list_of_any_dim, out_of_range, vector_field};
+use crate::vector::{Dense, Vectors, check_expected_dim, dense_column, halves};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
@@ -12,7 +13,6 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF,
     SetMonotonicity, Signature, Volatility,
 };
-use quiver_base::{Error, SqlState};
 use std::sync::Arc;
 
 pub(super) fn all(builtin: &[Arc<AggregateUDF>]) -> Vec<Arc<AggregateUDF>> {
@@ -39,7 +39,9 @@ struct VectorOr {
 
 fn is_vector(ty: &DataType) -> bool {
     match ty {
-        DataType::FixedSizeList(item, _) | DataType::List(item) => *item.data_type() == DataType::Float32,
+        DataType::FixedSizeList(item, _) | DataType::List(item) => {
+            matches!(item.data_type(), DataType::Float32 | DataType::Float16)
+        }
         _ => false,
     }
 }
@@ -78,7 +80,7 @@ impl AggregateUDFImpl for VectorOr {
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
-            [ty] if is_vector(ty) => Ok(ty.clone()),
+            [ty] if is_vector(ty) => Ok(list_of_any_dim(arg_types)),
             _ => self.other.return_type(arg_types),
         }
     }
@@ -86,7 +88,7 @@ impl AggregateUDFImpl for VectorOr {
     fn return_field(&self, arg_fields: &[FieldRef]) -> Result<FieldRef> {
         match arg_fields {
             [field] if is_vector(field.data_type()) => {
-                Ok(vector_field(self.name(), field.data_type().clone()))
+                Ok(vector_field(self.name(), list_of_any_dim(&[field.data_type().clone()])))
             }
             _ => self.other.return_field(arg_fields),
         }
@@ -95,7 +97,8 @@ impl AggregateUDFImpl for VectorOr {
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         if over_vectors(&args) {
             let ty = args.return_field.data_type().clone();
-            return Ok(Box::new(VectorSum { mean: self.mean, ty, count: 0, sum: Vec::new() }));
+            let kind = if is_half(&ty) { Dense::Halfvec } else { Dense::Vector };
+            return Ok(Box::new(VectorSum { mean: self.mean, kind, ty, count: 0, sum: Vec::new() }));
         }
         self.other.accumulator(args)
     }
@@ -156,10 +159,11 @@ impl AggregateUDFImpl for VectorOr {
     }
 }
 
-/// Sums in double precision, as pgvector does.
+/// Means are summed in double precision, sums in the type's own, as pgvector does.
 #[derive(Debug)]
 struct VectorSum {
     mean: bool,
+    kind: Dense,
     ty: DataType,
     count: i64,
     sum: Vec<f64>,
@@ -170,20 +174,22 @@ impl VectorSum {
         if self.count == 0 {
             self.sum = vec![0.0; values.len()];
         }
-        check_same_dim(self.sum.len(), values.len())?;
+        match self.mean {
+            true => check_expected_dim(self.sum.len(), values.len())?,
+            false => check_same_dim(self.kind.name(), self.sum.len(), values.len())?,
+        }
         self.count += count;
         for (sum, value) in self.sum.iter_mut().zip(values) {
-            *sum += value;
+            *sum = match self.mean {
+                true => *sum + value,
+                false => f64::from(self.kind.rounded((*sum + value) as f32)),
+            };
             if sum.is_infinite() {
-                return Err(out_of_range());
+                return Err(out_of_range("overflow"));
             }
         }
         Ok(())
     }
-}
-
-fn out_of_range() -> Error {
-    Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow")
 }
 
 impl Accumulator for VectorSum {
@@ -201,11 +207,13 @@ impl Accumulator for VectorSum {
         }
         let divisor = if self.mean { self.count as f64 } else { 1.0 };
         let values: Vec<f32> = self.sum.iter().map(|sum| (sum / divisor) as f32).collect();
-        if values.iter().any(|value| value.is_infinite()) {
-            return Err(crate::to_datafusion(out_of_range()));
-        }
-        let fixed = scalar(&values);
-        if self.ty == vector_of_any_dim() { fixed.cast_to(&self.ty) } else { Ok(fixed) }
+        let column = |_| -> quiver_base::Result<Option<Vec<f32>>> {
+            let values = if self.kind == Dense::Halfvec { halves(&values)? } else { values.clone() };
+            values.iter().try_for_each(|value| self.kind.check_element(*value))?;
+            Ok(Some(values))
+        };
+        let column = dense_column(&self.ty, 1, column).map_err(crate::to_datafusion)?;
+        ScalarValue::try_from_array(&column, 0)
     }
 
     fn size(&self) -> usize {

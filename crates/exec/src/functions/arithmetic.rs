@@ -1,14 +1,15 @@
-//! `+`, `-`, `*` of vectors, element by element.
+//! `+`, `-`, `*` of dense vectors, element by element.
 
-use super::{coerce_vector, columnar, rows_of, vector_field, vector_of_any_dim, vectors};
-use crate::vector::{Vectors, check_same_dim};
-use arrow::array::{ArrayRef, FixedSizeListBuilder, Float32Builder, ListBuilder};
+use super::operand::{check_same_dim, is_half, type_name};
+use super::{
+    coerce_vector, columnar, list_of_any_dim, no_function, out_of_range, rows_of, vector_field, vectors,
+};
+use crate::vector::{Dense, dense_column};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use quiver_base::{Error, SqlState};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,30 +21,35 @@ enum Operation {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Arithmetic {
-    name: &'static str,
+    name: String,
     operation: Operation,
     signature: Signature,
 }
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    [("vector_add", Operation::Add), ("vector_sub", Operation::Subtract), ("vector_mul", Operation::Multiply)]
+    let operations = [("add", Operation::Add), ("sub", Operation::Subtract), ("mul", Operation::Multiply)];
+    let of_type = |ty: &'static str| operations.map(|(word, operation)| (format!("{ty}_{word}"), operation));
+    ["vector", "halfvec"]
+        .into_iter()
+        .flat_map(of_type)
         .map(|(name, operation)| {
             let signature = Signature::user_defined(Volatility::Immutable);
             Arc::new(ScalarUDF::new_from_impl(Arithmetic { name, operation, signature }))
         })
-        .to_vec()
+        .collect()
 }
 
 impl Arithmetic {
-    fn of(&self, a: &[f32], b: &[f32]) -> quiver_base::Result<Vec<f32>> {
-        check_same_dim(a.len(), b.len())?;
+    fn of(&self, ty: &DataType, a: &[f32], b: &[f32]) -> quiver_base::Result<Vec<f32>> {
+        check_same_dim(type_name(ty), a.len(), b.len())?;
+        let kind = if is_half(ty) { Dense::Halfvec } else { Dense::Vector };
         let out: Vec<f32> = a
             .iter()
             .zip(b)
             .map(|(a, b)| match self.operation {
-                Operation::Add => a + b,
-                Operation::Subtract => a - b,
-                Operation::Multiply => a * b,
+                Operation::Add => kind.rounded(a + b),
+                Operation::Subtract => kind.rounded(a - b),
+                Operation::Multiply => kind.rounded(a * b),
             })
             .collect();
         if out.iter().any(|value| value.is_infinite()) {
@@ -57,13 +63,9 @@ impl Arithmetic {
     }
 }
 
-fn out_of_range(how: &str) -> Error {
-    Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("value out of range: {how}"))
-}
-
 impl ScalarUDFImpl for Arithmetic {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -72,19 +74,18 @@ impl ScalarUDFImpl for Arithmetic {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let [_, _] = arg_types else {
-            return datafusion::common::plan_err!("{} takes two arguments", self.name);
+            return Err(no_function(&self.name, arg_types));
         };
-        arg_types.iter().map(|ty| coerce_vector(self.name, ty)).collect()
+        arg_types.iter().map(|ty| coerce_vector(&self.name, ty)).collect()
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        let fixed = arg_types.iter().find(|ty| matches!(ty, DataType::FixedSizeList(..)));
-        Ok(fixed.cloned().unwrap_or_else(vector_of_any_dim))
+        Ok(list_of_any_dim(arg_types))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        Ok(vector_field(self.name, self.return_type(&types)?))
+        Ok(vector_field(&self.name, self.return_type(&types)?))
     }
 
     fn is_strict(&self) -> bool {
@@ -94,50 +95,12 @@ impl ScalarUDFImpl for Arithmetic {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let (constant, rows) = rows_of(&args.args, args.number_rows);
         let (left, right) = (vectors(&args.args[0])?, vectors(&args.args[1])?);
+        let ty = args.return_field.data_type();
         let compute = |row| match (left.row(row), right.row(row)) {
-            (Some(a), Some(b)) => self.of(a, b).map(Some),
+            (Some(a), Some(b)) => self.of(ty, a, b).map(Some),
             _ => Ok(None),
         };
-        let array = collect(args.return_field.data_type(), rows, compute).map_err(crate::to_datafusion)?;
+        let array = dense_column(ty, rows, compute).map_err(crate::to_datafusion)?;
         columnar(array, constant)
     }
-}
-
-/// Builds a vector column of type `ty` from one optional vector a row.
-pub(super) fn collect(
-    ty: &DataType,
-    rows: usize,
-    compute: impl Fn(usize) -> quiver_base::Result<Option<Vec<f32>>>,
-) -> quiver_base::Result<ArrayRef> {
-    if let DataType::FixedSizeList(_, dim) = ty {
-        let dim = *dim as usize;
-        let values = Float32Builder::with_capacity(rows * dim);
-        let mut out = FixedSizeListBuilder::with_capacity(values, dim as i32, rows);
-        for row in 0..rows {
-            let vector = compute(row)?;
-            if let Some(vector) = &vector {
-                crate::vector::check_expected_dim(dim, vector.len())?;
-            }
-            out.values().append_slice(vector.as_deref().unwrap_or(&vec![0.0; dim]));
-            out.append(vector.is_some());
-        }
-        return Ok(Arc::new(out.finish()));
-    }
-    let mut out = ListBuilder::new(Float32Builder::new());
-    for row in 0..rows {
-        let vector = compute(row)?;
-        out.values().append_slice(vector.as_deref().unwrap_or_default());
-        out.append(vector.is_some());
-    }
-    Ok(Arc::new(out.finish()))
-}
-
-/// The same for a function of one vector.
-pub(super) fn map(
-    ty: &DataType,
-    rows: usize,
-    input: &Vectors,
-    of: impl Fn(&[f32]) -> quiver_base::Result<Vec<f32>>,
-) -> quiver_base::Result<ArrayRef> {
-    collect(ty, rows, |row| input.row(row).map(&of).transpose())
 }

@@ -1,7 +1,9 @@
 //! Distance functions. The top-k rule recognises them by type.
 
-use super::{coerce_vector, columnar, rows_of, vectors};
-use crate::vector::{check_same_dim, parse};
+use super::measure::sparse_distance;
+use super::operand::{Operand, check_same_dim, type_name};
+use super::{coerce_vector, columnar, no_function, rows_of};
+use crate::vector::parse;
 use arrow::array::Float64Builder;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
@@ -10,6 +12,7 @@ use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use quiver_base::Error;
 use quiver_index::Metric;
 use std::sync::Arc;
 
@@ -17,17 +20,15 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Distance {
     name: &'static str,
-    aliases: Vec<String>,
     metric: Metric,
     negated: bool,
     signature: Signature,
 }
 
 impl Distance {
-    fn function(name: &'static str, aliases: &[&str], metric: Metric, negated: bool) -> Arc<ScalarUDF> {
+    fn function(name: &'static str, metric: Metric, negated: bool) -> Arc<ScalarUDF> {
         Arc::new(ScalarUDF::new_from_impl(Distance {
             name,
-            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             metric,
             negated,
             signature: Signature::user_defined(Volatility::Immutable),
@@ -44,27 +45,45 @@ impl Distance {
         self.negated
     }
 
-    fn of(&self, a: &[f32], b: &[f32]) -> quiver_base::Result<f64> {
-        check_same_dim(a.len(), b.len())?;
-        let distance = self.metric.distance_between(a, b);
+    fn at(
+        &self,
+        name: &str,
+        row: usize,
+        left: &Operand,
+        right: &Operand,
+    ) -> quiver_base::Result<Option<f64>> {
+        let distance = match (left, right) {
+            (Operand::Dense(left), Operand::Dense(right)) => {
+                let Some((a, b)) = left.row(row).zip(right.row(row)) else { return Ok(None) };
+                check_same_dim(name, a.len(), b.len())?;
+                self.metric.distance_between(a, b)
+            }
+            (Operand::Sparse(left), Operand::Sparse(right)) => {
+                let Some((a, b)) = left.sparse(row)?.zip(right.sparse(row)?) else { return Ok(None) };
+                check_same_dim(name, a.dim() as usize, b.dim() as usize)?;
+                sparse_distance(self.metric, &a, &b)
+            }
+            // NULL without a type is read as a dense vector.
+            (Operand::Dense(none), _) | (_, Operand::Dense(none)) if none.row(row).is_none() => {
+                return Ok(None);
+            }
+            _ => return Err(Error::internal(format!("{} of different types", self.name))),
+        };
         // One NaN: sorting would tell a negative one from a positive one.
         let distance = if distance.is_nan() { f64::NAN } else { distance };
-        Ok(if self.negated { -distance } else { distance })
+        Ok(Some(if self.negated { -distance } else { distance }))
     }
 }
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     vec![
-        Distance::function("l2_distance", &[], Metric::L2, false),
-        Distance::function("inner_product", &[], Metric::InnerProduct, true),
-        Distance::function(
-            "negative_inner_product",
-            &["vector_negative_inner_product"],
-            Metric::InnerProduct,
-            false,
-        ),
-        Distance::function("cosine_distance", &[], Metric::Cosine, false),
-        Distance::function("l1_distance", &[], Metric::L1, false),
+        Distance::function("l2_distance", Metric::L2, false),
+        Distance::function("inner_product", Metric::InnerProduct, true),
+        Distance::function("vector_negative_inner_product", Metric::InnerProduct, false),
+        Distance::function("halfvec_negative_inner_product", Metric::InnerProduct, false),
+        Distance::function("sparsevec_negative_inner_product", Metric::InnerProduct, false),
+        Distance::function("cosine_distance", Metric::Cosine, false),
+        Distance::function("l1_distance", Metric::L1, false),
     ]
 }
 
@@ -73,17 +92,13 @@ impl ScalarUDFImpl for Distance {
         self.name
     }
 
-    fn aliases(&self) -> &[String] {
-        &self.aliases
-    }
-
     fn signature(&self) -> &Signature {
         &self.signature
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let [_, _] = arg_types else {
-            return datafusion::common::plan_err!("{} takes two arguments", self.name);
+            return Err(no_function(self.name, arg_types));
         };
         arg_types.iter().map(|ty| coerce_vector(self.name, ty)).collect()
     }
@@ -114,13 +129,12 @@ impl ScalarUDFImpl for Distance {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let (constant, rows) = rows_of(&args.args, args.number_rows);
-        let (left, right) = (vectors(&args.args[0])?, vectors(&args.args[1])?);
+        let name = type_name(&args.args[0].data_type());
+        let operand = |at: usize| Operand::new(&args.args[at]).map_err(crate::to_datafusion);
+        let (left, right) = (operand(0)?, operand(1)?);
         let mut out = Float64Builder::with_capacity(rows);
         for row in 0..rows {
-            match (left.row(row), right.row(row)) {
-                (Some(a), Some(b)) => out.append_value(self.of(a, b).map_err(crate::to_datafusion)?),
-                _ => out.append_null(),
-            }
+            out.append_option(self.at(name, row, &left, &right).map_err(crate::to_datafusion)?);
         }
         columnar(Arc::new(out.finish()), constant)
     }

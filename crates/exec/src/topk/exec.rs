@@ -6,6 +6,7 @@ use super::{SearchMetrics, pattern::substitute};
 use crate::SearchSettings;
 use crate::context::running_statement;
 use crate::engine::BATCH_ROWS;
+use crate::search::Values;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -21,6 +22,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
+use quiver_index::{Metric, VectorIndexKind};
 use std::fmt;
 use std::sync::Arc;
 
@@ -61,13 +63,23 @@ impl DisplayAs for VectorTopKExec {
     fn fmt_as(&self, _style: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let search = &self.search;
         write!(f, "VectorTopK: {} ", search.source.table.name)?;
-        match (search.source.index_name(), self.settings) {
+        match (&search.source.index, self.settings) {
             (Some(_), Some(settings)) if !settings.use_index => write!(f, "exact")?,
-            (Some(name), Some(settings)) => write!(f, "index={name}, ef_search={}", settings.ef_search)?,
-            (Some(name), None) => write!(f, "index={name}")?,
+            (Some(index), Some(settings)) => match index.kind {
+                VectorIndexKind::Hnsw(_) => {
+                    write!(f, "index={}, ef_search={}", index.name, settings.ef_search)?
+                }
+                VectorIndexKind::IvfFlat(_) => write!(f, "index={}, probes={}", index.name, settings.probes)?,
+            },
+            (Some(index), None) => write!(f, "index={}", index.name)?,
             (None, _) => write!(f, "exact")?,
         }
-        write!(f, ", metric={}, k={}", search.source.metric, search.wanted.k)?;
+        match (search.source.values, search.source.metric) {
+            // What zeros and ones are measured by in its place.
+            (Values::Bit, Metric::L2) => write!(f, ", metric=hamming")?,
+            (_, metric) => write!(f, ", metric={metric}")?,
+        }
+        write!(f, ", k={}", search.wanted.k)?;
         write!(f, "{}", if search.wanted.ties { " with ties" } else { "" })?;
         write!(f, "{}", if search.null_predicate.is_some() { ", nulls first" } else { "" })?;
         if let Some(predicate) = &search.predicate {

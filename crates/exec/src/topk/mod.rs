@@ -6,23 +6,27 @@
 //!     CollectionScanExec: filter
 //! ```
 //!
-//! Filters become part of the search, projections are computed for the winners only. A bound on the same distance needs no filter:
+//! What is measured may be an expression, if there is an index over it. Filters become part of the search, projections are computed for the winners only. A bound on the same distance needs no filter:
 //! the nearest rows are the ones within it. With more sort keys after the distance the sort stays, over the k nearest and all that are
 //! as far as the last of them.
 
+mod choice;
 mod exec;
 mod metrics;
 mod output;
 mod pattern;
 mod run;
 
+pub(crate) use choice::ChosenIndex;
 pub(crate) use exec::VectorTopKExec;
 pub(crate) use metrics::SearchMetrics;
-pub(crate) use pattern::substitute;
+pub(crate) use pattern::{Pipeline, substitute};
 
 use crate::filter::Predicate;
-use crate::search::{VectorSource, Wanted};
+use crate::scan::ScanColumn;
+use crate::search::{Values, VectorSource, Wanted};
 use arrow::datatypes::DataType;
+use choice::choose;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
@@ -32,7 +36,7 @@ use datafusion::physical_expr::utils::conjunction;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
-use pattern::{NearestOrder, Pipeline};
+use pattern::NearestOrder;
 use run::Search;
 use std::sync::Arc;
 
@@ -73,16 +77,33 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
     let key = pipeline.over_table(first.expr.clone())?;
     let Some(order) = NearestOrder::of(&key, first.options.descending) else { return Ok(None) };
     let scan = &pipeline.scan;
-    let field = scan.table_schema.field(order.column);
-    let DataType::FixedSizeList(_, dim) = field.data_type() else { return Ok(None) };
-    let nulls_first = first.options.nulls_first && field.is_nullable();
+    let column = order.measured.downcast_ref::<Column>().map(Column::index);
+    let stored = column.and_then(|column| match scan.table_columns[column] {
+        ScanColumn::Stored(id) => Some(id),
+        ScanColumn::Shard | ScanColumn::Row => None,
+    });
+    let layout = scan.layout.as_ref();
+    let index = layout.and_then(|layout| choose(&scan.table, layout, &order, stored, &pipeline.filters));
+    let computed = index.as_ref().and_then(|index| index.computed);
+    let dim = match (computed, column) {
+        (Some(of), _) => of.dim() as usize,
+        (None, Some(column)) => match scan.table_schema.field(column).data_type() {
+            DataType::FixedSizeList(item, dim) if *item.data_type() == DataType::Float32 => *dim as usize,
+            _ => return Ok(None),
+        },
+        (None, None) => return Ok(None),
+    };
+    let column = column.filter(|_| computed.is_none());
+    let nulls_first = first.options.nulls_first;
     let source = VectorSource {
         table: scan.table.clone(),
         table_schema: scan.table_schema.clone(),
         table_columns: scan.table_columns.clone(),
-        column: order.column,
+        column,
+        index,
         metric: order.metric,
-        dim: *dim as usize,
+        dim,
+        values: Values::of(computed, &order.measured.data_type(&scan.table_schema)?),
     };
     let ties = sort.expr().len() > 1;
     let (within, filters): (Vec<_>, Vec<_>) =
@@ -90,7 +111,7 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
     // NULLs are within no bound.
     let nulls_first = nulls_first && within.is_empty();
     let null_filters = nulls_first.then(|| {
-        let is_null = Arc::new(IsNullExpr::new(Arc::new(Column::new(field.name(), order.column))));
+        let is_null = Arc::new(IsNullExpr::new(order.measured.clone()));
         filters.iter().cloned().chain([is_null as Arc<dyn PhysicalExpr>]).collect()
     });
     let predicate = |filters: Vec<Arc<dyn PhysicalExpr>>| {

@@ -1,7 +1,8 @@
 //! Recognises what may lie between a sort and a scan, and sort keys that order rows as a distance does.
 
+use super::choice::same;
 use super::output::Output;
-use crate::functions::Distance;
+use crate::functions::{Distance, Measure};
 use crate::scan::CollectionScanExec;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -21,17 +22,17 @@ use std::sync::Arc;
 
 /// A scan under projections and filters, with everything in terms of the table's columns.
 #[derive(Debug)]
-pub(super) struct Pipeline {
-    pub(super) scan: CollectionScanExec,
+pub(crate) struct Pipeline {
+    pub(crate) scan: CollectionScanExec,
     /// What comes out at the top.
-    pub(super) outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// What a row must pass, the scan's own predicate included.
-    pub(super) filters: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) filters: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 impl Pipeline {
     /// `None` if there is anything else than a scan, filters and projections.
-    pub(super) fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Pipeline>> {
+    pub(crate) fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Pipeline>> {
         if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
             return Ok(Self::of_scan(scan));
         }
@@ -97,8 +98,8 @@ pub(crate) fn substitute(expr: Arc<dyn PhysicalExpr>, outputs: &[Output]) -> Res
 /// A sort key that puts nearest rows first.
 #[derive(Debug)]
 pub(super) struct NearestOrder {
-    /// The vector column's position in the table.
-    pub(super) column: usize,
+    /// What is compared with the query: the vector column, or an expression over the table.
+    pub(super) measured: Arc<dyn PhysicalExpr>,
     pub(super) metric: Metric,
     /// What it is compared with; reads no column.
     pub(super) query: Arc<dyn PhysicalExpr>,
@@ -110,7 +111,14 @@ impl NearestOrder {
         if let Some(call) = key.downcast_ref::<ScalarFunctionExpr>()
             && let Some(distance) = call.fun().inner().downcast_ref::<Distance>()
         {
-            return if distance.is_negated() == descending { Self::of_call(distance, call) } else { None };
+            let falls = distance.is_negated() == descending;
+            return if falls { Self::of_call(distance.metric(), call) } else { None };
+        }
+        if let Some(call) = key.downcast_ref::<ScalarFunctionExpr>()
+            && let Some(measure) = call.fun().inner().downcast_ref::<Measure>()
+        {
+            let metric = measure.of_zeros_and_ones().filter(|_| !descending)?;
+            return Self::of_call(metric, call);
         }
         if let Some(negative) = key.downcast_ref::<NegativeExpr>() {
             return Self::of(negative.arg(), !descending);
@@ -151,21 +159,23 @@ impl NearestOrder {
         };
         // A bound that has to wait for a subquery is left to the filter.
         let same = |other: NearestOrder| {
-            other.column == self.column && other.metric == self.metric && other.query.eq(&self.query)
+            same(&other.measured, &self.measured)
+                && other.metric == self.metric
+                && other.query.eq(&self.query)
         };
         bound.is::<Literal>() && Self::of(measured, falls).is_some_and(same)
     }
 
-    fn of_call(distance: &Distance, call: &ScalarFunctionExpr) -> Option<NearestOrder> {
+    fn of_call(metric: Metric, call: &ScalarFunctionExpr) -> Option<NearestOrder> {
         let [left, right] = call.args() else { return None };
-        let (column, query) = match (left.downcast_ref::<Column>(), right.downcast_ref::<Column>()) {
-            (Some(column), None) => (column, right),
-            (None, Some(column)) => (column, left),
+        let (measured, query) = match (is_constant(left), is_constant(right)) {
+            (false, true) => (left, right),
+            (true, false) => (right, left),
             _ => return None,
         };
-        is_constant(query).then(|| NearestOrder {
-            column: column.index(),
-            metric: distance.metric(),
+        (!is_volatile(measured)).then(|| NearestOrder {
+            measured: measured.clone(),
+            metric,
             query: query.clone(),
         })
     }

@@ -3,10 +3,11 @@
 use super::metrics::Counters;
 use crate::context::Statement;
 use crate::filter::{Predicate, with_subquery_values};
-use crate::search::{self, TableView, VectorSource, Wanted};
+use crate::indexed::{sparse_vector, zeros_and_ones};
+use crate::search::{self, QueryVector, TableView, Values, VectorSource, Wanted};
 use crate::to_datafusion;
 use crate::vector::Vectors;
-use arrow::array::UInt32Array;
+use arrow::array::{Array, AsArray, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -48,8 +49,8 @@ impl Search {
         let view = TableView::new(statement, &self.source.table).map_err(to_datafusion)?;
         let memory = MemoryConsumer::new("VectorTopK").register(task.memory_pool());
         memory.try_grow(self.wanted.k.min(view.row_count() as usize) * HIT_BYTES)?;
-        let query = query_vector(&self.query)?;
-        let Some(query) = query.row(0) else {
+        let query = query_vector(&self.query, self.source.values)?;
+        let Some(query) = &query else {
             // All distances are NULL, so any rows are the nearest.
             return self.any_rows(&view, self.predicate.as_ref(), fetched);
         };
@@ -91,8 +92,14 @@ impl Search {
 
     /// A cosine's search score has fewer digits than the distance function's result: rows that are shown with it are put in
     /// its order.
-    fn in_exact_order(&self, rows: RecordBatch, query: &[f32], fetched: &[usize]) -> Result<RecordBatch> {
-        let vectors = fetched.binary_search(&self.source.column).ok();
+    fn in_exact_order(
+        &self,
+        rows: RecordBatch,
+        query: &QueryVector,
+        fetched: &[usize],
+    ) -> Result<RecordBatch> {
+        let QueryVector::Dense(query) = query else { return Ok(rows) };
+        let vectors = self.source.column.and_then(|column| fetched.binary_search(&column).ok());
         let Some(at) = vectors.filter(|_| self.source.metric == Metric::Cosine) else { return Ok(rows) };
         let vectors = Vectors::from_array(rows.column(at)).map_err(to_datafusion)?;
         let distances: Vec<f64> = (0..rows.num_rows())
@@ -111,8 +118,21 @@ impl Search {
 }
 
 /// The query vector, once scalar subqueries have run.
-fn query_vector(query: &Arc<dyn PhysicalExpr>) -> Result<Vectors> {
+fn query_vector(query: &Arc<dyn PhysicalExpr>, values: Values) -> Result<Option<QueryVector>> {
     let one_row = RecordBatchOptions::new().with_row_count(Some(1));
     let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one_row)?;
-    Vectors::new(&with_subquery_values(query.clone())?.evaluate(&nothing)?).map_err(to_datafusion)
+    let value = with_subquery_values(query.clone())?.evaluate(&nothing)?;
+    if matches!(values, Values::Bit | Values::Sparsevec) {
+        let array = value.into_array(1)?;
+        let Some(stored) = array.as_binary_opt::<i32>().filter(|stored| stored.is_valid(0)) else {
+            return Ok(None);
+        };
+        let vector = match values {
+            Values::Bit => zeros_and_ones(stored.value(0)).map(QueryVector::Dense),
+            _ => sparse_vector(stored.value(0)).map(QueryVector::Sparse),
+        };
+        return vector.map(Some).map_err(to_datafusion);
+    }
+    let vectors = Vectors::new(&value).map_err(to_datafusion)?;
+    Ok(vectors.row(0).map(|vector| QueryVector::Dense(vector.to_vec())))
 }

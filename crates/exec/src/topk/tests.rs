@@ -37,7 +37,7 @@ async fn every_metric_finds_what_brute_force_finds() {
         let (fixture, docs) = docs(shards);
         for (function, metric) in [
             ("l2_distance", Metric::L2),
-            ("negative_inner_product", Metric::InnerProduct),
+            ("vector_negative_inner_product", Metric::InnerProduct),
             ("cosine_distance", Metric::Cosine),
             ("l1_distance", Metric::L1),
         ] {

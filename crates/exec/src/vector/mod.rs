@@ -1,15 +1,20 @@
-//! pgvector's `vector` as values: its text form, its checks and errors, and casts between Arrow's list types and text.
+//! pgvector's types as values: their text and binary forms, checks and errors, and casts between Arrow's list types and text.
 //! Knows no plans and no storage.
 
+mod bits;
 mod cast;
 mod format;
+mod number;
 mod parse;
 mod rows;
+mod sparse;
 
-pub use cast::{to_real_array, to_text, to_vector};
+pub use bits::BitLength;
+pub use cast::{cast_vectors, dense_column, halves, has_cast, sparse_values, to_text, to_vector};
 pub use format::{format, write};
-pub use parse::{parse, parse_dim};
+pub use parse::parse;
 pub use rows::Vectors;
+pub use sparse::{check_nnz, parse_sparse, read_sparse};
 
 use arrow::array::{FixedSizeListArray, Float32Array};
 use arrow::datatypes::{DataType, Field};
@@ -44,33 +49,78 @@ pub fn check_same_dim(a: usize, b: usize) -> Result<()> {
     Err(Error::new(SqlState::DATA_EXCEPTION, format!("different vector dimensions {a} and {b}")))
 }
 
+/// pgvector's two dense types. Elements of both are handled as f32, which holds every half float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dense {
+    /// `vector`.
+    Vector,
+    /// `halfvec`.
+    Halfvec,
+}
+
+impl Dense {
+    /// The type's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dense::Vector => "vector",
+            Dense::Halfvec => "halfvec",
+        }
+    }
+
+    /// Bytes of an element.
+    fn width(self) -> usize {
+        match self {
+            Dense::Vector => 4,
+            Dense::Halfvec => 2,
+        }
+    }
+
+    /// The nearest number that an element can be; infinite if there is none.
+    pub fn rounded(self, value: f32) -> f32 {
+        match self {
+            Dense::Vector => value,
+            Dense::Halfvec => half::f16::from_f32(value).to_f32(),
+        }
+    }
+
+    /// A dimension count that a value can have.
+    pub fn check_dim(self, dim: usize) -> Result<()> {
+        if dim < 1 {
+            return Err(self.no_dimension());
+        }
+        if dim > DIM_MAX {
+            return Err(self.too_many_dimensions());
+        }
+        Ok(())
+    }
+
+    /// A number that an element can be.
+    pub fn check_element(self, value: f32) -> Result<()> {
+        check_element(self.name(), value)
+    }
+
+    fn no_dimension(self) -> Error {
+        let message = format!("{} must have at least 1 dimension", self.name());
+        Error::new(SqlState::DATA_EXCEPTION, message)
+    }
+
+    fn too_many_dimensions(self) -> Error {
+        let message = format!("{} cannot have more than {DIM_MAX} dimensions", self.name());
+        Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+    }
+}
+
 /// A dimension count that a vector can have.
 pub fn check_dim(dim: usize) -> Result<()> {
-    if dim < 1 {
-        return Err(Error::new(SqlState::DATA_EXCEPTION, "vector must have at least 1 dimension"));
-    }
-    if dim > DIM_MAX {
-        return Err(too_many_dimensions());
-    }
-    Ok(())
+    Dense::Vector.check_dim(dim)
 }
 
-/// Numbers that a vector can hold.
-pub fn check_elements(values: &[f32]) -> Result<()> {
-    values.iter().try_for_each(|value| check_element(*value))
-}
-
-fn check_element(value: f32) -> Result<()> {
+fn check_element(name: &str, value: f32) -> Result<()> {
     if value.is_finite() {
         return Ok(());
     }
-    let message =
-        if value.is_nan() { "NaN not allowed in vector" } else { "infinite value not allowed in vector" };
-    Err(Error::new(SqlState::DATA_EXCEPTION, message))
-}
-
-fn too_many_dimensions() -> Error {
-    Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("vector cannot have more than {DIM_MAX} dimensions"))
+    let what = if value.is_nan() { "NaN" } else { "infinite value" };
+    Err(Error::new(SqlState::DATA_EXCEPTION, format!("{what} not allowed in {name}")))
 }
 
 #[cfg(test)]

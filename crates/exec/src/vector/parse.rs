@@ -1,118 +1,123 @@
-//! A vector's text form, read as pgvector's `vector_in` reads it, error texts included.
+//! The text and binary forms of pgvector's dense types, read as `vector_in` and `halfvec_recv` read them, error texts
+//! included.
 
-use super::{DIM_MAX, check_element, check_expected_dim, too_many_dimensions};
+use super::number::{read_number, skip_space};
+use super::{DIM_MAX, Dense, check_expected_dim};
 use quiver_base::{Error, Result, SqlState};
 
 /// Reads `[1,2.5,-3e4]`.
 pub fn parse(text: &str) -> Result<Vec<f32>> {
-    let bytes = text.as_bytes();
-    let mut at = skip_space(bytes, 0);
-    if bytes.get(at) != Some(&b'[') {
-        return Err(syntax(text).with_detail("Vector contents must start with \"[\"."));
-    }
-    at = skip_space(bytes, at + 1);
-    if bytes.get(at) == Some(&b']') {
-        return Err(Error::new(SqlState::DATA_EXCEPTION, "vector must have at least 1 dimension"));
-    }
-    let mut values = Vec::with_capacity((bytes.len() / 8).min(DIM_MAX));
-    loop {
-        if values.len() == DIM_MAX {
-            return Err(too_many_dimensions());
-        }
-        at = skip_space(bytes, at);
-        let end = number_end(bytes, at).ok_or_else(|| syntax(text))?;
-        let value = number(&text[at..end])?;
-        check_element(value)?;
-        values.push(value);
-        at = skip_space(bytes, end);
-        match bytes.get(at) {
-            Some(b',') => at += 1,
-            Some(b']') => break,
-            _ => return Err(syntax(text)),
-        }
-    }
-    if skip_space(bytes, at + 1) != bytes.len() {
-        return Err(syntax(text).with_detail("Junk after closing right brace."));
-    }
+    let mut values = Vec::with_capacity((text.len() / 8).min(DIM_MAX));
+    Dense::Vector.parse(text, None, &mut values)?;
     Ok(values)
 }
 
-/// Reads a `vector(dim)`.
-pub fn parse_dim(text: &str, dim: usize) -> Result<Vec<f32>> {
-    let values = parse(text)?;
-    check_expected_dim(dim, values.len())?;
-    Ok(values)
-}
-
-fn syntax(text: &str) -> Error {
-    Error::new(
-        SqlState::INVALID_TEXT_REPRESENTATION,
-        format!("invalid input syntax for type vector: \"{text}\""),
-    )
-}
-
-fn skip_space(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)) {
-        at += 1;
+impl Dense {
+    /// Reads `[1,2.5,-3e4]` and appends its elements to `values`; how many they are, which must be `dim` if that is given.
+    pub fn parse(self, text: &str, dim: Option<u16>, values: &mut Vec<f32>) -> Result<usize> {
+        let bytes = text.as_bytes();
+        let mut at = skip_space(bytes, 0);
+        if bytes.get(at) != Some(&b'[') {
+            return Err(self.syntax(text).with_detail("Vector contents must start with \"[\"."));
+        }
+        at = skip_space(bytes, at + 1);
+        if bytes.get(at) == Some(&b']') {
+            return Err(self.no_dimension());
+        }
+        let mut count = 0;
+        loop {
+            if count == DIM_MAX {
+                return Err(self.too_many_dimensions());
+            }
+            at = skip_space(bytes, at);
+            let (value, end) = self.element(text, at)?;
+            values.push(value);
+            count += 1;
+            at = skip_space(bytes, end);
+            match bytes.get(at) {
+                Some(b',') => at += 1,
+                Some(b']') => break,
+                _ => return Err(self.syntax(text)),
+            }
+        }
+        if skip_space(bytes, at + 1) != bytes.len() {
+            return Err(self.syntax(text).with_detail("Junk after closing right brace."));
+        }
+        check_dim(dim, count)?;
+        Ok(count)
     }
-    at
-}
 
-/// Where the longest number that `strtof` would read ends; `None` if there is none.
-fn number_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    if matches!(bytes.get(at), Some(b'+' | b'-')) {
-        at += 1;
+    fn element(self, text: &str, at: usize) -> Result<(f32, usize)> {
+        let number = read_number(text, at).ok_or_else(|| self.syntax(text))?;
+        let value = self.rounded(number.value);
+        if number.overflow || (value.is_infinite() && !number.value.is_infinite()) {
+            return Err(self.out_of_range(&text[at..number.end]));
+        }
+        self.check_element(value)?;
+        Ok((value, number.end))
     }
-    for word in [b"infinity".as_slice(), b"inf", b"nan"] {
-        if bytes.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word)) {
-            return Some(at + word.len());
+
+    /// Reads the binary form and appends its elements to `values`; how many they are.
+    pub fn read(self, bytes: &[u8], dim: Option<u16>, values: &mut Vec<f32>) -> Result<usize> {
+        let [dim_high, dim_low, unused_high, unused_low, items @ ..] = bytes else { return Err(too_short()) };
+        // The dimension is a signed word.
+        let found = i16::from_be_bytes([*dim_high, *dim_low]);
+        let found = usize::try_from(found).unwrap_or(0);
+        self.check_dim(found)?;
+        check_dim(dim, found)?;
+        let unused = i16::from_be_bytes([*unused_high, *unused_low]);
+        if unused != 0 {
+            return Err(Error::new(
+                SqlState::DATA_EXCEPTION,
+                format!("expected unused to be 0, not {unused}"),
+            ));
+        }
+        let width = self.width();
+        for item in items.chunks_exact(width).take(found) {
+            let value = match self {
+                Dense::Vector => f32::from_be_bytes([item[0], item[1], item[2], item[3]]),
+                Dense::Halfvec => half::f16::from_be_bytes([item[0], item[1]]).to_f32(),
+            };
+            self.check_element(value)?;
+            values.push(value);
+        }
+        match items.len() {
+            length if length < found * width => Err(too_short()),
+            length if length > found * width => Err(wrong_format()),
+            _ => Ok(found),
         }
     }
-    let digits_from = |mut at: usize| {
-        let start = at;
-        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        (at, at - start)
-    };
-    let (after_whole, whole_digits) = digits_from(at);
-    at = after_whole;
-    let mut fraction_digits = 0;
-    if bytes.get(at) == Some(&b'.') {
-        let (after_fraction, digits) = digits_from(at + 1);
-        fraction_digits = digits;
-        if whole_digits + fraction_digits > 0 {
-            at = after_fraction;
-        }
+
+    fn syntax(self, text: &str) -> Error {
+        syntax(self.name(), text)
     }
-    if whole_digits + fraction_digits == 0 {
-        return None;
+
+    fn out_of_range(self, text: &str) -> Error {
+        out_of_range(self.name(), text)
     }
-    if matches!(bytes.get(at), Some(b'e' | b'E')) {
-        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
-        let (after_exponent, digits) = digits_from(at + 1 + sign);
-        if digits > 0 {
-            at = after_exponent;
-        }
-    }
-    Some(at)
 }
 
-fn number(text: &str) -> Result<f32> {
-    let value: f32 = text.parse().map_err(|_| syntax(text))?;
-    let named = text.bytes().any(|byte| matches!(byte, b'n' | b'N'));
-    let overflow = value.is_infinite() && !named;
-    let underflow = value == 0.0 && mantissa_is_nonzero(text);
-    if overflow || underflow {
-        return Err(Error::new(
-            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!("\"{text}\" is out of range for type vector"),
-        ));
-    }
-    Ok(value)
+fn check_dim(expected: Option<u16>, found: usize) -> Result<()> {
+    expected.map_or(Ok(()), |expected| check_expected_dim(usize::from(expected), found))
 }
 
-fn mantissa_is_nonzero(text: &str) -> bool {
-    text.bytes().take_while(|byte| !matches!(byte, b'e' | b'E')).any(|byte| matches!(byte, b'1'..=b'9'))
+/// 22P02.
+pub(super) fn syntax(name: &str, text: &str) -> Error {
+    let message = format!("invalid input syntax for type {name}: \"{text}\"");
+    Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message)
+}
+
+/// 22003 for one number.
+pub(super) fn out_of_range(name: &str, text: &str) -> Error {
+    Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("\"{text}\" is out of range for type {name}"))
+}
+
+/// 08P01: the value ends too early.
+pub(super) fn too_short() -> Error {
+    Error::new(SqlState::PROTOCOL_VIOLATION, "insufficient data left in message")
+}
+
+/// 22P03: the value is longer than it says.
+pub(super) fn wrong_format() -> Error {
+    Error::new(SqlState::INVALID_BINARY_REPRESENTATION, "incorrect binary data format")
 }

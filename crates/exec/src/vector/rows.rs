@@ -1,6 +1,6 @@
-//! One way to read vectors out of whatever Arrow type carries them.
+//! One way to read dense vectors out of whatever Arrow type carries them.
 
-use super::{check_dim, check_elements, parse};
+use super::{Dense, parse};
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, ListArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type};
@@ -40,15 +40,39 @@ impl Vectors {
         Ok(Vectors { kind: Self::from_array(&array)?.kind, constant: true })
     }
 
-    /// Reads a column: `vector`, a numeric array, text, or NULLs.
+    /// Reads a column: `vector`, `halfvec`, a numeric array, text, or NULLs.
     pub fn from_array(array: &ArrayRef) -> Result<Vectors> {
+        Self::reading(array, Dense::Vector)
+    }
+
+    /// The same with the words of one type in errors.
+    pub fn reading(array: &ArrayRef, kind: Dense) -> Result<Vectors> {
+        let vectors = Self::of_any_length(array)?;
+        if let Kind::List(list, values) = &vectors.kind {
+            for row in (0..list.len()).filter(|row| list.is_valid(*row)) {
+                let range = list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
+                kind.check_dim(range.len())?;
+                values.values()[range].iter().try_for_each(|value| kind.check_element(*value))?;
+            }
+        }
+        Ok(vectors)
+    }
+
+    /// The same without checks of dimensions and elements; NULLs among them are 22004 all the same.
+    pub(super) fn of_any_length(array: &ArrayRef) -> Result<Vectors> {
         let kind = match array.data_type() {
             DataType::Null => Kind::Null,
-            DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => {
+            DataType::FixedSizeList(item, _)
+                if matches!(item.data_type(), DataType::Float32 | DataType::Float16) =>
+            {
                 let list = array.as_fixed_size_list();
-                Kind::Fixed(list.clone(), list.values().as_primitive::<Float32Type>().clone())
+                let values = cast(list.values(), &DataType::Float32)?;
+                Kind::Fixed(list.clone(), values.as_primitive::<Float32Type>().clone())
             }
             DataType::List(item) if *item.data_type() == DataType::Float32 => Self::list(array.as_list())?,
+            DataType::List(item) if item.data_type().is_nested() => {
+                return Err(Error::new(SqlState::DATA_EXCEPTION, "array must be 1-D"));
+            }
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) => {
                 let target = DataType::List(Arc::new(Field::new("item", DataType::Float32, true)));
                 Self::list(cast(array, &target)?.as_list())?
@@ -87,16 +111,11 @@ impl Vectors {
 
     fn list(list: &ListArray) -> Result<Kind> {
         let values = list.values().as_primitive::<Float32Type>().clone();
-        for row in 0..list.len() {
-            if list.is_null(row) {
-                continue;
-            }
+        for row in (0..list.len()).filter(|row| values.null_count() > 0 && list.is_valid(*row)) {
             let (start, end) = (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
-            if values.null_count() > 0 && (start..end).any(|at| values.is_null(at)) {
+            if (start..end).any(|at| values.is_null(at)) {
                 return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "array must not contain nulls"));
             }
-            check_dim(end - start)?;
-            check_elements(&values.values()[start..end])?;
         }
         Ok(Kind::List(list.clone(), values))
     }

@@ -7,7 +7,7 @@ use super::repair::repair;
 use super::{BuildControl, BuildStats, HnswParams};
 use crate::mapped::as_bytes;
 use crate::rowset::positions;
-use crate::{Metric, VectorColumn, distance};
+use crate::{Metric, RowSet, VectorColumn, distance};
 use quiver_base::{Error, Result, SqlState};
 use std::io::Write;
 
@@ -18,6 +18,7 @@ pub(super) fn build(
     vectors: &VectorColumn,
     metric: Metric,
     params: HnswParams,
+    only: Option<&RowSet>,
     control: &BuildControl,
     out: &mut dyn Write,
 ) -> Result<BuildStats> {
@@ -30,10 +31,12 @@ pub(super) fn build(
     if vectors.rows() >= ROWS_MAX {
         return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many rows for one hnsw graph"));
     }
-    let codes = if vectors.dim() < SCALAR8_DIMS_MIN { CodeKind::Full } else { CodeKind::Scalar8 };
+    // What two vectors have in common does not follow from an inner product alone.
+    let full = vectors.dim() < SCALAR8_DIMS_MIN || metric == Metric::Jaccard;
+    let codes = if full { CodeKind::Full } else { CodeKind::Scalar8 };
     let _memory =
-        control.memory.try_reserve("Building an hnsw index", memory_bytes(vectors, params, codes))?;
-    let nodes = Nodes::of(vectors, metric);
+        control.memory.try_reserve("Building an hnsw index", memory_bytes(vectors, only, params, codes))?;
+    let nodes = Nodes::of(vectors, metric, only);
     let mut header = Header {
         metric,
         params,
@@ -77,8 +80,9 @@ fn link(header: &Header, distances: &impl Distances, control: &BuildControl) -> 
 }
 
 /// Bytes a build holds at its largest.
-fn memory_bytes(vectors: &VectorColumn, params: HnswParams, codes: CodeKind) -> usize {
-    let (rows, m) = (vectors.present() as usize, usize::from(params.m));
+fn memory_bytes(vectors: &VectorColumn, only: Option<&RowSet>, params: HnswParams, codes: CodeKind) -> usize {
+    let rows = only.map_or(vectors.present(), |only| only.len().min(vectors.present())) as usize;
+    let m = usize::from(params.m);
     let code =
         if codes == CodeKind::Scalar8 { 2 * usize::from(vectors.dim()).next_multiple_of(64) + 12 } else { 0 };
     // Links of the lowest level, of the upper ones (at most as many nodes again when m = 2), locks; numbers of
@@ -95,8 +99,9 @@ struct Nodes {
 }
 
 impl Nodes {
-    fn of(vectors: &VectorColumn, metric: Metric) -> Nodes {
+    fn of(vectors: &VectorColumn, metric: Metric, only: Option<&RowSet>) -> Nodes {
         let mut hashed: Vec<(u64, u32)> = positions(vectors.presence_words().iter().copied())
+            .filter(|row| only.is_none_or(|only| only.contains(*row)))
             .filter(|row| can_link(metric, vectors.raw(*row)))
             .map(|row| (xxhash_rust::xxh3::xxh3_64(as_bytes(vectors.raw(row))), row))
             .collect();

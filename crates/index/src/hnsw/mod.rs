@@ -78,15 +78,16 @@ pub struct HnswGraph {
 }
 
 impl HnswGraph {
-    /// Builds the graph of a column and writes its file.
+    /// Builds the graph of a column's rows (of `only`, if it is given) and writes its file.
     pub fn build(
         vectors: &VectorColumn,
         metric: Metric,
         params: HnswParams,
+        only: Option<&RowSet>,
         control: &BuildControl,
         out: &mut dyn Write,
     ) -> Result<BuildStats> {
-        build::build(vectors, metric, params, control, out)
+        build::build(vectors, metric, params, only, control, out)
     }
 
     /// Opens a graph file. Reads the header only; see [`verify`](Self::verify).

@@ -71,7 +71,7 @@ impl Plan {
         let dim = f64::from(header.dim);
         let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
         let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.14 * dim } else { 0.5 * dim };
-        let share = f64::from(survivors) / f64::from(header.rows.max(1));
+        let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
         // Candidates grow as fewer are allowed; comparisons grow more slowly, as measured: ever more of a
         // candidate's links were met before.
         let candidates = ef as f64 / share.max(1e-9);

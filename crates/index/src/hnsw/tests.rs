@@ -4,7 +4,7 @@
 
 use super::format::NO_LINK;
 use super::*;
-use crate::{Neighbor, Strategy, compare_scores, exact_search, search_segment};
+use crate::{Effort, Neighbor, Strategy, VectorIndex, compare_scores, exact_search, search_segment};
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -22,7 +22,7 @@ fn column(dim: usize, rows: &[Option<Vec<f32>>]) -> VectorColumn {
 fn build_bytes(vectors: &VectorColumn, metric: Metric, threads: usize) -> Vec<u8> {
     let control = BuildControl { threads, ..BuildControl::unlimited() };
     let mut out = Vec::new();
-    let stats = HnswGraph::build(vectors, metric, HnswParams::default(), &control, &mut out).unwrap();
+    let stats = HnswGraph::build(vectors, metric, HnswParams::default(), None, &control, &mut out).unwrap();
     assert_eq!(stats.file_bytes, out.len() as u64);
     assert_eq!(control.done_rows.load(Ordering::Relaxed), u64::from(stats.nodes));
     out
@@ -102,6 +102,60 @@ fn recall_holds_for_every_metric_and_share() {
     }
 }
 
+/// Bits around a few patterns, as zeros and ones.
+fn bits(rng: &mut StdRng, rows: usize, dim: usize) -> Vec<Option<Vec<f32>>> {
+    let patterns: Vec<Vec<bool>> =
+        (0..40).map(|_| (0..dim).map(|_| rng.random_bool(0.4)).collect()).collect();
+    let noisy = |pattern: &[bool], rng: &mut StdRng| {
+        let bit = |bit: &bool| f32::from(u8::from(*bit ^ rng.random_bool(0.12)));
+        pattern.iter().map(bit).collect::<Vec<f32>>()
+    };
+    (0..rows).map(|row| Some(noisy(&patterns[row % 40], rng))).collect()
+}
+
+#[test]
+fn bits_are_found_by_hamming_and_jaccard() {
+    let mut rng = StdRng::seed_from_u64(31);
+    let rows = bits(&mut rng, 4000, 96);
+    let vectors = column(96, &rows);
+    for metric in [Metric::L2, Metric::Jaccard] {
+        let graph = build(&vectors, metric);
+        let mut found = 0;
+        for query in bits(&mut rng, 50, 96).iter().flatten() {
+            let truth = exact_search(&vectors, metric, query, 10, None);
+            let outcome = graph.search(&vectors, query, 10, 100, None);
+            // Many are equally far: what counts is how far.
+            found += outcome.neighbors.iter().filter(|n| n.score <= truth[9].score).count();
+        }
+        assert!(found >= 475, "{metric}: {found} of 500");
+    }
+}
+
+#[test]
+fn a_graph_over_some_rows_finds_those() {
+    let mut rng = StdRng::seed_from_u64(21);
+    let rows = clustered(&mut rng, 6000, 24, 30);
+    let vectors = column(24, &rows);
+    let only = RowSet::from_fn(6000, |row| row % 3 == 1);
+    for metric in METRICS {
+        let (params, control) = (HnswParams::default(), BuildControl::unlimited());
+        let mut out = Vec::new();
+        let stats = HnswGraph::build(&vectors, metric, params, Some(&only), &control, &mut out).unwrap();
+        assert!(stats.nodes <= 2000);
+        let graph = HnswGraph::open(Mapped::from_bytes(out)).unwrap();
+        graph.verify().unwrap();
+        let mut sum = 0.0;
+        for query in rows.iter().flatten().step_by(200) {
+            let truth = exact_search(&vectors, metric, query, 10, Some(&only));
+            let outcome = graph.search(&vectors, query, 10, 60, Some(&only));
+            assert_eq!(outcome.neighbors.len(), 10);
+            assert!(outcome.neighbors.iter().all(|neighbor| only.contains(neighbor.row)));
+            sum += recall(&outcome.neighbors, &truth);
+        }
+        assert!(sum / 30.0 >= floor(metric), "{metric}: {}", sum / 30.0);
+    }
+}
+
 #[test]
 fn the_graph_is_really_walked() {
     let mut rng = StdRng::seed_from_u64(2);
@@ -124,9 +178,10 @@ fn the_graph_is_really_walked() {
     assert_eq!(outcome.strategy, Strategy::Graph);
     let truth = exact_search(&vectors, Metric::L2, query, 850, None);
     assert!(recall(&outcome.neighbors, &truth) > 0.95, "{}", recall(&outcome.neighbors, &truth));
-    let forced = search_segment(&vectors, Some(&graph), Metric::L2, query, 10, 40, None, true);
+    let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef: 40, probes: 1 });
+    let forced = search_segment(&vectors, Some(&index), Metric::L2, query, 10, effort, None, true);
     assert_eq!(forced.strategy, Strategy::Exact);
-    let other = search_segment(&vectors, Some(&graph), Metric::L1, query, 10, 40, None, false);
+    let other = search_segment(&vectors, Some(&index), Metric::L1, query, 10, effort, None, false);
     assert_eq!(other.strategy, Strategy::Exact, "a graph of another metric is not used");
 }
 
@@ -342,7 +397,7 @@ fn a_build_can_be_stopped_and_bounded() {
     let rows = clustered(&mut StdRng::seed_from_u64(11), 1000, 20, 4);
     let vectors = column(20, &rows);
     let build = |control: &BuildControl, params| {
-        HnswGraph::build(&vectors, Metric::L2, params, control, &mut Vec::new()).unwrap_err()
+        HnswGraph::build(&vectors, Metric::L2, params, None, control, &mut Vec::new()).unwrap_err()
     };
     let control = BuildControl::unlimited();
     control.cancel.store(true, Ordering::Relaxed);
@@ -385,9 +440,10 @@ proptest! {
         truth.sort_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
         truth.truncate(k);
         let rows_of = |neighbors: &[Neighbor]| neighbors.iter().map(|n| n.row).collect::<Vec<_>>();
-        let exact = search_segment(&vectors, None, metric, &query, k, ef, allowed.as_ref(), false);
+        let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef, probes: 1 });
+        let exact = search_segment(&vectors, None, metric, &query, k, effort, allowed.as_ref(), false);
         prop_assert_eq!(rows_of(&exact.neighbors), rows_of(&truth));
-        let found = search_segment(&vectors, Some(&graph), metric, &query, k, ef, allowed.as_ref(), false);
+        let found = search_segment(&vectors, Some(&index), metric, &query, k, effort, allowed.as_ref(), false);
         prop_assert_eq!(found.neighbors.len(), truth.len());
         assert_ordered(&found.neighbors);
         for neighbor in &found.neighbors {

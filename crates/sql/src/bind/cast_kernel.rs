@@ -1,14 +1,15 @@
 //! Casts of whole columns between SQL types, with PostgreSQL's rounding, limits and words. Knows no expressions.
 
-use super::types::{is_integer, is_number, is_oid, is_text};
+use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
 use crate::decode::{ColumnBuilder, InputStyle};
 use crate::encode::{ColumnEncoder, OutputStyle};
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use quiver_base::{Error, Result, SqlState, SqlType};
+use quiver_exec::vector::{cast_vectors, has_cast};
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,16 +54,17 @@ pub(crate) fn cast_array(
         return Ok(new_null_array(&to.arrow_type(), array.len()));
     }
     match (from, to) {
-        (SqlType::Vector(_), SqlType::Vector(dim)) => vector_to_vector(array, *dim),
-        (SqlType::Array(_), SqlType::Vector(dim)) => list_to_vector(array, *dim),
-        (SqlType::Vector(_), SqlType::Array(item)) => {
-            let list = vector_to_vector(array, None)?;
-            native(&list, &SqlType::Array(item.clone()))
-        }
+        _ if has_cast(from, to) => cast_vectors(array, from, to, context == CastContext::Explicit),
         (SqlType::Array(a), SqlType::Array(b)) => list_to_list(array, a, b, context, style),
         (SqlType::Int2Vector | SqlType::OidVector, SqlType::Array(_))
         | (SqlType::Array(_), SqlType::Int2Vector | SqlType::OidVector) => native(array, to),
         _ if is_string(from) && is_string(to) => string_to_string(array, from, to, context, style),
+        // Read as it is written, then cut or padded.
+        _ if is_string(from) && is_bits(to) && without_modifier(to) != *to => {
+            let any_length = without_modifier(to);
+            let read = from_text(array, &any_length, style)?;
+            cast_array(&read, &any_length, to, context, style)
+        }
         _ if is_string(from) => from_text(array, to, style),
         _ if is_string(to) => {
             let text = to_text(array, from, style)?;
@@ -90,8 +92,7 @@ pub(crate) fn can_cast(from: &SqlType, to: &SqlType) -> bool {
     }
     match (from, to) {
         (Int4, Bool) | (Bool, Int4) => true,
-        (Array(_) | Int2Vector | OidVector, Vector(_)) | (Vector(_), Array(_)) => true,
-        (Vector(_), Vector(_)) | (Numeric(_), Numeric(_)) => true,
+        (Numeric(_), Numeric(_)) => true,
         (Array(a), Array(b)) => can_cast(a, b),
         (Int2Vector | OidVector, Array(_)) | (Array(_), Int2Vector | OidVector) => true,
         (Date, Timestamp | Timestamptz) | (Timestamp, Date | Time | Timestamptz) => true,
@@ -102,13 +103,21 @@ pub(crate) fn can_cast(from: &SqlType, to: &SqlType) -> bool {
         (from, to) if is_number(from) && is_number(to) => true,
         (from, to) if is_oid(from) && (is_oid(to) || is_integer(to)) => true,
         (from, to) if is_integer(from) && is_oid(to) => true,
-        _ => false,
+        _ => has_cast(from, to),
     }
 }
 
 /// Carried by strings and read with an input function.
 fn is_string(ty: &SqlType) -> bool {
     is_text(ty) || *ty == SqlType::Unknown
+}
+
+/// Bit strings and arrays of them.
+fn is_bits(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(item) => is_bits(item),
+        ty => matches!(ty, SqlType::Bit(_) | SqlType::Varbit(_)),
+    }
 }
 
 fn native(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef> {
@@ -331,57 +340,6 @@ fn list_to_list(
     let items = cast_array(list.values(), from, to, context, style)?;
     let field = Arc::new(to.field("item", true));
     Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
-}
-
-fn vector_to_vector(array: &ArrayRef, dim: Option<u16>) -> Result<ArrayRef> {
-    let target = SqlType::Vector(dim).arrow_type();
-    if array.data_type() == &target {
-        return Ok(array.clone());
-    }
-    if let (Some(expected), DataType::FixedSizeList(_, found)) = (dim, array.data_type())
-        && i32::from(expected) != *found
-        && array.null_count() < array.len()
-    {
-        return Err(wrong_dim(expected, usize::try_from(*found).unwrap_or(0)));
-    }
-    if let (Some(expected), Some(list)) = (dim, array.as_list_opt::<i32>()) {
-        for row in 0..list.len() {
-            let found = usize::try_from(list.value_length(row)).unwrap_or(0);
-            if list.is_valid(row) && found != usize::from(expected) {
-                return Err(wrong_dim(expected, found));
-            }
-        }
-    }
-    native(array, &SqlType::Vector(dim))
-}
-
-fn wrong_dim(expected: u16, found: usize) -> Error {
-    Error::new(SqlState::DATA_EXCEPTION, format!("expected {expected} dimensions, not {found}"))
-}
-
-fn list_to_vector(array: &ArrayRef, dim: Option<u16>) -> Result<ArrayRef> {
-    let floats = native(array, &SqlType::Vector(None))?;
-    let list = floats.as_list::<i32>();
-    for row in 0..list.len() {
-        if list.is_null(row) {
-            continue;
-        }
-        let values = list.value(row);
-        if values.null_count() > 0 {
-            return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "array must not contain nulls"));
-        }
-        let values = values.as_primitive::<Float32Type>().values();
-        if values.is_empty() {
-            return Err(Error::new(SqlState::DATA_EXCEPTION, "vector must have at least 1 dimension"));
-        }
-        if values.iter().any(|value| value.is_nan()) {
-            return Err(Error::new(SqlState::DATA_EXCEPTION, "NaN not allowed in vector"));
-        }
-        if values.iter().any(|value| value.is_infinite()) {
-            return Err(Error::new(SqlState::DATA_EXCEPTION, "infinite value not allowed in vector"));
-        }
-    }
-    vector_to_vector(&floats, dim)
 }
 
 /// Integers of any width as bigint.

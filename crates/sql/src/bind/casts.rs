@@ -2,7 +2,7 @@
 //! otherwise.
 
 use super::cast_kernel::{CastContext, CastStyle, can_cast, cast_array};
-use super::types::{is_integer, is_text};
+use super::types::{is_integer, is_oid, is_text, without_modifier};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
@@ -129,7 +129,7 @@ pub(crate) fn cast_expr(
         to: to.clone(),
         context,
         style: style.clone(),
-        signature: Signature::any(1, Volatility::Stable),
+        signature: Signature::any(1, volatility(from, to)),
     };
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
         Arc::new(ScalarUDF::new_from_impl(function)),
@@ -137,8 +137,35 @@ pub(crate) fn cast_expr(
     )))
 }
 
+/// Text of dates, times and names behind oids means something only in a session; so does a date in a time zone.
+fn volatility(from: &SqlType, to: &SqlType) -> Volatility {
+    let depends = |ty: &SqlType| is_oid(ty) || is_time(ty);
+    if depends(from) || depends(to) { Volatility::Stable } else { Volatility::Immutable }
+}
+
+fn is_time(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => true,
+        SqlType::Array(item) => is_time(item) || is_oid(item),
+        _ => false,
+    }
+}
+
+/// An expression of the engine's own whose field does not say what its Arrow type stands for, said.
+pub(super) fn labelled(expr: Expr, ty: &SqlType, style: &Arc<CastStyle>) -> Expr {
+    let function = PgCast {
+        from: ty.clone(),
+        to: ty.clone(),
+        context: CastContext::Explicit,
+        style: style.clone(),
+        signature: Signature::any(1, Volatility::Immutable),
+    };
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), vec![expr]))
+}
+
 /// 42846.
 pub(crate) fn cannot_cast(from: &SqlType, to: &SqlType) -> Error {
+    let (from, to) = (without_modifier(from), without_modifier(to));
     Error::new(SqlState::CANNOT_COERCE, format!("cannot cast type {from} to {to}"))
 }
 
@@ -166,6 +193,7 @@ pub(crate) fn can_assign(from: &SqlType, to: &SqlType) -> bool {
     }
     match (from, to) {
         (Bool, Int4) | (Int4, Bool) => false,
+        (Bit(_), Int4 | Int8) | (Int4 | Int8, Bit(_)) => false,
         (Jsonb, _) => matches!(to, Json),
         _ => can_cast(from, to),
     }

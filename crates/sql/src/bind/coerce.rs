@@ -2,20 +2,28 @@
 //! rules, untyped literals and parameters by their neighbours, ANY and ALL, scalar subqueries that may return one row only.
 
 use super::cast_kernel::CastStyle;
+use super::casts::labelled;
+use super::overloads;
 use super::params::Params;
-use super::prepare::{ALL_CALL, ANY_CALL};
+use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT};
 use super::subquery;
-use super::types::is_text;
+use super::types::{is_integer, is_text, without_modifier};
 use super::typing::{Typing, operand_type};
-use crate::functions::{Quantifier, compare_array};
+use crate::catalog::is_vector_like;
+use crate::functions::{
+    Quantifier, bit_aggregate, compare_array, labelled_aggregate, settled, settled_aggregate,
+};
 use arrow::array::Array;
+use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::{Between, Case, InList, InSubquery, Like, ScalarFunction};
+use datafusion::logical_expr::expr::{Between, Case, InList, InSubquery, Like, ScalarFunction, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Union, WindowFunctionDefinition,
+};
 use quiver_base::{Result, SqlType};
 use quiver_exec::{from_datafusion, to_datafusion};
 use std::sync::Arc;
@@ -70,6 +78,7 @@ fn coerce_node(
     let typing = Typing { schema: &schema, params, style };
     let plan = match plan {
         LogicalPlan::Values(values) => return values_node(values.values, &typing),
+        LogicalPlan::Union(union) => return union_node(union, params, style),
         other => other,
     };
     let root = RootKind::of(&plan);
@@ -86,16 +95,40 @@ fn coerce_node(
             }
             RootKind::Count => count(finished, &typing).map_err(to_datafusion)?,
             RootKind::Condition => typing.adapt(finished, &SqlType::Bool).map_err(to_datafusion)?,
+            RootKind::Order => overloads::sort_key(finished, &typing).map_err(to_datafusion)?,
             RootKind::Other => finished,
         };
         Ok(Transformed::yes(name.restore(finished)))
     })?;
     changed.map_data(|plan| match plan {
+        LogicalPlan::Unnest(_) => label_unnested(plan.recompute_schema()?),
         LogicalPlan::Projection(projection) if subquery::wants_join(&projection) => {
             subquery::join_into(projection).map_err(to_datafusion)
         }
         other => other.recompute_schema(),
     })
+}
+
+/// Items of vectors and bit strings say what they are, as the arrays they come from do.
+fn label_unnested(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let LogicalPlan::Unnest(mut unnest) = plan else { return Ok(plan) };
+    let input = unnest.input.schema().clone();
+    let label = |at: usize, field: &FieldRef| {
+        let from = unnest.dependency_indices.get(at).map(|from| input.field(*from));
+        match from.and_then(|from| SqlType::of_field(from)) {
+            Some(SqlType::Array(item))
+                if is_vector_like(&item) && item.arrow_type() == *field.data_type() =>
+            {
+                Arc::new(item.field(field.name(), true))
+            }
+            _ => field.clone(),
+        }
+    };
+    let fields = unnest.schema.iter().enumerate();
+    let fields = fields.map(|(at, (relation, field))| (relation.cloned(), label(at, field))).collect();
+    let schema = DFSchema::new_with_metadata(fields, unnest.schema.metadata().clone())?;
+    unnest.schema = Arc::new(schema);
+    Ok(LogicalPlan::Unnest(unnest))
 }
 
 /// What a node's expressions are for: decides what an untyped one becomes.
@@ -104,6 +137,7 @@ enum RootKind {
     Output,
     Count,
     Condition,
+    Order,
     Other,
 }
 
@@ -113,6 +147,7 @@ impl RootKind {
             LogicalPlan::Projection(_) => RootKind::Output,
             LogicalPlan::Limit(_) => RootKind::Count,
             LogicalPlan::Filter(_) => RootKind::Condition,
+            LogicalPlan::Sort(_) => RootKind::Order,
             _ => RootKind::Other,
         }
     }
@@ -156,6 +191,42 @@ fn values_node(rows: Vec<Vec<Expr>>, typing: &Typing<'_>) -> DfResult<Transforme
     Ok(Transformed::yes(LogicalPlanBuilder::values(rows)?.build()?))
 }
 
+/// UNION: columns of vectors and bit strings all of one type, which the union then says.
+fn union_node(union: Union, params: &Params, style: &Arc<CastStyle>) -> DfResult<Transformed<LogicalPlan>> {
+    let columns: Vec<Vec<Expr>> = union
+        .inputs
+        .iter()
+        .map(|input| input.schema().columns().into_iter().map(Expr::Column).collect())
+        .collect();
+    let width = columns.first().map_or(0, Vec::len);
+    let type_at = |at: usize, input: &LogicalPlan| SqlType::of_field(input.schema().field(at));
+    let differs = |at: usize| {
+        let mut types = union.inputs.iter().filter_map(|input| type_at(at, input));
+        let first = types.next();
+        first.as_ref().is_some_and(is_vector_like) && types.any(|ty| Some(&ty) != first.as_ref())
+    };
+    let places: Vec<usize> = (0..width).filter(|at| differs(*at)).collect();
+    if places.is_empty() {
+        return LogicalPlan::Union(union).recompute_schema().map(Transformed::yes);
+    }
+    let mut inputs = Vec::with_capacity(union.inputs.len());
+    for (input, mut exprs) in union.inputs.iter().zip(columns) {
+        let typing = Typing { schema: input.schema().as_ref(), params, style };
+        for at in &places {
+            let types = union.inputs.iter().filter_map(|input| type_at(*at, input));
+            let target = types
+                .map(|ty| without_modifier(&ty))
+                .reduce(|a, b| overloads::common_type(&a, &b).unwrap_or(a));
+            let Some(target) = target else { continue };
+            let name = input.schema().field(*at).name().clone();
+            let cast = typing.cast(exprs[*at].clone(), &target).map_err(to_datafusion)?;
+            exprs[*at] = labelled(cast, &target, style).alias(name);
+        }
+        inputs.push(Arc::new(LogicalPlanBuilder::from(input.as_ref().clone()).project(exprs)?.build()?));
+    }
+    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new(inputs)?)))
+}
+
 fn boxed(expr: Expr) -> Box<Expr> {
     Box::new(expr)
 }
@@ -186,8 +257,32 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::IsNotNull(inner) => Ok(Expr::IsNotNull(boxed(typing.adapt(*inner, &SqlType::Text)?))),
         Expr::ScalarFunction(function) => coerce_function(function, typing),
         Expr::AggregateFunction(mut function) => {
+            overloads::check_aggregate(function.func.name(), &function.params.args, typing)?;
             function.params.args = placeholders_as(function.params.args, typing, &SqlType::Text)?;
+            function.params.order_by = sort_keys(function.params.order_by, typing)?;
+            let first = function.params.args.first().map(|arg| typing.of(arg)).transpose()?;
+            if first.as_ref().is_some_and(is_vector_like)
+                && let Some(of_bits) = bit_aggregate(function.func.name())
+            {
+                function.func = of_bits;
+            }
+            function.func = settled_aggregate(function.func);
+            if let Some(ty) = first.filter(is_vector_like)
+                && function.func.name() == "array_agg"
+            {
+                function.func = labelled_aggregate(function.func, SqlType::Array(boxed_type(&ty)));
+            }
             Ok(Expr::AggregateFunction(function))
+        }
+        Expr::WindowFunction(mut function) => {
+            if let WindowFunctionDefinition::AggregateUDF(aggregate) = function.fun {
+                overloads::check_aggregate(aggregate.name(), &function.params.args, typing)?;
+                function.fun = WindowFunctionDefinition::AggregateUDF(settled_aggregate(aggregate));
+            }
+            let order = function.params.order_by;
+            let keyed = |sort: Sort| Ok(Sort { expr: overloads::frame_key(sort.expr, typing)?, ..sort });
+            function.params.order_by = order.into_iter().map(keyed).collect::<Result<_>>()?;
+            Ok(Expr::WindowFunction(function))
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
             let column = subquery.subquery.schema().field(0).clone();
@@ -202,6 +297,11 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
     }
 }
 
+fn sort_keys(order: Vec<Sort>, typing: &Typing<'_>) -> Result<Vec<Sort>> {
+    let keyed = |sort: Sort| Ok(Sort { expr: overloads::sort_key(sort.expr, typing)?, ..sort });
+    order.into_iter().map(keyed).collect()
+}
+
 fn placeholders_as(args: Vec<Expr>, typing: &Typing<'_>, ty: &SqlType) -> Result<Vec<Expr>> {
     args.into_iter()
         .map(|arg| match arg {
@@ -213,6 +313,12 @@ fn placeholders_as(args: Vec<Expr>, typing: &Typing<'_>, ty: &SqlType) -> Result
 
 fn coerce_between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
     let Between { expr, negated, low, high } = between;
+    if is_vector_like(&typing.of(&expr)?) {
+        let low = overloads::comparison(Operator::GtEq, (*expr).clone(), typing.settle(*low)?, typing)?;
+        let high = overloads::comparison(Operator::LtEq, *expr, typing.settle(*high)?, typing)?;
+        let inside = Expr::BinaryExpr(BinaryExpr::new(boxed(low), Operator::And, boxed(high)));
+        return Ok(if negated { Expr::Not(boxed(inside)) } else { inside });
+    }
     let (expr, low, ..) = typing.pair(*expr, *low, ">=")?;
     let (expr, high, ..) = typing.pair(expr, *high, "<=")?;
     Ok(Expr::Between(Between::new(boxed(expr), negated, boxed(low), boxed(high))))
@@ -220,6 +326,14 @@ fn coerce_between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
 
 fn coerce_in(list: InList, typing: &Typing<'_>) -> Result<Expr> {
     let InList { mut expr, list, negated } = list;
+    if matches!(typing.of(&expr)?, SqlType::Vector(_) | SqlType::Halfvec(_)) {
+        // Arrow's kernels look no lists up in lists.
+        let equal = |item| overloads::comparison(Operator::Eq, (*expr).clone(), typing.settle(item)?, typing);
+        let tests = list.into_iter().map(equal).collect::<Result<Vec<_>>>()?;
+        let any = datafusion::logical_expr::utils::disjunction(tests);
+        let any = any.unwrap_or_else(|| super::literal(ScalarValue::Boolean(Some(false)), &SqlType::Bool));
+        return Ok(if negated { Expr::Not(boxed(any)) } else { any });
+    }
     let mut items = Vec::with_capacity(list.len());
     for item in list {
         let (left, item, ..) = typing.pair(*expr, item, "=")?;
@@ -263,7 +377,9 @@ fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
     let mut results = typing.unify(results)?;
     let else_expr = if has_else { results.pop().map(boxed) } else { None };
     let when_then_expr = whens.into_iter().map(boxed).zip(results.into_iter().map(boxed)).collect();
-    Ok(Expr::Case(Case { expr, when_then_expr, else_expr }))
+    let case = Expr::Case(Case { expr, when_then_expr, else_expr });
+    let ty = typing.of(&case)?;
+    Ok(if is_vector_like(&ty) { labelled(case, &ty, typing.style) } else { case })
 }
 
 fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr> {
@@ -271,22 +387,77 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
     let args = match func.name() {
         ANY_CALL => return quantified(args, typing, Quantifier::Any),
         ALL_CALL => return quantified(args, typing, Quantifier::All),
-        "coalesce" | "greatest" | "least" | "nullif" => typing.unify(args)?,
-        name if name.ends_with("_distance")
-            || name.starts_with("vector_")
-            || matches!(name, "inner_product" | "negative_inner_product" | "l2_norm" | "l2_normalize") =>
-        {
-            let mut vector = SqlType::Vector(None);
-            for arg in &args {
-                if let ty @ SqlType::Vector(Some(_)) = typing.of(arg)? {
-                    vector = ty;
-                }
+        name @ ("greatest" | "least") => {
+            let args = typing.unify(args)?;
+            let types = args.iter().map(|arg| typing.of(arg)).collect::<Result<Vec<_>>>()?;
+            if let Some(ty) = types.iter().find(|ty| is_vector_like(ty)) {
+                return Err(quiver_base::Error::unsupported(format!("{name} of {ty}")));
             }
-            args.into_iter().map(|arg| typing.adapt(arg, &vector)).collect::<Result<_>>()?
+            args
         }
-        _ => placeholders_as(args, typing, &SqlType::Text)?,
+        "coalesce" | "nullif" => {
+            let args = typing.unify(args)?;
+            if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
+                let call = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
+                return Ok(labelled(call, &ty, typing.style));
+            }
+            args
+        }
+        "make_array" => {
+            let args = overloads::alike(args, typing)?;
+            if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
+                let call = Expr::ScalarFunction(ScalarFunction { func, args });
+                let array = SqlType::Array(boxed_type(&ty));
+                return Ok(labelled(call, &array, typing.style));
+            }
+            args
+        }
+        BIT_NOT => return bit_not(args, typing),
+        name => match overloads::function_call(name, args, typing)? {
+            Ok(call) => return Ok(call),
+            Err(args) => {
+                overloads::check_function(name, &args, typing)?;
+                placeholders_as(args, typing, &SqlType::Text)?
+            }
+        },
     };
-    Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
+    Ok(Expr::ScalarFunction(ScalarFunction { func: settled(func), args }))
+}
+
+fn boxed_type(ty: &SqlType) -> Box<SqlType> {
+    Box::new(without_modifier(ty))
+}
+
+/// `~x`, of bit strings or integers.
+fn bit_not(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
+    let [arg] = args.as_slice() else { return Err(quiver_base::Error::internal("~ takes one operand")) };
+    let ty = typing.of(arg)?;
+    match &ty {
+        ty if is_integer(ty) => {
+            let minus_one = super::literal(ScalarValue::Int16(Some(-1)), &SqlType::Int2);
+            let minus_one = typing.cast(minus_one, ty)?;
+            let arg = boxed(arg.clone());
+            Ok(Expr::BinaryExpr(BinaryExpr::new(arg, Operator::BitwiseXor, boxed(minus_one))))
+        }
+        SqlType::Bit(_) | SqlType::Varbit(_) => {
+            match overloads::function_call("bitnot", args, typing)? {
+                Ok(call) => Ok(call),
+                Err(_) => Err(quiver_base::Error::internal("~ of bit strings is bitnot")),
+            }
+        }
+        SqlType::Unknown => Err(quiver_base::Error::new(
+            quiver_base::SqlState::AMBIGUOUS_FUNCTION,
+            "operator is not unique: ~ unknown",
+        )
+        .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts.")),
+        ty => Err(quiver_base::Error::new(
+            quiver_base::SqlState::UNDEFINED_FUNCTION,
+            format!("operator does not exist: ~ {ty}"),
+        )
+        .with_hint(
+            "No operator matches the given name and argument type. You might need to add an explicit type cast.",
+        )),
+    }
 }
 
 /// `x = ANY (array)`: a list of constants is IN, which storage can look up; anything else is computed.
@@ -301,8 +472,7 @@ fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quantifier) -> R
     let left_type = typing.of(&left)?;
     let right = match &left_type {
         SqlType::Unknown => typing.adapt(right, &SqlType::Array(Box::new(SqlType::Text)))?,
-        ty => typing
-            .adapt(right, &SqlType::Array(Box::new(super::types::without_modifier(&operand_type(ty)))))?,
+        ty => typing.adapt(right, &SqlType::Array(Box::new(without_modifier(&operand_type(ty)))))?,
     };
     let item = match typing.of(&right)? {
         SqlType::Array(item) => *item,
@@ -323,20 +493,38 @@ fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quantifier) -> R
         return Err(quiver_base::Error::unsupported(format!("{operator} with ANY or ALL")));
     };
     let in_list = matches!((quantifier, name), (Quantifier::Any, "=") | (Quantifier::All, "<>"));
-    if in_list && let Some(list) = constants(&right) {
+    if in_list && let Some(list) = constants(&right, &item) {
+        let list = match is_vector_like(&item) {
+            true => list.into_iter().map(|value| typing.cast(value, &item)).collect::<Result<_>>()?,
+            false => list,
+        };
         return coerce_in(InList { expr: boxed(left), list, negated: name == "<>" }, typing);
+    }
+    let bytes = matches!(item, SqlType::Sparsevec(_) | SqlType::Bit(_) | SqlType::Varbit(_));
+    if is_vector_like(&item) && !(bytes && matches!(name, "=" | "<>")) {
+        return Err(quiver_base::Error::unsupported(format!("{operator} with ANY or ALL of {item}")));
     }
     let function = compare_array(name, quantifier).udf();
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left, right])))
 }
 
 /// The items of a constant array that is not NULL and not empty.
-fn constants(array: &Expr) -> Option<Vec<Expr>> {
+fn constants(array: &Expr, item: &SqlType) -> Option<Vec<Expr>> {
     match array {
+        Expr::ScalarFunction(labelled) if labelled.func.name() == "cast" && is_vector_like(item) => {
+            constants(labelled.args.first()?, item)
+        }
         Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && !list.is_null(0) => {
             let items = list.value(0);
             let items: DfResult<Vec<Expr>> = (0..items.len())
-                .map(|row| Ok(Expr::Literal(ScalarValue::try_from_array(&items, row)?, None)))
+                .map(|row| {
+                    let value = ScalarValue::try_from_array(&items, row)?;
+                    Ok(if is_vector_like(item) {
+                        super::literal(value, item)
+                    } else {
+                        Expr::Literal(value, None)
+                    })
+                })
                 .collect();
             items.ok().filter(|items| !items.is_empty())
         }

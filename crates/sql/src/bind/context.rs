@@ -4,12 +4,14 @@ use super::cast_kernel::CastStyle;
 use super::oids::CatalogNames;
 use super::operators::PgOperators;
 use super::params::Params;
-use super::prepare::{ALL_CALL, ANY_CALL};
+use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT};
 use super::relations::{RelationName, find_table, no_relation};
 use super::types::PgTypes;
 use crate::catalog::{self, CatalogContext};
 use crate::encode::OutputStyle;
-use crate::functions::{Function, FunctionContext, FunctionSet};
+use crate::functions::{self, Function, FunctionContext, FunctionSet};
+use crate::session::SessionInfo;
+use crate::settings::Settings;
 use crate::statement::StatementContext;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
@@ -65,18 +67,52 @@ impl Binder {
             view,
             search: SearchSettings {
                 ef_search: ctx.settings.ef_search(),
+                probes: ctx.settings.probes(),
                 use_index: ctx.settings.is_on("enable_indexscan"),
             },
             cancel: ctx.cancel.clone(),
         };
         let state = ctx.engine.state(Arc::new(query));
         let style = Arc::new(cast_style(ctx));
+        Binder::over(catalog_context(ctx), ctx.engine, state, style, ctx.cancel.clone(), declared)
+    }
+
+    /// A binder of nobody's statement, over no rows: for what the catalog keeps as text.
+    pub(crate) fn of_server(cluster: &Arc<Cluster>, engine: &Arc<Engine>) -> Result<Binder> {
+        let catalog = cluster.catalog();
+        let database = catalog.databases.values().next().cloned();
+        let database = database.ok_or_else(|| Error::internal("there is no database"))?;
+        let settings = Settings::new("postgres");
+        let system = Arc::new(CatalogContext {
+            cluster: cluster.clone(),
+            catalog,
+            settings: settings.clone(),
+            session: Arc::new(SessionInfo::of_server(cluster, &database)),
+            database,
+        });
+        let style = Arc::new(CastStyle {
+            input: settings.input_style(0),
+            output: settings.output_style(),
+            oids: Some(Arc::new(CatalogNames(system.clone()))),
+        });
+        Ok(Binder::over(system, engine, engine.bare_state(), style, Arc::default(), &[]))
+    }
+
+    fn over(
+        system: Arc<CatalogContext>,
+        engine: &Arc<Engine>,
+        state: SessionState,
+        style: Arc<CastStyle>,
+        cancel: Arc<AtomicBool>,
+        declared: &[Option<SqlType>],
+    ) -> Binder {
+        let search_path = system.settings.search_path();
         let context = Arc::new(FunctionContext {
-            cluster: ctx.cluster.clone(),
-            session: ctx.session.clone(),
-            settings: ctx.settings.clone(),
-            database: ctx.txn.database(),
-            search_path: ctx.settings.search_path(),
+            cluster: system.cluster.clone(),
+            session: system.session.clone(),
+            settings: system.settings.clone(),
+            database: system.database.clone(),
+            search_path: search_path.clone(),
             style: style.clone(),
         });
         let state = Arc::new(state);
@@ -87,19 +123,19 @@ impl Binder {
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
         planners.extend(state.expr_planners().iter().cloned());
         Binder {
-            cluster: ctx.cluster.clone(),
-            engine: ctx.engine.clone(),
+            cluster: system.cluster.clone(),
+            engine: engine.clone(),
             state,
-            catalog: ctx.txn.catalog(),
-            database: ctx.txn.database(),
-            search_path: ctx.settings.search_path(),
+            catalog: system.catalog.clone(),
+            database: system.database.clone(),
+            search_path,
             params,
             style,
             functions,
-            system: catalog_context(ctx),
+            system,
             target: None,
             planners,
-            cancel: ctx.cancel.clone(),
+            cancel,
         }
     }
 
@@ -150,7 +186,7 @@ pub(crate) fn cast_style(ctx: &StatementContext<'_>) -> CastStyle {
 }
 
 /// Stands for a construct until the plan pass knows its types.
-fn deferred(name: &str) -> Arc<ScalarUDF> {
+fn placeholder(name: &str) -> Arc<ScalarUDF> {
     Function::new(name, Volatility::Volatile, SqlType::Bool, |_| {
         Err(Error::internal("ANY or ALL was not resolved"))
     })
@@ -217,10 +253,16 @@ impl ContextProvider for Binder {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if matches!(name, ANY_CALL | ALL_CALL) {
-            return Some(deferred(name));
+        if matches!(name, ANY_CALL | ALL_CALL | BIT_NOT) {
+            return Some(placeholder(name));
         }
-        catalog::function(name, &self.system).or_else(|| self.functions.get(name))
+        let found = catalog::function(name, &self.system).or_else(|| self.functions.get(name));
+        match name {
+            "substr" | "substring" | "strpos" | "position" | "coalesce" | "nullif" | "greatest" | "least" => {
+                found.map(functions::deferred)
+            }
+            _ => found,
+        }
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -228,7 +270,13 @@ impl ContextProvider for Binder {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        let found = self.state.aggregate_functions().get(name).cloned();
+        match name {
+            "avg" | "sum" | "min" | "max" | "bit_and" | "bit_or" | "bit_xor" => {
+                found.map(functions::deferred_aggregate)
+            }
+            _ => found,
+        }
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

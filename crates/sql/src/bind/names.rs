@@ -150,6 +150,8 @@ fn type_name(ty: &DataType) -> String {
         SqlType::Numeric(_) => "numeric",
         SqlType::Varchar(_) => "varchar",
         SqlType::Bpchar(_) => "bpchar",
+        SqlType::Bit(_) => "bit",
+        SqlType::Varbit(_) => "varbit",
         SqlType::Time => "time",
         SqlType::Timestamp => "timestamp",
         SqlType::Timestamptz => "timestamptz",

@@ -2,10 +2,12 @@
 
 use super::cast_kernel::CastStyle;
 use super::casts::cast_expr;
+use super::overloads::{comparison, operator_call};
 use super::params::Params;
 use super::types::{is_integer, is_number, is_oid, is_text};
 use super::typing::{Typing, no_operator};
 use super::{CastContext, without_modifier};
+use crate::catalog::is_vector_like;
 use crate::functions::{self, Function, FunctionSet};
 use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
@@ -64,6 +66,14 @@ impl ExprPlanner for PgOperators {
         self.call(name, args).map(PlannerResult::Planned).map_err(to_datafusion)
     }
 
+    fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
+        self.deferred("substr", args).map(PlannerResult::Planned).map_err(to_datafusion)
+    }
+
+    fn plan_position(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
+        self.deferred("strpos", args).map(PlannerResult::Planned).map_err(to_datafusion)
+    }
+
     fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> DfResult<PlannerResult<Vec<Expr>>> {
         let typing = Typing { schema, params: &self.params, style: &self.style };
         Ok(PlannerResult::Original(typing.unify(exprs).map_err(to_datafusion)?))
@@ -86,6 +96,14 @@ impl PgOperators {
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
     }
 
+    /// A call of a function that bit strings have as well as text.
+    fn deferred(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
+        let Expr::ScalarFunction(call) = self.call(name, args)? else {
+            return Err(Error::internal("a call is a call"));
+        };
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(functions::deferred(call.func), call.args)))
+    }
+
     fn binary(&self, op: &Op, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
         let typing = Typing { schema, params: &self.params, style: &self.style };
         let custom;
@@ -98,6 +116,16 @@ impl PgOperators {
                 &custom
             }
             other => other,
+        };
+        let (left, right) = match symbol(op) {
+            Some(symbol) => {
+                let (left, right) = (typing.settle(left)?, typing.settle(right)?);
+                match operator_call(symbol, left, right, &typing)? {
+                    Ok(call) => return Ok(call),
+                    Err(operands) => operands,
+                }
+            }
+            None => (left, right),
         };
         match op {
             Op::And | Op::Or => {
@@ -134,14 +162,6 @@ impl PgOperators {
             Op::PGBitwiseXor => self.bits(&typing, left, Operator::BitwiseXor, right),
             Op::PGBitwiseShiftLeft => self.bits(&typing, left, Operator::BitwiseShiftLeft, right),
             Op::PGBitwiseShiftRight => self.bits(&typing, left, Operator::BitwiseShiftRight, right),
-            Op::Spaceship => self.distance(&typing, left, right, "cosine_distance"),
-            Op::LtDashGt => self.distance(&typing, left, right, "l2_distance"),
-            Op::Custom(name) if name == "<->" => self.distance(&typing, left, right, "l2_distance"),
-            Op::Custom(name) if name == "<=>" => self.distance(&typing, left, right, "cosine_distance"),
-            Op::Custom(name) if name == "<#>" => {
-                self.distance(&typing, left, right, "vector_negative_inner_product")
-            }
-            Op::Custom(name) if name == "<+>" => self.distance(&typing, left, right, "l1_distance"),
             Op::AtArrow | Op::ArrowAt | Op::PGOverlap => self.contains(&typing, op, left, right),
             Op::PGStartsWith => self.call("starts_with", vec![typing.settle(left)?, typing.settle(right)?]),
             other => self.json(&typing, other, left, right),
@@ -149,12 +169,11 @@ impl PgOperators {
     }
 
     fn compare(&self, typing: &Typing<'_>, left: Expr, op: Operator, right: Expr) -> Result<Expr> {
-        let (left, right, a, b) = typing.pair(left, right, &op.to_string())?;
-        let pad = |ty: &SqlType| matches!(ty, SqlType::Vector(None));
-        if matches!((&a, &b), (SqlType::Vector(Some(_)), ty) if pad(ty)) {
-            let right = typing.cast(right, &a)?;
-            return Ok(native(left, op, right));
+        let (left, right) = (typing.settle(left)?, typing.settle(right)?);
+        if is_vector_like(&typing.of(&left)?) || is_vector_like(&typing.of(&right)?) {
+            return comparison(op, left, right, typing);
         }
+        let (left, right, a, b) = typing.pair(left, right, &op.to_string())?;
         // An oid beside an integer or another kind of oid: both are carried by bigint.
         if is_oid(&a) != is_oid(&b) && is_number(&b) {
             let right = cast_expr(right, &b, &SqlType::Int8, CastContext::Explicit, &self.style)?;
@@ -218,15 +237,6 @@ impl PgOperators {
         }
         if is_number(&a) && is_number(&b) {
             return self.inexact(typing, left, &a, symbol, op, right, &b);
-        }
-        if let (SqlType::Vector(_), SqlType::Vector(_)) = (&a, &b) {
-            let name = match symbol {
-                "+" => "vector_add",
-                "-" => "vector_sub",
-                "*" => "vector_mul",
-                _ => return Err(no_operator(symbol, &a, &b)),
-            };
-            return self.call(name, vec![left, right]);
         }
         if let Some(function) = functions::date_math(symbol, &a, &b) {
             return Ok(udf(function, vec![left, right]));
@@ -327,9 +337,6 @@ impl PgOperators {
                 };
                 self.call(name, vec![adapt(left, &a)?, adapt(right, &b)?])
             }
-            (SqlType::Vector(_), _) | (_, SqlType::Vector(_)) => {
-                self.call("vector_concat", vec![left, right])
-            }
             (SqlType::Jsonb, _) | (_, SqlType::Jsonb) => {
                 let left = typing.adapt(left, &SqlType::Jsonb)?;
                 let right = typing.adapt(right, &SqlType::Jsonb)?;
@@ -372,30 +379,6 @@ impl PgOperators {
             return Err(no_operator(&op.to_string(), &a, &b));
         }
         Ok(native(left, op, right))
-    }
-
-    /// The untyped side of a vector operator is a vector of the other's dimension.
-    fn distance(&self, typing: &Typing<'_>, left: Expr, right: Expr, function: &str) -> Result<Expr> {
-        let (left, right) = (typing.settle(left)?, typing.settle(right)?);
-        let (a, b) = (typing.of(&left)?, typing.of(&right)?);
-        let vector = |ty: &SqlType| match ty {
-            SqlType::Vector(_) => ty.clone(),
-            _ => SqlType::Vector(None),
-        };
-        let left = if a == SqlType::Unknown { typing.adapt(left, &vector(&b))? } else { left };
-        let right = if b == SqlType::Unknown { typing.adapt(right, &vector(&a))? } else { right };
-        let symbol = match function {
-            "l2_distance" => "<->",
-            "cosine_distance" => "<=>",
-            "l1_distance" => "<+>",
-            _ => "<#>",
-        };
-        for ty in [typing.of(&left)?, typing.of(&right)?] {
-            if !matches!(ty, SqlType::Vector(_) | SqlType::Array(_) | SqlType::Unknown) {
-                return Err(no_operator(symbol, &a, &b));
-            }
-        }
-        self.call(function, vec![left, right])
     }
 
     fn contains(&self, typing: &Typing<'_>, op: &Op, left: Expr, right: Expr) -> Result<Expr> {
@@ -442,9 +425,30 @@ fn unknown_operand(other: &SqlType, symbol: &str) -> SqlType {
         SqlType::Timestamp | SqlType::Timestamptz if symbol == "+" => SqlType::Interval,
         SqlType::Date if symbol == "+" => SqlType::Interval,
         SqlType::Jsonb => SqlType::Text,
-        SqlType::Vector(_) => other.clone(),
         other => without_modifier(other),
     }
+}
+
+/// How an operator that vectors or bit strings have is written.
+fn symbol(op: &Op) -> Option<&str> {
+    Some(match op {
+        Op::Plus => "+",
+        Op::Minus => "-",
+        Op::Multiply => "*",
+        Op::Divide => "/",
+        Op::Modulo => "%",
+        Op::PGExp => "^",
+        Op::StringConcat => "||",
+        Op::BitwiseAnd => "&",
+        Op::BitwiseOr => "|",
+        Op::PGBitwiseXor => "#",
+        Op::PGBitwiseShiftLeft => "<<",
+        Op::PGBitwiseShiftRight => ">>",
+        Op::Spaceship => "<=>",
+        Op::LtDashGt => "<->",
+        Op::Custom(name) => name,
+        _ => return None,
+    })
 }
 
 /// `OPERATOR(pg_catalog.~)`.
@@ -472,7 +476,12 @@ fn by_name(name: &str) -> Option<Op> {
         "!~~*" => Op::PGNotILikeMatch,
         "<->" => Op::LtDashGt,
         "<=>" => Op::Spaceship,
-        "<#>" | "<+>" => Op::Custom(name.to_owned()),
+        "<#>" | "<+>" | "<~>" | "<%>" => Op::Custom(name.to_owned()),
+        "&" => Op::BitwiseAnd,
+        "|" => Op::BitwiseOr,
+        "#" => Op::PGBitwiseXor,
+        "<<" => Op::PGBitwiseShiftLeft,
+        ">>" => Op::PGBitwiseShiftRight,
         "@>" => Op::AtArrow,
         "<@" => Op::ArrowAt,
         "&&" => Op::PGOverlap,

@@ -11,6 +11,9 @@ pub(crate) const ANY_CALL: &str = "quiver_any";
 /// The same for ALL.
 pub(crate) const ALL_CALL: &str = "quiver_all";
 
+/// `~x`.
+pub(crate) const BIT_NOT: &str = "quiver_bit_not";
+
 /// Prepares a statement or a part of one.
 pub(crate) fn prepare<T: VisitMut>(tree: &mut T, uniqueness: Uniqueness) -> Result<()> {
     match tree.visit(&mut Prepare { uniqueness }) {
@@ -185,6 +188,15 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
             let text = text.replace('_', "");
             integer_type(&text).map(|ty| cast(expr.clone(), ty))
         }
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedByteStringLiteral(digits), .. }) => {
+            Some(bit_string('b', digits))
+        }
+        Expr::Value(ValueWithSpan { value: Value::HexStringLiteral(digits), .. }) => {
+            Some(bit_string('x', digits))
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: inner } => {
+            Some(call(BIT_NOT, vec![(**inner).clone()]))
+        }
         // The minus goes into the cast that an integer has by now; what has none is numeric.
         Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => match &**inner {
             Expr::Cast { data_type, .. } => number_in(inner).map(|number| {
@@ -233,6 +245,12 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// `B'101'` and `X'1F'`: bit strings of whatever length is written.
+fn bit_string(kind: char, digits: &str) -> Expr {
+    let any_length = DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', "bit")]), Vec::new());
+    cast(Expr::value(Value::SingleQuotedString(format!("{kind}{digits}"))), any_length)
 }
 
 /// int4 if it fits, else int8; anything else is numeric and needs no cast.

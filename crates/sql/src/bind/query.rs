@@ -112,6 +112,11 @@ impl Binder {
         }
     }
 
+    /// The type of a bound expression.
+    pub(crate) fn type_of(&self, expr: &Expr, schema: &DFSchema) -> Result<SqlType> {
+        Typing { schema, params: &self.params, style: &self.style }.of(expr)
+    }
+
     fn plan(
         &self,
         mut query: ast::Query,

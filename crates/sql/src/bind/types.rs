@@ -53,6 +53,8 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType> {
         DataType::Char(n) | DataType::Character(n) => {
             SqlType::Bpchar(Some(length("char", n.as_ref())?.unwrap_or(1)))
         }
+        DataType::Bit(n) => SqlType::Bit(Some(bit_length("bit", *n)?.unwrap_or(1))),
+        DataType::BitVarying(n) | DataType::VarBit(n) => SqlType::Varbit(bit_length("varbit", *n)?),
         DataType::Bytea => SqlType::Bytea,
         DataType::Date => SqlType::Date,
         DataType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
@@ -81,7 +83,12 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
     let quoted = name.0.last().and_then(|part| part.as_ident()).is_some_and(|i| i.quote_style.is_some());
     let last = last_part(name).unwrap_or_default();
     Ok(match last.as_str() {
-        "vector" => SqlType::Vector(dimensions(modifiers)?),
+        "vector" => SqlType::Vector(short_dimensions("vector", modifiers)?),
+        "halfvec" => SqlType::Halfvec(short_dimensions("halfvec", modifiers)?),
+        "sparsevec" => SqlType::Sparsevec(dimensions("sparsevec", modifiers, SqlType::SPARSEVEC_DIM_MAX)?),
+        // Only the bare word is short for bit(1).
+        "bit" => SqlType::Bit(None),
+        "varbit" => SqlType::Varbit(None),
         "char" if quoted => SqlType::Char,
         "name" => SqlType::Name,
         "oid" | "xid" | "cid" => SqlType::Oid,
@@ -133,24 +140,41 @@ fn last_part(name: &ObjectName) -> Option<String> {
     })
 }
 
-fn dimensions(modifiers: &[String]) -> Result<Option<u16>> {
+fn short_dimensions(name: &str, modifiers: &[String]) -> Result<Option<u16>> {
+    let dim = dimensions(name, modifiers, SqlType::VECTOR_DIM_MAX.into())?;
+    Ok(dim.and_then(|dim| u16::try_from(dim).ok()))
+}
+
+fn dimensions(name: &str, modifiers: &[String], max: u32) -> Result<Option<u32>> {
     let invalid = |message: String| Error::new(SqlState::INVALID_PARAMETER_VALUE, message);
     match modifiers {
         [] => Ok(None),
         [one] => {
-            let dim: i64 = one.parse().map_err(|_| invalid("invalid type modifier".to_owned()))?;
-            if dim < 1 {
-                return Err(invalid("dimensions for type vector must be at least 1".to_owned()));
-            }
-            match u16::try_from(dim) {
-                Ok(dim) if dim <= SqlType::VECTOR_DIM_MAX => Ok(Some(dim)),
-                _ => Err(invalid(format!(
-                    "dimensions for type vector cannot exceed {}",
-                    SqlType::VECTOR_DIM_MAX
-                ))),
+            let dim = crate::decode::parse_int(
+                one.trim_matches('\''),
+                "integer",
+                i32::MIN.into(),
+                i32::MAX.into(),
+            )?;
+            match u32::try_from(dim) {
+                Ok(0) | Err(_) => Err(invalid(format!("dimensions for type {name} must be at least 1"))),
+                Ok(dim) if dim > max => {
+                    Err(invalid(format!("dimensions for type {name} cannot exceed {max}")))
+                }
+                Ok(dim) => Ok(Some(dim)),
             }
         }
         _ => Err(invalid("invalid type modifier".to_owned())),
+    }
+}
+
+fn bit_length(name: &str, length: Option<u64>) -> Result<Option<u32>> {
+    let invalid = |message: String| Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    match length.map(u32::try_from) {
+        None => Ok(None),
+        Some(Ok(0)) => invalid(format!("length for type {name} must be at least 1")),
+        Some(Ok(n)) if n <= SqlType::BIT_LENGTH_MAX => Ok(Some(n)),
+        Some(_) => invalid(format!("length for type {name} cannot exceed {}", SqlType::BIT_LENGTH_MAX)),
     }
 }
 
@@ -222,6 +246,10 @@ pub(crate) fn without_modifier(ty: &SqlType) -> SqlType {
         SqlType::Varchar(_) => SqlType::Varchar(None),
         SqlType::Bpchar(_) => SqlType::Bpchar(None),
         SqlType::Vector(_) => SqlType::Vector(None),
+        SqlType::Halfvec(_) => SqlType::Halfvec(None),
+        SqlType::Sparsevec(_) => SqlType::Sparsevec(None),
+        SqlType::Bit(_) => SqlType::Bit(None),
+        SqlType::Varbit(_) => SqlType::Varbit(None),
         SqlType::Array(item) => SqlType::Array(Box::new(without_modifier(item))),
         other => other.clone(),
     }

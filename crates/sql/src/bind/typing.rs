@@ -3,8 +3,10 @@
 
 use super::cast_kernel::{CastContext, CastStyle};
 use super::casts::{cast_expr, literal};
+use super::overloads::{alike, common_type};
 use super::params::Params;
 use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
+use crate::catalog::is_vector_like;
 use crate::decode::value_from_text;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{ExprSchema, ScalarValue};
@@ -44,13 +46,23 @@ impl Typing<'_> {
                 Ok(self.params.get(id).unwrap_or(SqlType::Unknown))
             }
             Expr::Cast(Cast { field, .. }) => Ok(SqlType::of_field(field).unwrap_or(SqlType::Unknown)),
-            _ => {
-                let (_, field) = expr.to_field(self.schema).map_err(from_datafusion)?;
-                SqlType::of_field(&field).ok_or_else(|| {
-                    Error::internal(format!("no SQL type is carried by {}", field.data_type()))
-                })
+            // DataFusion's CASE does not say what its Arrow type stands for.
+            Expr::Case(case) => {
+                let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+                let types = results.map(|result| self.of(result)).collect::<Result<Vec<_>>>()?;
+                match types.into_iter().find(is_vector_like) {
+                    Some(ty) => Ok(ty),
+                    None => self.of_field(expr),
+                }
             }
+            _ => self.of_field(expr),
         }
+    }
+
+    fn of_field(&self, expr: &Expr) -> Result<SqlType> {
+        let (_, field) = expr.to_field(self.schema).map_err(from_datafusion)?;
+        SqlType::of_field(&field)
+            .ok_or_else(|| Error::internal(format!("no SQL type is carried by {}", field.data_type())))
     }
 
     /// Gives an untyped operand a type; others stay as they are.
@@ -86,10 +98,6 @@ impl Typing<'_> {
         }
         Ok(match to {
             SqlType::Numeric(_) => numeric_literal(text, to, self.style)?,
-            SqlType::Vector(Some(dim)) => {
-                let value = value_from_text(&SqlType::Vector(None), text, &self.style.input)?;
-                literal(fixed_size(value, *dim)?, to)
-            }
             _ => literal(value_from_text(to, text, &self.style.input)?, to),
         })
     }
@@ -163,6 +171,14 @@ impl Typing<'_> {
         if !comparable(&a, &b) {
             return Err(no_operator(operator, &a, &b));
         }
+        if a != b && is_vector_like(&a) && is_vector_like(&b) {
+            let mut both = alike(vec![left, right], self)?.into_iter();
+            let (Some(left), Some(right)) = (both.next(), both.next()) else {
+                return Err(Error::internal("two operands are two"));
+            };
+            let (a, b) = (self.of(&left)?, self.of(&right)?);
+            return Ok((left, right, a, b));
+        }
         Ok((left, right, a, b))
     }
 
@@ -182,7 +198,7 @@ impl Typing<'_> {
             None | Some(SqlType::Unknown) => SqlType::Text,
             Some(ty) => ty,
         };
-        exprs
+        let typed = exprs
             .into_iter()
             .map(|expr| {
                 if self.of(&expr)? == SqlType::Unknown {
@@ -191,7 +207,8 @@ impl Typing<'_> {
                     Ok(expr)
                 }
             })
-            .collect()
+            .collect::<Result<Vec<_>>>()?;
+        if is_vector_like(&target) { alike(typed, self) } else { Ok(typed) }
     }
 }
 
@@ -199,7 +216,7 @@ impl Typing<'_> {
 pub(crate) fn operand_type(ty: &SqlType) -> SqlType {
     match ty {
         SqlType::Varchar(_) | SqlType::Char => SqlType::Text,
-        SqlType::Numeric(_) | SqlType::Vector(_) => ty.clone(),
+        SqlType::Numeric(_) => ty.clone(),
         other => without_modifier(other),
     }
 }
@@ -259,8 +276,7 @@ fn comparable(a: &SqlType, b: &SqlType) -> bool {
     let temporal = |ty: &SqlType| matches!(ty, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
     match (a, b) {
         (SqlType::Array(a), SqlType::Array(b)) => comparable(a, b),
-        (SqlType::Vector(_), SqlType::Vector(_)) => true,
-        (SqlType::Vector(_), SqlType::Array(_)) | (SqlType::Array(_), SqlType::Vector(_)) => true,
+        _ if is_vector_like(a) || is_vector_like(b) => common_type(a, b).is_some(),
         (SqlType::Int2Vector | SqlType::OidVector, SqlType::Array(_))
         | (SqlType::Array(_), SqlType::Int2Vector | SqlType::OidVector) => true,
         (SqlType::Time, SqlType::Interval) | (SqlType::Interval, SqlType::Time) => true,

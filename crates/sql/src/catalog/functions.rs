@@ -240,9 +240,8 @@ fn pg_get_indexdef(context: &CatalogContext, args: Arguments<'_>) -> Result<Valu
     let pretty = matches!(args.get(2), Some(ScalarValue::Boolean(Some(true))));
     Ok(match int(args, 1).and_then(|it| usize::try_from(it).ok()) {
         None | Some(0) => Value::Text(index_definition(context, table, index, pretty)),
-        Some(column) => {
-            index_column_definition(table, index, column).map_or(Value::Text(String::new()), Value::Text)
-        }
+        Some(column) => index_column_definition(table, index, column, pretty)
+            .map_or(Value::Text(String::new()), Value::Text),
     })
 }
 

@@ -52,7 +52,10 @@ fn push_column(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table, col
     let (data_type, udt_schema, udt_name) = type_names(&column.ty);
     let (precision, radix, scale) = numeric_limits(&column.ty);
     let length = match &column.ty {
-        SqlType::Varchar(Some(n)) | SqlType::Bpchar(Some(n)) => Cell::from(*n),
+        SqlType::Varchar(Some(n))
+        | SqlType::Bpchar(Some(n))
+        | SqlType::Bit(Some(n))
+        | SqlType::Varbit(Some(n)) => Cell::from(*n),
         _ => Cell::Null,
     };
     let is_time =
@@ -73,6 +76,7 @@ fn push_column(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table, col
         ("is_nullable", yes_no(!column.not_null).into()),
         ("data_type", data_type.into()),
         ("character_maximum_length", length),
+        ("character_octet_length", octet_length(&column.ty)),
         ("numeric_precision", precision),
         ("numeric_precision_radix", radix),
         ("numeric_scale", scale),
@@ -93,12 +97,26 @@ fn push_column(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table, col
     ]);
 }
 
+/// The most bytes of a string in UTF-8.
+fn octet_length(ty: &SqlType) -> Cell {
+    match ty {
+        SqlType::Varchar(Some(n)) | SqlType::Bpchar(Some(n)) => Cell::Int(i64::from(*n) * 4),
+        SqlType::Text | SqlType::Varchar(None) | SqlType::Bpchar(None) => Cell::Int(1 << 30),
+        _ => Cell::Null,
+    }
+}
+
 /// data_type, udt_schema and udt_name.
 fn type_names(ty: &SqlType) -> (String, &'static str, String) {
     let udt = super::names::types().get(&oids::type_oid(ty)).map_or_else(String::new, |it| it.name.clone());
     match ty {
-        SqlType::Array(_) => ("ARRAY".to_owned(), "pg_catalog", udt),
-        SqlType::Vector(_) => ("USER-DEFINED".to_owned(), "public", udt),
+        SqlType::Array(item) => {
+            let (_, schema, _) = type_names(item);
+            ("ARRAY".to_owned(), schema, udt)
+        }
+        SqlType::Vector(_) | SqlType::Halfvec(_) | SqlType::Sparsevec(_) => {
+            ("USER-DEFINED".to_owned(), "public", udt)
+        }
         other => (super::names::format_type(oids::type_oid(other), None), "pg_catalog", udt),
     }
 }

@@ -235,6 +235,8 @@ pub(super) fn format_type(oid: u32, modifier: Option<i32>) -> String {
                 None => "numeric".to_owned(),
             };
         }
+        // Without a length it is not what the bare word means, bit(1).
+        "bit" if modifier.is_some() && length.is_none() => "\"bit\"",
         "bit" => return with_length("bit", length),
         "varbit" => return with_length("bit varying", length),
         "time" => "time without time zone",
@@ -255,7 +257,7 @@ fn with_length(name: &str, length: Option<i32>) -> String {
 /// How a type's oid prints.
 pub(crate) fn regtype_name(oid: u32) -> String {
     match types().contains_key(&oid) || oid == 0 {
-        true => format_type(oid, Some(-1)),
+        true => format_type(oid, None),
         false => oid.to_string(),
     }
 }

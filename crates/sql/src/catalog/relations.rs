@@ -1,13 +1,16 @@
 //! pg_class and what hangs on it: columns, defaults, indexes, constraints, sequences.
 
 use super::context::CatalogContext;
-use super::deparse::{constraint_definition, operator_class};
+use super::deparse::{constraint_definition, index_key_text, index_predicate_text};
 use super::fixed::fixed;
 use super::names::information_schema_oid;
 use super::rows::{Cell, Rows};
+use crate::bind::column_name_of;
 use crate::oids;
+use crate::parser::parse_expression;
 use quiver_base::{Result, SqlType};
-use quiver_cluster::{Column, Constraint, ConstraintKind, Index, IndexMethod, Sequence, Table};
+use quiver_cluster::{Column, Constraint, ConstraintKind, Index, IndexMethod, KeyColumn, Sequence, Table};
+use quiver_index::VectorIndexKind;
 
 /// pg_class's own oid: what classoid and refclassid say of a relation.
 pub(super) const PG_CLASS: u32 = 1259;
@@ -19,6 +22,7 @@ pub(super) const PG_CONSTRAINT: u32 = 2606;
 const HEAP: u32 = 2;
 const BTREE: u32 = 403;
 const HNSW: u32 = 15_065;
+const IVFFLAT: u32 = 15_063;
 /// The default collation's oid.
 const DEFAULT_COLLATION: u32 = 100;
 /// Rows of a page that does not exist: planners of clients divide by it.
@@ -78,7 +82,7 @@ fn push_index(rows: &mut Rows<'_>, table: &Table, index: &Index) {
         ("relname", index.name.as_str().into()),
         ("relnamespace", table.schema.into()),
         ("relowner", table.owner.into()),
-        ("relam", if matches!(index.method, IndexMethod::BTree) { BTREE } else { HNSW }.into()),
+        ("relam", access_method_oid(index).into()),
         ("relfilenode", index.id.0.into()),
         ("relpersistence", "p".into()),
         ("relkind", "i".into()),
@@ -117,20 +121,41 @@ pub(super) fn pg_attribute(context: &CatalogContext, rows: &mut Rows<'_>) -> Res
         }
         for index in &table.indexes {
             for (position, key) in index.columns.iter().enumerate() {
-                if let Some(column) = table.columns.iter().find(|it| it.id == key.column) {
-                    let plain = Column {
-                        not_null: false,
-                        default: None,
-                        identity: None,
-                        missing: None,
-                        ..column.clone()
-                    };
-                    push_column(rows, index.id.0, position as i64 + 1, &plain);
+                if let Some(column) = index_column(table, key) {
+                    push_column(rows, index.id.0, position as i64 + 1, &column);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// A key of an index as a column of it.
+fn index_column(table: &Table, key: &KeyColumn) -> Option<Column> {
+    let Some(expression) = &key.expression else {
+        let column = table.columns.iter().find(|it| it.id == key.column)?.clone();
+        return Some(Column { not_null: false, default: None, identity: None, missing: None, ..column });
+    };
+    let named = parse_expression(&expression.sql).map(|expr| column_name_of(&expr)).ok();
+    let name = named.filter(|name| name != "?column?").unwrap_or_else(|| "expr".to_owned());
+    Some(Column {
+        id: key.column,
+        name,
+        ty: expression.ty.clone(),
+        not_null: false,
+        default: None,
+        identity: None,
+        missing: None,
+        dropped: false,
+    })
+}
+
+fn access_method_oid(index: &Index) -> u32 {
+    match index.method {
+        IndexMethod::BTree => BTREE,
+        IndexMethod::Vector { kind: VectorIndexKind::Hnsw(_), .. } => HNSW,
+        IndexMethod::Vector { kind: VectorIndexKind::IvfFlat(_), .. } => IVFFLAT,
+    }
 }
 
 fn push_column(rows: &mut Rows<'_>, relation: u32, number: i64, column: &Column) {
@@ -193,13 +218,10 @@ fn constraint_of(table: &Table, index: &Index) -> Option<(&'static str, u32)> {
     })
 }
 
-/// An operator class's oid by access method and name, or the default one for a type.
-fn operator_class_oid(index: &Index, ty: &SqlType) -> i64 {
+/// The oid of a key's operator class, or of the default one for its type.
+fn operator_class_oid(index: &Index, key: &KeyColumn, ty: &SqlType) -> i64 {
     let Some(classes) = fixed().tables.get("pg_opclass") else { return 0 };
-    let (method, name) = match index.method {
-        IndexMethod::Hnsw { metric, .. } => (HNSW, Some(operator_class(metric))),
-        IndexMethod::BTree => (BTREE, None),
-    };
+    let (method, name) = (access_method_oid(index), key.class.as_deref());
     let ty = match ty {
         // varchar has no class of its own in PostgreSQL: text's is taken.
         SqlType::Varchar(_) => oids::type_oid(&SqlType::Text),
@@ -226,9 +248,11 @@ pub(super) fn pg_index(context: &CatalogContext, rows: &mut Rows<'_>) {
         for index in &table.indexes {
             let keys: Vec<i64> = index.columns.iter().map(|key| i64::from(key.column.0)).collect();
             let types = index.columns.iter().map(|key| {
-                let column = table.columns.iter().find(|it| it.id == key.column);
-                column.map_or(0, |column| operator_class_oid(index, &column.ty))
+                index_column(table, key).map_or(0, |column| operator_class_oid(index, key, &column.ty))
             });
+            let texts: Vec<String> =
+                index.columns.iter().filter_map(|key| index_key_text(table, key)).collect();
+            let expressions = (!texts.is_empty()).then(|| texts.join(", "));
             let flags =
                 index.columns.iter().map(|key| i64::from(key.descending) | i64::from(key.nulls_first) << 1);
             rows.push([
@@ -246,6 +270,8 @@ pub(super) fn pg_index(context: &CatalogContext, rows: &mut Rows<'_>) {
                 ("indclass", types.collect::<Vec<_>>().into()),
                 ("indoption", flags.collect::<Vec<_>>().into()),
                 ("indkey", keys.into()),
+                ("indexprs", expressions.into()),
+                ("indpred", index_predicate_text(table, index).into()),
             ]);
         }
     }

@@ -200,21 +200,27 @@ fn has_rows(ctx: &StatementContext<'_>, table: &Table) -> Result<bool> {
     Ok(snapshots.iter().any(|snapshot| snapshot.row_count() > 0))
 }
 
-/// Conditions are kept as text: a renamed column is renamed there too.
+/// Conditions and indexed expressions are kept as text: a renamed column is renamed there too.
 fn rename_in_checks(maker: &mut TableMaker, old: &str, new: &str) -> Result<()> {
-    for constraint in &mut maker.table.constraints {
-        if let ConstraintKind::Check { sql, .. } = &mut constraint.kind {
-            let mut expr = crate::parser::parse_expression(sql)?;
-            let _ = datafusion::sql::sqlparser::ast::visit_expressions_mut(&mut expr, |expr| {
-                if let datafusion::sql::sqlparser::ast::Expr::Identifier(ident) = expr
-                    && folded(ident) == old
-                {
-                    *ident = Ident::with_quote('"', new);
-                }
-                std::ops::ControlFlow::<()>::Continue(())
-            });
-            *sql = expr.to_string();
-        }
+    let checks = maker.table.constraints.iter_mut().filter_map(|constraint| match &mut constraint.kind {
+        ConstraintKind::Check { sql, .. } => Some(sql),
+        _ => None,
+    });
+    let indexed = maker.table.indexes.iter_mut().flat_map(|index| {
+        let keys = index.columns.iter_mut().filter_map(|key| key.expression.as_mut());
+        keys.chain(&mut index.predicate).map(|text| &mut text.sql)
+    });
+    for sql in checks.chain(indexed) {
+        let mut expr = crate::parser::parse_expression(sql)?;
+        let _ = datafusion::sql::sqlparser::ast::visit_expressions_mut(&mut expr, |expr| {
+            if let datafusion::sql::sqlparser::ast::Expr::Identifier(ident) = expr
+                && folded(ident) == old
+            {
+                *ident = Ident::with_quote('"', new);
+            }
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        *sql = expr.to_string();
     }
     Ok(())
 }

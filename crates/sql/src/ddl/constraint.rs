@@ -254,7 +254,7 @@ impl TableMaker {
         let mut sql = expr.to_string();
         if matches!(expr, ast::Expr::Value(value) if matches!(value.value, ast::Value::SingleQuotedString(_)))
         {
-            sql = format!("{sql}::{}", crate::bind::without_modifier(&column.ty));
+            sql = format!("{sql}::{}", any_length(&column.ty));
         }
         let sequence = sequence_in(expr).and_then(|name| {
             let database = ctx.txn.database();
@@ -328,6 +328,7 @@ impl TableMaker {
             columns: keys,
             unique: true,
             options: Vec::new(),
+            predicate: None,
         });
         let kind = match primary {
             true => ConstraintKind::PrimaryKey { index },
@@ -361,7 +362,7 @@ impl TableMaker {
                 )
                 .with_hint("You must specify an operator class for the index or define a default operator class for the data type."));
             }
-            keys.push(KeyColumn { column: column.id, descending: false, nulls_first: false });
+            keys.push(KeyColumn::ascending(column.id));
         }
         Ok(keys)
     }
@@ -471,4 +472,13 @@ pub(super) fn skipping(ctx: &mut StatementContext<'_>, state: SqlState, message:
     // As in PostgreSQL, only what is there already has a state of its own.
     let state = if message.contains("does not exist") { SqlState::SUCCESSFUL_COMPLETION } else { state };
     ctx.notices.push(Notice::new(state, message));
+}
+
+/// A type's name without its modifier; the bare words `bit` and `character` would stand for a length of one.
+fn any_length(ty: &SqlType) -> String {
+    match ty {
+        SqlType::Bit(_) => "\"bit\"".to_owned(),
+        SqlType::Bpchar(_) => "bpchar".to_owned(),
+        ty => crate::bind::without_modifier(ty).to_string(),
+    }
 }

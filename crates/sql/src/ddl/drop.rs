@@ -225,12 +225,7 @@ pub(super) fn drop_column_objects(
     _cascade: bool,
 ) -> Result<()> {
     let table = &mut maker.table;
-    let gone: Vec<_> = table
-        .indexes
-        .iter()
-        .filter(|index| index.columns.iter().any(|key| key.column == id))
-        .map(|index| index.id)
-        .collect();
+    let gone: Vec<_> = table.indexes.iter().filter(|index| index.reads(id)).map(|index| index.id).collect();
     table.indexes.retain(|index| !gone.contains(&index.id));
     table.constraints.retain(|constraint| match &constraint.kind {
         ConstraintKind::PrimaryKey { index } | ConstraintKind::Unique { index } => !gone.contains(index),

@@ -3,15 +3,15 @@
 use super::array::{parse_array, read_array};
 use super::binary::{Reader, read_numeric, too_short, word};
 use super::number::*;
-use super::vector::{parse_vector, read_vector};
+use super::vector::{DenseBuilder, list_end, nulls, offsets};
 use super::{datetime, interval, json};
 use crate::calendar::{DAY_US, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_US};
 use arrow::array::*;
-use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, i256};
 use chrono_tz::Tz;
 use datafusion::scalar::ScalarValue;
 use quiver_base::{Error, Result, SqlState, SqlType};
+use quiver_exec::vector::{BitLength, parse_sparse, read_sparse};
 use std::sync::Arc;
 
 /// In which order a date's numbers come when nothing else tells.
@@ -65,27 +65,24 @@ enum Values {
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
-    /// Rows have one dimension.
-    Vector {
-        floats: Vec<f32>,
-        dim: u16,
-        valid: Vec<bool>,
-    },
-    /// Rows have any dimension.
-    Vectors {
-        floats: Vec<f32>,
-        ends: Vec<i32>,
-        valid: Vec<bool>,
-    },
-    List {
-        items: Box<ColumnBuilder>,
-        ends: Vec<i32>,
-        valid: Vec<bool>,
-    },
+    Sparse(BinaryBuilder, Option<u32>),
+    Bits(BinaryBuilder, BitLength),
+    Dense(DenseBuilder),
+    List { items: Box<ColumnBuilder>, ends: Vec<i32>, valid: Vec<bool> },
 }
 
 impl Values {
     fn new(ty: &SqlType, rows: usize) -> Values {
+        if let Some(dense) = DenseBuilder::new(ty, rows) {
+            return Values::Dense(dense);
+        }
+        let bytes = || BinaryBuilder::with_capacity(rows, rows * 16);
+        if let Some(length) = BitLength::of(ty) {
+            return Values::Bits(bytes(), length);
+        }
+        if let SqlType::Sparsevec(dim) = ty {
+            return Values::Sparse(bytes(), *dim);
+        }
         match ty.arrow_type() {
             DataType::Boolean => Values::Bool(BooleanBuilder::with_capacity(rows)),
             DataType::Int16 => Values::Int2(Int16Builder::with_capacity(rows)),
@@ -99,7 +96,7 @@ impl Values {
             ty @ DataType::Decimal256(..) => {
                 Values::Decimal256(Decimal256Builder::with_capacity(rows).with_data_type(ty))
             }
-            DataType::Binary => Values::Bytes(BinaryBuilder::with_capacity(rows, rows * 16)),
+            DataType::Binary => Values::Bytes(bytes()),
             DataType::FixedSizeBinary(_) => Values::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
             DataType::Date32 => Values::Date(Date32Builder::with_capacity(rows)),
             DataType::Time64(_) => Values::Time(Time64MicrosecondBuilder::with_capacity(rows)),
@@ -107,16 +104,10 @@ impl Values {
                 Values::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(ty))
             }
             DataType::Interval(_) => Values::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
-            DataType::FixedSizeList(_, dim) => Values::Vector {
-                floats: Vec::with_capacity(rows * dim as usize),
-                dim: dim as u16,
-                valid: Vec::with_capacity(rows),
-            },
             DataType::List(_) => match ty {
                 SqlType::Array(item) => Values::list(item, rows),
                 SqlType::Int2Vector => Values::list(&SqlType::Int2, rows),
-                SqlType::OidVector => Values::list(&SqlType::Oid, rows),
-                _ => Values::Vectors { floats: Vec::new(), ends: Vec::new(), valid: Vec::new() },
+                _ => Values::list(&SqlType::Oid, rows),
             },
             _ => Values::Text(StringBuilder::with_capacity(rows, rows * 16)),
         }
@@ -155,14 +146,8 @@ impl ColumnBuilder {
             Values::Time(values) => values.append_null(),
             Values::Timestamp(values) => values.append_null(),
             Values::Interval(values) => values.append_null(),
-            Values::Vector { floats, dim, valid } => {
-                floats.resize(floats.len() + usize::from(*dim), 0.0);
-                valid.push(false);
-            }
-            Values::Vectors { floats, ends, valid } => {
-                ends.push(floats.len() as i32);
-                valid.push(false);
-            }
+            Values::Sparse(values, _) | Values::Bits(values, _) => values.append_null(),
+            Values::Dense(values) => values.append_null(),
             Values::List { items, ends, valid } => {
                 ends.push(items.len() as i32);
                 valid.push(false);
@@ -205,9 +190,9 @@ impl ColumnBuilder {
                 _ => datetime::parse_timestamp(text, style)?,
             }),
             Values::Interval(values) => values.append_value(interval::parse_interval(text)?),
-            Values::Vector { .. } | Values::Vectors { .. } => {
-                self.append_vector(|dim, floats| parse_vector(text, dim, floats))?;
-            }
+            Values::Sparse(values, dim) => values.append_value(parse_sparse(text, *dim)?),
+            Values::Bits(values, length) => values.append_value(length.parse(text)?),
+            Values::Dense(values) => values.append_text(text)?,
             Values::List { .. } => match self.ty {
                 SqlType::Array(_) => self.append_items(|items| parse_array(text, items, style))?,
                 _ => self.append_items(|items| {
@@ -256,9 +241,9 @@ impl ColumnBuilder {
                 let value = interval::interval_value(months.into(), days.into(), micros);
                 values.append_value(value.ok_or_else(|| out_of_range("interval"))?);
             }
-            Values::Vector { .. } | Values::Vectors { .. } => {
-                self.append_vector(|dim, floats| read_vector(bytes, dim, floats))?;
-            }
+            Values::Sparse(values, dim) => values.append_value(read_sparse(bytes, *dim)?),
+            Values::Bits(values, length) => values.append_value(length.read(bytes)?),
+            Values::Dense(values) => values.append_binary(bytes)?,
             Values::List { .. } => self.append_items(|items| read_array(bytes, items))?,
         }
         Ok(())
@@ -292,27 +277,6 @@ impl ColumnBuilder {
             }
             _ => return Err(Error::internal("not a numeric column")),
         }
-        Ok(())
-    }
-
-    fn append_vector(
-        &mut self,
-        read: impl FnOnce(Option<u16>, &mut Vec<f32>) -> Result<usize>,
-    ) -> Result<()> {
-        let (floats, valid, dim, ends) = match &mut self.values {
-            Values::Vector { floats, dim, valid } => (floats, valid, Some(*dim), None),
-            Values::Vectors { floats, ends, valid } => (floats, valid, None, Some(ends)),
-            _ => return Err(Error::internal("not a vector column")),
-        };
-        let before = floats.len();
-        if let Err(error) = read(dim, floats) {
-            floats.truncate(before);
-            return Err(error);
-        }
-        if let Some(ends) = ends {
-            ends.push(list_end(floats.len())?);
-        }
-        valid.push(true);
         Ok(())
     }
 
@@ -376,9 +340,9 @@ impl ColumnBuilder {
             Values::Time(values) => values.len(),
             Values::Timestamp(values) => values.len(),
             Values::Interval(values) => values.len(),
-            Values::Vector { valid, .. } | Values::Vectors { valid, .. } | Values::List { valid, .. } => {
-                valid.len()
-            }
+            Values::Sparse(values, _) | Values::Bits(values, _) => values.len(),
+            Values::Dense(values) => values.len(),
+            Values::List { valid, .. } => valid.len(),
         }
     }
 
@@ -400,18 +364,8 @@ impl ColumnBuilder {
             Values::Time(values) => Arc::new(values.finish()),
             Values::Timestamp(values) => Arc::new(values.finish()),
             Values::Interval(values) => Arc::new(values.finish()),
-            Values::Vector { floats, dim, valid } => Arc::new(FixedSizeListArray::new(
-                item_field(&self.ty),
-                i32::from(*dim),
-                Arc::new(Float32Array::from(std::mem::take(floats))),
-                nulls(valid),
-            )),
-            Values::Vectors { floats, ends, valid } => Arc::new(ListArray::new(
-                item_field(&self.ty),
-                offsets(ends),
-                Arc::new(Float32Array::from(std::mem::take(floats))),
-                nulls(valid),
-            )),
+            Values::Sparse(values, _) | Values::Bits(values, _) => Arc::new(values.finish()),
+            Values::Dense(values) => values.finish(&self.ty),
             Values::List { items, ends, valid } => {
                 Arc::new(ListArray::new(item_field(&self.ty), offsets(ends), items.finish(), nulls(valid)))
             }
@@ -424,20 +378,6 @@ fn item_field(ty: &SqlType) -> Arc<Field> {
         DataType::List(field) | DataType::FixedSizeList(field, _) => field,
         other => Arc::new(Field::new("item", other, true)),
     }
-}
-
-fn nulls(valid: &mut Vec<bool>) -> Option<NullBuffer> {
-    let valid = std::mem::take(valid);
-    valid.contains(&false).then(|| NullBuffer::from(valid))
-}
-
-fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    OffsetBuffer::new(std::iter::once(0).chain(std::mem::take(ends)).collect())
-}
-
-fn list_end(length: usize) -> Result<i32> {
-    i32::try_from(length)
-        .map_err(|_| Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many array items in one batch"))
 }
 
 fn out_of_range(type_name: &str) -> Error {

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use datafusion::physical_plan::PhysicalExpr;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{ConstraintKind, Table};
-use quiver_exec::from_datafusion;
+use quiver_exec::{IndexChecks, from_datafusion};
 use std::sync::Arc;
 
 /// A table's row constraints, ready to evaluate.
@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(crate) struct RowChecks {
     table: Arc<Table>,
     checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    indexes: Option<IndexChecks>,
     style: Arc<CastStyle>,
 }
 
@@ -29,10 +30,11 @@ impl RowChecks {
         }
         // PostgreSQL checks them in the order of their names.
         checks.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(RowChecks { table: table.clone(), checks, style: binder.style.clone() })
+        let indexes = IndexChecks::of(&binder.state, table);
+        Ok(RowChecks { table: table.clone(), checks, indexes, style: binder.style.clone() })
     }
 
-    /// 23502 and 23514.
+    /// 23502 and 23514, and what an indexed expression fails with.
     pub(crate) fn check(&self, batch: &RecordBatch) -> Result<()> {
         for (column, array) in live_columns(&self.table).into_iter().zip(batch.columns()) {
             if !column.not_null || array.null_count() == 0 {
@@ -67,7 +69,10 @@ impl RowChecks {
                 .with_constraint(name));
             }
         }
-        Ok(())
+        match &self.indexes {
+            Some(indexes) => indexes.check(batch),
+            None => Ok(()),
+        }
     }
 
     fn failing_row(&self, batch: &RecordBatch, row: usize) -> String {

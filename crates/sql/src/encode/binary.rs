@@ -20,16 +20,6 @@ pub(super) fn put_interval(value: IntervalMonthDayNano, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.months.to_be_bytes());
 }
 
-/// vector, as pgvector sends it: dimension, an unused word, floats.
-pub(super) fn put_vector(values: &[f32], out: &mut Vec<u8>) {
-    out.reserve(4 + values.len() * 4);
-    out.extend_from_slice(&(values.len() as u16).to_be_bytes());
-    out.extend_from_slice(&[0, 0]);
-    for value in values {
-        out.extend_from_slice(&value.to_be_bytes());
-    }
-}
-
 /// numeric: groups of four decimal digits around the point. `digits` is the unscaled value as decimal text.
 pub(super) fn put_numeric(digits: &str, scale: i8, trim: bool, out: &mut Vec<u8>) {
     let (negative, digits) = match digits.strip_prefix('-') {

@@ -1,7 +1,8 @@
 //! Reads one Arrow column value by value into an output buffer.
 
 use super::scalar::*;
-use super::{binary, list};
+use super::vector::Floats;
+use super::{binary, list, vector};
 use arrow::array::*;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -64,8 +65,8 @@ pub(super) enum Source {
     Timestamp(TimestampMicrosecondArray),
     Interval(IntervalMonthDayNanoArray),
     /// Flat values and the dimension.
-    Vector(Float32Array, usize),
-    VectorList(ListArray, Float32Array),
+    Dense(Floats, usize),
+    DenseList(ListArray, Floats),
     List(ListArray, Box<ColumnEncoder>),
 }
 
@@ -106,7 +107,11 @@ impl ColumnEncoder {
                 put_decimal(&array.value(row).to_string(), *scale, self.trims(), out);
             }
             Source::Text(array) => out.extend_from_slice(array.value(row).as_bytes()),
-            Source::Bytes(array) => self.put_bytes(array.value(row), out),
+            Source::Bytes(array) => match self.ty {
+                SqlType::Sparsevec(_) => vector::put_sparse(array.value(row), out)?,
+                SqlType::Bit(_) | SqlType::Varbit(_) => vector::put_bits(array.value(row), out)?,
+                _ => self.put_bytes(array.value(row), out),
+            },
             Source::Fixed(array) if self.ty == SqlType::Uuid => put_uuid(array.value(row), out),
             Source::Fixed(array) => self.put_bytes(array.value(row), out),
             Source::Date(array) => put_date(array.value(row), out),
@@ -120,10 +125,8 @@ impl ColumnEncoder {
                 let put = if self.style.iso_intervals { put_interval_iso } else { put_interval };
                 put(value.months, value.days, value.nanoseconds / 1_000, out);
             }
-            Source::Vector(values, dim) => put_vector(&values.values()[row * dim..(row + 1) * dim], out),
-            Source::VectorList(array, values) => {
-                put_vector(&values.values()[list::range(array, row)], out);
-            }
+            Source::Dense(floats, dim) => floats.text(row * dim..(row + 1) * dim, out),
+            Source::DenseList(array, floats) => floats.text(list::range(array, row), out),
             Source::List(array, items) => list::text(&self.ty, array, items, row, out)?,
         }
         Ok(())
@@ -155,18 +158,18 @@ impl ColumnEncoder {
                 }
                 out.extend_from_slice(array.value(row).as_bytes());
             }
-            Source::Bytes(array) => out.extend_from_slice(array.value(row)),
+            Source::Bytes(array) => match self.ty {
+                SqlType::Sparsevec(_) => vector::send_sparse(array.value(row), out)?,
+                SqlType::Bit(_) | SqlType::Varbit(_) => vector::send_bits(array.value(row), out)?,
+                _ => out.extend_from_slice(array.value(row)),
+            },
             Source::Fixed(array) => out.extend_from_slice(array.value(row)),
             Source::Date(array) => binary::put_date(array.value(row), out),
             Source::Time(array) => out.extend_from_slice(&array.value(row).to_be_bytes()),
             Source::Timestamp(array) => binary::put_timestamp(array.value(row), out),
             Source::Interval(array) => binary::put_interval(array.value(row), out),
-            Source::Vector(values, dim) => {
-                binary::put_vector(&values.values()[row * dim..(row + 1) * dim], out)
-            }
-            Source::VectorList(array, values) => {
-                binary::put_vector(&values.values()[list::range(array, row)], out);
-            }
+            Source::Dense(floats, dim) => floats.binary(row * dim..(row + 1) * dim, out),
+            Source::DenseList(array, floats) => floats.binary(list::range(array, row), out),
             Source::List(array, items) => list::binary(&self.ty, array, items, row, out)?,
         }
         Ok(())
@@ -215,15 +218,19 @@ fn source_of(ty: &SqlType, array: &ArrayRef, style: &OutputStyle) -> Result<Opti
         DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano) => {
             Source::Interval(array.as_primitive().clone())
         }
-        DataType::FixedSizeList(item, dim) if *item.data_type() == DataType::Float32 => {
+        DataType::FixedSizeList(_, dim) => {
             let list = array.as_fixed_size_list();
+            let Some(floats) = Floats::of(list.values()) else { return Ok(None) };
             // A sliced list has sliced values, so row r begins at r * dim.
-            Source::Vector(list.values().as_primitive().clone(), *dim as usize)
+            Source::Dense(floats, *dim as usize)
         }
         DataType::List(_) => {
             let list = array.as_list::<i32>();
             match ty {
-                SqlType::Vector(_) => Source::VectorList(list.clone(), list.values().as_primitive().clone()),
+                SqlType::Vector(_) | SqlType::Halfvec(_) => {
+                    let Some(floats) = Floats::of(list.values()) else { return Ok(None) };
+                    Source::DenseList(list.clone(), floats)
+                }
                 _ => {
                     let items = ColumnEncoder::new(&list::item_type(ty)?, list.values(), style)?;
                     Source::List(list.clone(), Box::new(items))
@@ -236,7 +243,7 @@ fn source_of(ty: &SqlType, array: &ArrayRef, style: &OutputStyle) -> Result<Opti
         (Source::Null | Source::Fixed(_), _) => true,
         (Source::Decimal128(..) | Source::Decimal256(..), SqlType::Numeric(_)) => true,
         (Source::List(..), SqlType::Array(_) | SqlType::Int2Vector | SqlType::OidVector) => true,
-        (Source::Vector(..) | Source::VectorList(..), SqlType::Vector(_)) => true,
+        (Source::Dense(floats, _) | Source::DenseList(_, floats), ty) => floats.carry(ty),
         _ => *array.data_type() == ty.arrow_type(),
     };
     Ok(usual.then_some(source))

@@ -294,18 +294,6 @@ pub(crate) fn put_uuid(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// vector, as pgvector prints it.
-pub(crate) fn put_vector(values: &[f32], out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (position, value) in values.iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        put_float4(*value, out);
-    }
-    out.push(b']');
-}
-
 /// Puts the array item that `out[start..]` holds into quotes if its text needs them.
 pub(crate) fn quote_array_item(out: &mut Vec<u8>, start: usize) {
     let text = &out[start..];

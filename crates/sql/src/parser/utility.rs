@@ -79,6 +79,8 @@ pub(crate) enum MaintenanceCommand {
         kind: String,
         /// What to rebuild.
         name: Option<ast::ObjectName>,
+        /// CONCURRENTLY, which only says that it may not run in a block: nothing is locked in any case.
+        concurrently: bool,
     },
 }
 
@@ -387,18 +389,19 @@ fn vacuum(parser: &mut Parser<'_>) -> Parse<MaintenanceCommand> {
 
 fn reindex(parser: &mut Parser<'_>) -> Parse<MaintenanceCommand> {
     parser.next_token();
-    options(parser)?;
+    let named = options(parser)?;
     let kind = any_word(parser)?.to_ascii_uppercase();
     if !matches!(kind.as_str(), "INDEX" | "TABLE" | "SCHEMA" | "DATABASE" | "SYSTEM") {
         parser.prev_token();
         return parser.expected("INDEX, TABLE, SCHEMA, DATABASE or SYSTEM", parser.peek_token());
     }
-    word_if(parser, "concurrently");
+    let concurrently =
+        word_if(parser, "concurrently") || named.iter().any(|option| option.name == "concurrently");
     let name = if at_end(parser) { None } else { Some(parser.parse_object_name(false)?) };
     if name.is_none() && matches!(kind.as_str(), "INDEX" | "TABLE" | "SCHEMA") {
         return parser.expected("a name", parser.peek_token());
     }
-    Ok(MaintenanceCommand::Reindex { kind, name })
+    Ok(MaintenanceCommand::Reindex { kind, name, concurrently })
 }
 
 fn alter_sequence(parser: &mut Parser<'_>) -> Parse<Option<Sorted>> {

@@ -6,7 +6,7 @@ use crate::wire::connection::Encryption;
 use arrow::datatypes::FieldRef;
 use parking_lot::Mutex;
 use quiver_base::{DatabaseId, SqlType, TableId};
-use quiver_cluster::AdvisoryLocks;
+use quiver_cluster::{AdvisoryLocks, BOOTSTRAP_ROLE, Cluster, Database};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -184,6 +184,22 @@ impl SessionInfo {
             statement_start_us: AtomicI64::new(now),
             sequences: Mutex::default(),
         }
+    }
+
+    /// Of nobody: for what the server does by itself.
+    pub(crate) fn of_server(cluster: &Cluster, database: &Database) -> SessionInfo {
+        let identity = Identity {
+            user: "postgres".to_owned(),
+            role: BOOTSTRAP_ROLE,
+            database: database.name.clone(),
+            database_id: database.id,
+            client: None,
+            encryption: None,
+            secret: Vec::new(),
+            role_limit: -1,
+            database_limit: -1,
+        };
+        SessionInfo::new(identity, 0, Weak::new(), cluster.advisory_locks(0))
     }
 
     /// now(): when the transaction began, in microseconds since 1970.

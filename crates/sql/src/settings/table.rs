@@ -322,7 +322,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         "32768",
         "Sets the max number of probes for iterative scans.",
     ),
-    ignored("ivfflat.probes", int(1, 32_768), "1", "Sets the number of probes."),
+    works("ivfflat.probes", int(1, 32_768), "1", "Sets the number of probes."),
     ignored("jit", Kind::Bool, "on", "Allow JIT compilation."),
     ignored(
         "join_collapse_limit",

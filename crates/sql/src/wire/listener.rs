@@ -6,6 +6,7 @@ use super::hba::{Hba, HbaSource};
 use super::scram::Verifier;
 use super::startup::start;
 use super::tls::{Tls, TlsFiles};
+use crate::index_compiler::Compiler;
 use crate::session::{Backends, Shared, Stop};
 use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Cluster;
@@ -136,6 +137,7 @@ impl SqlServer {
             .map_err(|error| Error::io(format!("could not listen on {}", config.listen), error))?;
         let local_addr =
             listener.local_addr().map_err(|error| Error::io("could not read the listen address", error))?;
+        Compiler::install(&cluster, &engine);
         let shared = Shared {
             cluster,
             engine,

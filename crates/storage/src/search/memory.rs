@@ -1,22 +1,28 @@
 //! Exact search over rows that no segment holds, with the kernels that segments are searched with.
 
 use super::{Hit, Search, compare_hits, different_dimensions};
-use crate::chunk::Chunk;
 use crate::snapshot::Locator;
+use crate::snapshot::part::Part;
 use crate::visibility::Alive;
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array};
 use arrow::datatypes::{DataType, Float32Type};
+use quiver_base::sparse::SparseRef;
 use quiver_base::{Error, Result, RowId};
-use quiver_index::TopK;
+use quiver_index::{SparseVector, TopK};
 
 impl Search<'_> {
     /// The k nearest rows of a chunk.
-    pub(super) fn in_memory(&mut self, part: u32, chunk: &Chunk, allowed: &Alive) -> Result<Vec<Hit>> {
-        let column = chunk.column(self.layout, self.query.column, 0..chunk.len())?;
-        let rows = Rows { part, first: 0, ids: chunk.row_ids() };
-        let (hits, compared) = self.exact(&column, &rows, allowed)?;
-        self.stats.memtable_rows += compared;
-        Ok(hits)
+    pub(super) fn in_memory(&mut self, part: u32, chunk: &Part, allowed: &Alive) -> Result<Vec<Hit>> {
+        let mut all = Vec::new();
+        for range in self.source.pieces(0..chunk.rows()) {
+            let column = self.source.vectors(chunk, self.layout, range.clone())?;
+            let ids = chunk.row_id_range(range.clone());
+            let rows = Rows { part, first: range.start, ids: &ids };
+            let (hits, compared) = self.exact(&column, &rows, allowed)?;
+            self.stats.memtable_rows += compared;
+            all.extend(hits);
+        }
+        Ok(all)
     }
 
     /// The k nearest rows of an array of vectors, and how many were compared.
@@ -26,6 +32,9 @@ impl Search<'_> {
         rows: &Rows<'_>,
         allowed: &Alive,
     ) -> Result<(Vec<Hit>, u64)> {
+        if let Some(query) = &self.query.sparse {
+            return self.exact_sparse(query, column, rows, allowed);
+        }
         let (metric, query) = (self.query.metric, self.query.query.as_slice());
         let vectors = Vectors::new(column)?;
         let mut top = TopK::new(self.query.k);
@@ -47,6 +56,41 @@ impl Search<'_> {
         hits.sort_unstable_by(compare_hits);
         Ok((hits, compared))
     }
+}
+
+impl Search<'_> {
+    fn exact_sparse(
+        &self,
+        query: &SparseVector,
+        column: &ArrayRef,
+        rows: &Rows<'_>,
+        allowed: &Alive,
+    ) -> Result<(Vec<Hit>, u64)> {
+        let stored = column.as_binary_opt::<i32>();
+        let stored = stored.ok_or_else(|| Error::internal("sparse vectors that are no bytes"))?;
+        let mut top = TopK::new(self.query.k);
+        let mut compared = 0;
+        for at in (0..stored.len()).filter(|at| allowed.contains(rows.first + *at as u32)) {
+            if stored.is_valid(at) {
+                let vector = sparse_vector(stored.value(at))?;
+                top.push(query.score(self.query.metric, &vector) as f32, (rows.ids[at], at as u32));
+                compared += 1;
+            }
+        }
+        let hit = |(score, (row_id, at)): (f32, (RowId, u32))| Hit {
+            distance: Some(self.query.metric.distance(score)),
+            row_id,
+            locator: Locator { part: rows.part, row: rows.first + at },
+        };
+        Ok((top.into_sorted().into_iter().map(hit).collect(), compared))
+    }
+}
+
+/// A sparse vector from its stored bytes.
+pub(crate) fn sparse_vector(stored: &[u8]) -> Result<SparseVector> {
+    let read = SparseRef::read(stored)?;
+    let (places, values) = read.iter().unzip();
+    Ok(SparseVector { dim: read.dim(), places, values })
 }
 
 /// Which rows of a snapshot an array holds.

@@ -1,4 +1,4 @@
-//! Search in a sealed segment: by its graph if it has one for the distance asked for, else exactly.
+//! Search in a sealed segment: through an index if it has one for the distance asked for, else exactly.
 
 use super::memory::Rows;
 use super::{Hit, Search};
@@ -9,7 +9,7 @@ use crate::visibility::Alive;
 use crate::{Opened, Segment};
 use arrow::array::Array;
 use quiver_base::Result;
-use quiver_index::{HnswGraph, SearchOutcome, VectorColumn, search_segment};
+use quiver_index::{Neighbor, SearchOutcome, SparseVector, VectorColumn, VectorIndex, search_segment};
 use std::sync::Arc;
 
 impl Search<'_> {
@@ -17,7 +17,10 @@ impl Search<'_> {
     pub(super) fn in_segment(&mut self, part: u32, sealed: &Sealed, allowed: &Alive) -> Result<Vec<Hit>> {
         self.stats.segments += 1;
         let segment = &sealed.segment;
-        let Some(vectors) = segment.vectors(self.query.column)? else {
+        if let Some(query) = &self.query.sparse {
+            return self.in_sparse_segment(part, sealed, query, allowed);
+        }
+        let Some(vectors) = self.source.flat_file(segment)? else {
             return self.in_rows(part, sealed, allowed);
         };
         let graph = if self.query.exact { None } else { self.graph(segment)? };
@@ -27,7 +30,7 @@ impl Search<'_> {
             self.query.metric,
             &self.query.query,
             self.query.k,
-            self.query.ef,
+            self.query.effort,
             allowed.as_filter(),
             self.query.exact,
         );
@@ -51,14 +54,38 @@ impl Search<'_> {
         outcome.neighbors.iter().filter_map(|neighbor| hit(neighbor.row)).collect()
     }
 
-    /// A graph of the column for the distance asked for.
-    fn graph(&self, segment: &Segment) -> Result<Option<Arc<Opened<HnswGraph>>>> {
-        let fits = self
-            .layout
-            .vector_indexes
-            .iter()
-            .filter(|index| index.column == self.query.column && index.metric == self.query.metric);
-        for index in fits {
+    /// Inverted lists are exact, so they serve whoever asks.
+    fn in_sparse_segment(
+        &mut self,
+        part: u32,
+        sealed: &Sealed,
+        query: &SparseVector,
+        allowed: &Alive,
+    ) -> Result<Vec<Hit>> {
+        let index = self.graph(&sealed.segment)?;
+        let Some(VectorIndex::Sparse(lists)) = index.as_ref().map(|index| &***index) else {
+            return self.in_rows(part, sealed, allowed);
+        };
+        let outcome = lists.search(self.query.metric, query, self.query.k, allowed.as_filter());
+        self.stats.rows_visited += outcome.visited;
+        *self.strategies.entry(outcome.strategy.to_string()).or_default() += 1;
+        let hit = |neighbor: &Neighbor| {
+            let row_id = sealed.meta().row_ids.row_id(neighbor.row)?;
+            let distance = Some(self.query.metric.distance(neighbor.score));
+            Some(Hit { distance, row_id, locator: Locator { part, row: neighbor.row } })
+        };
+        Ok(outcome.neighbors.iter().filter_map(hit).collect())
+    }
+
+    /// The index asked for; else one of the whole column for the distance asked for.
+    fn graph(&self, segment: &Segment) -> Result<Option<Arc<Opened<VectorIndex>>>> {
+        if let Some(index) = self.query.index {
+            return segment.graph(index);
+        }
+        let whole = self.layout.vector_indexes.iter().filter(|index| {
+            index.whole_column() == Some(self.query.column) && index.metric == self.query.metric
+        });
+        for index in whole {
             if let Some(graph) = segment.graph(index.id)? {
                 return Ok(Some(graph));
             }
@@ -66,15 +93,18 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Exact search over a column that has no flat file: of vectors that differ in dimension, or younger than the segment.
+    /// Exact search over vectors that have no flat file: those that differ in dimension, are younger than the segment, or are computed
+    /// and not yet indexed.
     fn in_rows(&mut self, part: u32, sealed: &Sealed, allowed: &Alive) -> Result<Vec<Hit>> {
         *self.strategies.entry("exact".to_owned()).or_default() += 1;
-        let mut all = Vec::new();
-        for range in sealed.segment.row_groups()?.into_iter().filter(|range| allowed.any(range.clone())) {
-            let batch = sealed.segment.read(self.layout, &[self.query.column], range.clone())?;
+        let (mut all, container) = (Vec::new(), Part::Segment(sealed.clone()));
+        let groups = sealed.segment.row_groups()?.into_iter();
+        let pieces = groups.flat_map(|range| self.source.pieces(range));
+        for range in pieces.filter(|range| allowed.any(range.clone())) {
+            let vectors = self.source.vectors(&container, self.layout, range.clone())?;
             let ids = sealed.segment.row_ids(range.clone());
             let rows = Rows { part, first: range.start, ids: &ids };
-            let (hits, compared) = self.exact(batch.column(0), &rows, allowed)?;
+            let (hits, compared) = self.exact(&vectors, &rows, allowed)?;
             self.stats.rows_visited += compared;
             all.extend(hits);
         }
@@ -83,27 +113,26 @@ impl Search<'_> {
 
     /// The first k rows out of `allowed`, in order of row id, whose vector is NULL.
     pub(super) fn null_rows(&self, container: &Part, allowed: &Alive) -> Result<Vec<u32>> {
-        let column = self.query.column;
         let mut rows = Vec::new();
         if let Part::Segment(sealed) = container {
-            if let Some(vectors) = sealed.segment.vectors(column)? {
+            if let Some(vectors) = self.source.flat_file(&sealed.segment)? {
                 let null = |row: &u32| !vectors.is_present(*row) && allowed.contains(*row);
                 return Ok((0..container.rows()).filter(null).take(self.query.k).collect());
             }
-            for range in sealed.segment.row_groups()? {
-                let batch = sealed.segment.read(self.layout, &[column], range.clone())?;
-                let null = |row: &u32| {
-                    batch.column(0).is_null((row - range.start) as usize) && allowed.contains(*row)
-                };
+            let groups = sealed.segment.row_groups()?.into_iter();
+            for range in groups.flat_map(|range| self.source.pieces(range)) {
+                let vectors = self.source.vectors(container, self.layout, range.clone())?;
+                let null =
+                    |row: &u32| vectors.is_null((row - range.start) as usize) && allowed.contains(*row);
                 rows.extend(range.clone().filter(null));
             }
             return Ok(rows);
         }
-        let batch = container.read(self.layout, &[column], 0..container.rows())?;
-        rows.extend(
-            (0..container.rows())
-                .filter(|row| batch.column(0).is_null(*row as usize) && allowed.contains(*row)),
-        );
+        for range in self.source.pieces(0..container.rows()) {
+            let vectors = self.source.vectors(container, self.layout, range.clone())?;
+            let null = |row: &u32| vectors.is_null((row - range.start) as usize) && allowed.contains(*row);
+            rows.extend(range.clone().filter(null));
+        }
         Ok(rows)
     }
 }

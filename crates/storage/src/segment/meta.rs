@@ -20,8 +20,10 @@ pub struct SegmentMeta {
     pub data_blocks: Vec<u32>,
     /// One flat file for each `vector(n)` column.
     pub vectors: Vec<(ColumnId, ObjectRef)>,
-    /// Graphs built so far.
+    /// Vector indexes built so far: graphs and lists.
     pub graphs: Vec<(IndexId, ObjectRef)>,
+    /// Flat files of the indexes among them that are over computed vectors.
+    pub index_vectors: Vec<(IndexId, ObjectRef)>,
     /// Key indexes, with the columns that each is over.
     pub keys: Vec<(IndexId, Vec<ColumnId>, ObjectRef)>,
     /// Ids of its rows.
@@ -53,6 +55,7 @@ impl SegmentMeta {
         std::iter::once(&self.data)
             .chain(self.vectors.iter().map(|(_, object)| object))
             .chain(self.graphs.iter().map(|(_, object)| object))
+            .chain(self.index_vectors.iter().map(|(_, object)| object))
             .chain(self.keys.iter().map(|(_, _, object)| object))
             .chain(self.deletes.iter().map(|deletes| &deletes.object))
     }
@@ -80,6 +83,11 @@ impl SegmentMeta {
     /// The graph of a vector index, if it has been built.
     pub fn graph(&self, index: IndexId) -> Option<&ObjectRef> {
         self.graphs.iter().find(|(id, _)| *id == index).map(|(_, object)| object)
+    }
+
+    /// The flat file of an index over computed vectors, if it has been built.
+    pub fn index_vector_file(&self, index: IndexId) -> Option<&ObjectRef> {
+        self.index_vectors.iter().find(|(id, _)| *id == index).map(|(_, object)| object)
     }
 
     /// The flat file of a vector column.

@@ -16,7 +16,7 @@ mod vector_spill;
 mod writer;
 
 pub use meta::{DeletesRef, SegmentMeta};
-pub use parts::KeyMatch;
+pub use parts::{BuiltIndex, KeyMatch};
 pub use reader::{Opened, Segment};
 pub use row_ids::RowIds;
 pub use statistics::SegmentStatistics;

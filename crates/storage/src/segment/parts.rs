@@ -2,19 +2,31 @@
 
 use super::data_file::DataFile;
 use super::reader::Opened;
+use super::vector_spill::VectorSpill;
 use super::{DeletesRef, Segment, deletes, stored, unique_path};
 use crate::key::{KeyEncoder, key_hash};
 use crate::key_index::{KeyIndex, KeyIndexBuilder};
 use crate::objects::ObjectRef;
-use crate::{ColumnDef, JobControl, KeyDef, TableLayout, VectorIndexDef};
+use crate::search::sparse_vector;
+use crate::{ColumnDef, ComputedVectors, Indexed, JobControl, KeyDef, TableLayout, VectorIndexDef};
+use arrow::array::{Array, AsArray};
 use quiver_base::{ColumnId, Error, IndexId, Result, ShardId, SqlState, Timestamp};
-use quiver_index::{BuildControl, HnswGraph, VectorColumn};
+use quiver_index::{BuildControl, RowSet, SparseBuilder, VectorColumn, VectorIndex, VectorIndexKind};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Rows whose keys are hashed at once.
 const KEY_BATCH_ROWS: u32 = 16 * 1024;
+
+/// The objects of a vector index that was just built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltIndex {
+    /// The graph or the lists.
+    pub graph: ObjectRef,
+    /// Its own vectors, if they are computed.
+    pub vectors: Option<ObjectRef>,
+}
 
 /// A row that has a wanted key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,21 +57,30 @@ impl Segment {
     /// The flat file of a `vector(n)` column; `None` if the segment has no such column.
     pub fn vectors(&self, column: ColumnId) -> Result<Option<Arc<Opened<VectorColumn>>>> {
         let Some(object) = self.meta.vector_file(column) else { return Ok(None) };
-        let opened = self.parts.vectors.get(column, || {
-            let map = self.parts.env.objects.map(object)?;
-            let part = VectorColumn::open(map.mapped()).map_err(|e| named(object, e))?;
-            self.check_rows(object, part.rows())?;
-            Ok(Arc::new(Opened::new(part, map)))
-        })?;
+        let opened = self.parts.vectors.get(column, || self.open_vectors(object))?;
         Ok(Some(opened))
     }
 
-    /// The graph of a vector index; `None` if it has not been built.
-    pub fn graph(&self, index: IndexId) -> Result<Option<Arc<Opened<HnswGraph>>>> {
+    /// The vectors of an index that computes them; `None` if it has not been built.
+    pub fn index_vectors(&self, index: IndexId) -> Result<Option<Arc<Opened<VectorColumn>>>> {
+        let Some(object) = self.meta.index_vector_file(index) else { return Ok(None) };
+        let opened = self.parts.index_vectors.get(object.path.clone(), || self.open_vectors(object))?;
+        Ok(Some(opened))
+    }
+
+    fn open_vectors(&self, object: &ObjectRef) -> Result<Arc<Opened<VectorColumn>>> {
+        let map = self.parts.env.objects.map(object)?;
+        let part = VectorColumn::open(map.mapped()).map_err(|e| named(object, e))?;
+        self.check_rows(object, part.rows())?;
+        Ok(Arc::new(Opened::new(part, map)))
+    }
+
+    /// The graph or the lists of a vector index; `None` if it has not been built.
+    pub fn graph(&self, index: IndexId) -> Result<Option<Arc<Opened<VectorIndex>>>> {
         let Some(object) = self.meta.graph(index) else { return Ok(None) };
         let opened = self.parts.graphs.get(object.path.clone(), || {
             let map = self.parts.env.objects.map(object)?;
-            let part = HnswGraph::open(map.mapped()).map_err(|e| named(object, e))?;
+            let part = VectorIndex::open(map.mapped()).map_err(|e| named(object, e))?;
             self.check_rows(object, part.rows())?;
             Ok(Arc::new(Opened::new(part, map)))
         })?;
@@ -137,26 +158,118 @@ impl Segment {
         builder.build(self.meta.rows)
     }
 
-    /// Builds the graph of an index and makes it durable; not in the meta until a publish puts it there.
-    pub fn build_graph(
+    /// Builds an index over the rows of `only` (over all, if it is not given) and makes it durable; not in the meta until a publish
+    /// puts it there.
+    pub fn build_index(
+        &self,
+        shard: ShardId,
+        layout: &TableLayout,
+        index: &VectorIndexDef,
+        only: Option<&RowSet>,
+        control: &JobControl,
+    ) -> Result<BuiltIndex> {
+        control.total_rows.store(u64::from(self.meta.rows), Ordering::Relaxed);
+        match &index.of {
+            Indexed::Column { column, .. } => {
+                let vectors = self
+                    .vectors(*column)?
+                    .ok_or_else(|| Error::internal(format!("column {column} has no vectors")))?;
+                let graph = self.build_graph(shard, index, &vectors, only, control)?;
+                Ok(BuiltIndex { graph, vectors: None })
+            }
+            Indexed::Computed(computed) if computed.is_sparse() => {
+                let graph = self.build_sparse(shard, layout, index, computed.as_ref(), control)?;
+                Ok(BuiltIndex { graph, vectors: None })
+            }
+            Indexed::Computed(computed) => {
+                let path = unique_path(shard, self.meta.id, &index.id.to_string(), "vectors");
+                let object = self.compute(layout, computed.as_ref(), &path, control)?;
+                let built = self
+                    .open_vectors(&object)
+                    .and_then(|vectors| self.build_graph(shard, index, &vectors, only, control));
+                match built {
+                    Ok(graph) => Ok(BuiltIndex { graph, vectors: Some(object) }),
+                    Err(error) => {
+                        // What cannot be deleted now, garbage collection finds.
+                        drop(self.parts.env.objects.delete(&object.path));
+                        Err(error)
+                    }
+                }
+            }
+            Indexed::Unknown => Err(Error::internal("an index of which nobody says what is in it")),
+        }
+    }
+
+    fn build_sparse(
+        &self,
+        shard: ShardId,
+        layout: &TableLayout,
+        index: &VectorIndexDef,
+        computed: &dyn ComputedVectors,
+        control: &JobControl,
+    ) -> Result<ObjectRef> {
+        let mut builder = SparseBuilder::new(&self.parts.env.memory);
+        for start in (0..self.meta.rows).step_by(computed.batch_rows() as usize) {
+            let end = self.meta.rows.min(start.saturating_add(computed.batch_rows()));
+            let vectors = computed.evaluate(&self.read(layout, computed.columns(), start..end)?)?;
+            let vectors = vectors.as_binary_opt::<i32>();
+            let vectors = vectors.ok_or_else(|| Error::internal("sparse vectors that are no bytes"))?;
+            for vector in vectors {
+                match vector.map(sparse_vector).transpose()? {
+                    Some(vector) => builder.push(Some((&vector.places, &vector.values)))?,
+                    None => builder.push(None)?,
+                }
+            }
+            control.advance(vectors.len())?;
+        }
+        let path = unique_path(shard, self.meta.id, &index.id.to_string(), "sparse");
+        let mut object = self.parts.env.objects.create(&path)?;
+        builder.write(&mut object).map_err(|e| e.context(format!("object \"{path}\"")))?;
+        object.finish()
+    }
+
+    /// Computes the vectors of all rows into a file.
+    fn compute(
+        &self,
+        layout: &TableLayout,
+        computed: &dyn ComputedVectors,
+        path: &str,
+        control: &JobControl,
+    ) -> Result<ObjectRef> {
+        let objects = &self.parts.env.objects;
+        let dim = u16::try_from(computed.dim());
+        let dim = dim.map_err(|_| Error::internal("too many dimensions for a flat file"))?;
+        let mut spill = VectorSpill::new(objects, dim)?;
+        for start in (0..self.meta.rows).step_by(computed.batch_rows() as usize) {
+            let end = self.meta.rows.min(start.saturating_add(computed.batch_rows()));
+            let batch = self.read(layout, computed.columns(), start..end)?;
+            spill.append(&computed.evaluate(&batch)?)?;
+            control.advance(0)?;
+        }
+        spill.finish(objects, path)
+    }
+
+    fn build_graph(
         &self,
         shard: ShardId,
         index: &VectorIndexDef,
+        vectors: &VectorColumn,
+        only: Option<&RowSet>,
         control: &JobControl,
     ) -> Result<ObjectRef> {
-        let vectors = self
-            .vectors(index.column)?
-            .ok_or_else(|| Error::internal(format!("column {} has no vectors", index.column)))?;
-        control.total_rows.store(u64::from(self.meta.rows), Ordering::Relaxed);
         let control = BuildControl {
             cancel: control.cancel.clone(),
             done_rows: control.done_rows.clone(),
             threads: control.threads,
             memory: self.parts.env.memory.clone(),
         };
-        let path = unique_path(shard, self.meta.id, &index.id.to_string(), "hnsw");
+        let extension = match index.kind {
+            VectorIndexKind::Hnsw(_) => "hnsw",
+            VectorIndexKind::IvfFlat(_) => "ivf",
+        };
+        let path = unique_path(shard, self.meta.id, &index.id.to_string(), extension);
         let mut object = self.parts.env.objects.create(&path)?;
-        HnswGraph::build(&vectors, index.metric, index.params, &control, &mut object).map_err(|e| {
+        VectorIndex::build(index.kind, vectors, index.metric, only, &control, &mut object).map_err(|e| {
             // A canceled or starved build says nothing of the object.
             if e.state() == SqlState::QUERY_CANCELED { e } else { e.context(format!("object \"{path}\"")) }
         })?;
@@ -188,6 +301,10 @@ impl Segment {
         for (index, object) in &self.meta.graphs {
             let Some(graph) = self.graph(*index)? else { continue };
             graph.verify().map_err(|e| named(object, e))?;
+        }
+        for (index, object) in &self.meta.index_vectors {
+            let Some(vectors) = self.index_vectors(*index)? else { continue };
+            vectors.verify().map_err(|e| named(object, e))?;
         }
         for (_, _, object) in &self.meta.keys {
             KeyIndex::open(&self.parts.env.objects.map(object)?, self.meta.rows)

@@ -7,14 +7,14 @@ use super::statistics::SegmentStatistics;
 use super::{SegmentMeta, stored};
 use crate::columns::{batch_of, conform, definition, schema_of};
 use crate::key_index::KeyIndex;
-use crate::objects::ObjectMap;
+use crate::objects::{ObjectMap, ObjectRef};
 use crate::{StorageEnv, TableLayout};
 use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, Error, IndexId, Result, RowId, Timestamp};
-use quiver_index::{HnswGraph, VectorColumn};
+use quiver_index::{VectorColumn, VectorIndex};
 use roaring::RoaringBitmap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -37,7 +37,9 @@ pub(super) struct Parts {
     pub(super) data: Lazy<(), Arc<DataFile>>,
     pub(super) vectors: Lazy<ColumnId, Arc<Opened<VectorColumn>>>,
     /// By object path.
-    pub(super) graphs: Lazy<String, Arc<Opened<HnswGraph>>>,
+    pub(super) graphs: Lazy<String, Arc<Opened<VectorIndex>>>,
+    /// Vectors of indexes, by object path.
+    pub(super) index_vectors: Lazy<String, Arc<Opened<VectorColumn>>>,
     pub(super) keys: Lazy<(IndexId, Vec<ColumnId>), Arc<KeyIndex>>,
 }
 
@@ -101,6 +103,7 @@ impl Segment {
             data: Lazy::default(),
             vectors: Lazy::default(),
             graphs: Lazy::default(),
+            index_vectors: Lazy::default(),
             keys: Lazy::default(),
         });
         Segment { meta, parts, deletes: Arc::default() }
@@ -111,7 +114,10 @@ impl Segment {
         if meta.data != self.meta.data {
             return Segment::new(&self.parts.env, meta);
         }
-        self.parts.graphs.retain(|path| meta.graphs.iter().any(|(_, object)| object.path == *path));
+        let named =
+            |objects: &[(IndexId, ObjectRef)], path: &str| objects.iter().any(|(_, o)| o.path == path);
+        self.parts.graphs.retain(|path| named(&meta.graphs, path));
+        self.parts.index_vectors.retain(|path| named(&meta.index_vectors, path));
         let deletes = if meta.deletes == self.meta.deletes { self.deletes.clone() } else { Arc::default() };
         Segment { meta, parts: self.parts.clone(), deletes }
     }

@@ -225,6 +225,7 @@ impl SegmentWriter {
             data_blocks,
             vectors,
             graphs: Vec::new(),
+            index_vectors: Vec::new(),
             keys,
             row_ids,
             min_ts,
@@ -271,7 +272,7 @@ fn properties(columns: &[ColumnDef], row_group_rows: usize) -> WriterProperties 
         let (DataType::FixedSizeList(item, _) | DataType::List(item)) = column.field.data_type() else {
             continue;
         };
-        if *item.data_type() != DataType::Float32 {
+        if !matches!(item.data_type(), DataType::Float32 | DataType::Float16) {
             continue;
         }
         let path = ColumnPath::new(vec![column.field.name().clone(), "list".to_owned(), item.name().clone()]);

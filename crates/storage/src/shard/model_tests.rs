@@ -4,12 +4,14 @@
 
 use super::*;
 use crate::objects::{LocalFs, RealFs};
-use crate::testing::{DIM, EXTRA, EXTRA_MISSING, KEY, KeyBetween, Row, VECTOR, layout, rows, wide_layout};
-use crate::{Objects, RowFilter, ScanRequest, StorageOptions, VectorIndexDef, VectorQuery};
+use crate::testing::{
+    DIM, EXTRA, EXTRA_MISSING, Halved, KEY, KeyBetween, Row, VECTOR, layout, rows, wide_layout,
+};
+use crate::{Indexed, Objects, RowFilter, ScanRequest, StorageOptions, VectorIndexDef, VectorQuery};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{Float32Type, Int64Type};
 use quiver_base::MemoryBudget;
-use quiver_index::{HnswParams, Metric};
+use quiver_index::{Effort, HnswParams, IvfParams, Metric, VectorIndexKind};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -336,9 +338,16 @@ impl World {
         let widened = self.layout.column(EXTRA).is_some();
         let index = (self.layout.vector_indexes.is_empty() || self.rng.random()).then_some(VectorIndexDef {
             id: IndexId(200 + u32::try_from(self.now).unwrap()),
-            column: VECTOR,
+            of: match self.rng.random_range(0..3) {
+                0 => Indexed::Computed(Halved::of(VECTOR, DIM as u16)),
+                1 => Indexed::Column { column: VECTOR, rows: Some(KeyBetween::filter(0, 40)) },
+                _ => Indexed::Column { column: VECTOR, rows: None },
+            },
             metric: Metric::L2,
-            params: HnswParams { m: 8, ef_construction: 32 },
+            kind: match self.rng.random() {
+                true => VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32 }),
+                false => VectorIndexKind::IvfFlat(IvfParams { lists: 4 }),
+            },
         });
         self.layout = if widened || self.rng.random() { wide_layout() } else { layout() };
         self.layout.vector_indexes.extend(index);
@@ -446,12 +455,32 @@ impl World {
             *[Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1].choose(&mut self.rng).unwrap();
         let query: Vec<f32> = (0..DIM).map(|_| self.rng.random_range(0.0..300.0)).collect();
         let (k, exact) = (self.rng.random_range(1..30), self.rng.random());
-        let ask = VectorQuery { column: VECTOR, metric, query: query.clone(), k, ef: 200, exact, filter };
+        // An index over some rows may be used only with a filter that implies its own.
+        let index = self.layout.vector_indexes.last().filter(|index| {
+            metric == index.metric && !matches!(&index.of, Indexed::Column { rows: Some(_), .. })
+        });
+        let halved = index.is_some_and(|index| matches!(index.of, Indexed::Computed(_)));
+        let index = index.map(|index| index.id);
+        let effort = Effort { ef: 200, probes: 2 };
+        let ask = VectorQuery {
+            column: VECTOR,
+            index,
+            metric,
+            query: query.clone(),
+            sparse: None,
+            k,
+            effort,
+            exact,
+            filter,
+        };
         let found = snapshot.search(&self.layout, &ask).unwrap().hits;
-        let mut expected: Vec<(Option<f64>, u64)> = view
-            .values()
-            .map(|row| (row.vector.map(|vector| metric.distance_between(&query, &vector)), row.id))
-            .collect();
+        let distance = |row: &Row| match row.vector {
+            Some(vector) if halved && vector[0] > Halved::FIRST_MAX => None,
+            Some(vector) if halved => Some(metric.distance_between(&query, &vector.map(|value| value / 2.0))),
+            vector => vector.map(|vector| metric.distance_between(&query, &vector)),
+        };
+        let mut expected: Vec<(Option<f64>, u64)> =
+            view.values().map(|row| (distance(row), row.id)).collect();
         let order = |distance: Option<f64>| distance.unwrap_or(f64::INFINITY);
         expected.sort_by(|a, b| order(a.0).total_cmp(&order(b.0)).then(a.1.cmp(&b.1)));
         expected.truncate(k);
@@ -470,7 +499,7 @@ impl World {
         }
         for hit in found {
             let row = &view[&hit.row_id.0];
-            assert_eq!(hit.distance, row.vector.map(|vector| metric.distance_between(&query, &vector)));
+            assert_eq!(hit.distance, distance(row));
             assert_eq!(snapshot.find(&[hit.row_id]).unwrap(), [Some(hit.locator)]);
         }
     }

@@ -9,7 +9,7 @@ use crate::{RowBatch, ScanRequest, VectorQuery};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use quiver_base::MemoryBudget;
-use quiver_index::Metric;
+use quiver_index::{Effort, Metric, VectorIndexKind};
 
 fn env() -> Arc<StorageEnv> {
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +35,8 @@ fn keys(snapshot: &Snapshot) -> Vec<i64> {
 
 fn l2(query: &[f32], k: usize) -> VectorQuery {
     let (column, metric, query) = (VECTOR, Metric::L2, query.to_vec());
-    VectorQuery { column, metric, query, k, ef: 40, exact: false, filter: None }
+    let effort = Effort { ef: 40, probes: 1 };
+    VectorQuery { column, index: None, metric, query, sparse: None, k, effort, exact: false, filter: None }
 }
 
 fn nearest(snapshot: &Snapshot, query: &[f32], k: usize) -> Vec<(u64, Option<f64>)> {
@@ -191,7 +192,12 @@ fn a_load_ends_as_one_indexed_segment() {
     let shard = Shard::new(ShardId(1), StorageEnv::new(objects, MemoryBudget::unlimited(), options));
     let mut layout = layout();
     let params = quiver_index::HnswParams { m: 8, ef_construction: 32 };
-    let index = crate::VectorIndexDef { id: IndexId(7), column: VECTOR, metric: Metric::L2, params };
+    let index = crate::VectorIndexDef {
+        id: IndexId(7),
+        of: crate::Indexed::Column { column: VECTOR, rows: None },
+        metric: Metric::L2,
+        kind: VectorIndexKind::Hnsw(params),
+    };
     layout.vector_indexes.push(index);
     let control = JobControl { threads: 1, ..JobControl::default() };
     let mut kinds = Vec::new();

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::objects::ObjectRef;
-use crate::{JobControl, VectorIndexDef};
+use crate::{Indexed, JobControl, VectorIndexDef};
 use arrow::array::{BinaryArray, FixedSizeListArray, Int32Array};
 use arrow::datatypes::Float32Type;
 use quiver_base::{Result, SqlState};
-use quiver_index::{HnswParams, Metric};
+use quiver_index::{HnswParams, IvfParams, Metric, VectorIndexKind};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use roaring::RoaringBitmap;
@@ -29,11 +29,21 @@ fn full_segment(fixture: &Fixture) -> (TableLayout, SegmentMeta) {
     let segment = open(&fixture.env, &meta);
     let index = VectorIndexDef {
         id: IndexId(60),
-        column: ColumnId(2),
+        of: Indexed::Column { column: ColumnId(2), rows: None },
         metric: Metric::L2,
-        params: HnswParams { m: 8, ef_construction: 32 },
+        kind: VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32 }),
     };
-    meta.graphs.push((index.id, segment.build_graph(SHARD, &index, &JobControl::default()).unwrap()));
+    let built = segment.build_index(SHARD, &layout, &index, None, &JobControl::default()).unwrap();
+    meta.graphs.push((index.id, built.graph));
+    let index = VectorIndexDef {
+        id: IndexId(61),
+        of: Indexed::Computed(crate::testing::Halved::of(ColumnId(2), 2)),
+        metric: Metric::L2,
+        kind: VectorIndexKind::IvfFlat(IvfParams { lists: 5 }),
+    };
+    let built = segment.build_index(SHARD, &layout, &index, None, &JobControl::default()).unwrap();
+    meta.graphs.push((index.id, built.graph));
+    meta.index_vectors.push((index.id, built.vectors.unwrap()));
     let dead = RoaringBitmap::from_iter([3, 200]);
     meta.deletes = Some(segment.write_deletes(SHARD, Timestamp(999), &dead).unwrap());
     (layout, meta)
@@ -44,6 +54,8 @@ fn read_all(segment: &Segment, layout: &TableLayout) -> Result<()> {
     segment.deletes()?;
     segment.vectors(ColumnId(2))?;
     segment.graph(IndexId(60))?;
+    segment.graph(IndexId(61))?;
+    segment.index_vectors(IndexId(61))?;
     segment.find_keys(layout, &layout.keys[0], &[&[1]])?;
     segment.read(layout, &[ColumnId(1), ColumnId(2)], 0..segment.rows())?;
     Ok(())
@@ -65,7 +77,7 @@ fn whole_objects_are_read() {
     assert_eq!(segment.deletes().unwrap().unwrap().iter().collect::<Vec<_>>(), [3, 200]);
     assert_eq!(segment.graph(IndexId(60)).unwrap().unwrap().rows(), 250);
     assert_eq!(meta.live_rows(), 248);
-    assert_eq!(meta.objects().count(), 5);
+    assert_eq!(meta.objects().count(), 7);
     let total: u64 = fixture.env.objects.list("").unwrap().iter().map(|object| object.bytes).sum();
     assert_eq!(meta.object_bytes(), total);
 }
@@ -154,6 +166,10 @@ fn objects_of_another_segment_are_refused() {
         SegmentMeta { vectors: other.vectors.clone(), ..meta.clone() },
         SegmentMeta { vectors: vec![(ColumnId(2), meta.data.clone())], ..meta.clone() },
         SegmentMeta { graphs: vec![(IndexId(60), meta.data.clone())], ..meta.clone() },
+        SegmentMeta {
+            index_vectors: other.vectors.iter().map(|(_, o)| (IndexId(61), o.clone())).collect(),
+            ..meta.clone()
+        },
         SegmentMeta { keys: other.keys.clone(), ..meta.clone() },
     ];
     for meta in swapped {

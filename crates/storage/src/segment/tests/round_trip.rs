@@ -5,9 +5,9 @@ use crate::ColumnStats;
 use crate::objects::LocalFs;
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
-    FixedSizeBinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    IntervalMonthDayNanoArray, ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
-    UInt32Array, UInt64Array, new_null_array,
+    FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray, UInt32Array, UInt64Array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Int32Type, IntervalMonthDayNano, i256};
@@ -42,6 +42,12 @@ fn types() -> Vec<SqlType> {
         SqlType::Jsonb,
         SqlType::Vector(Some(3)),
         SqlType::Vector(None),
+        SqlType::Halfvec(Some(3)),
+        SqlType::Halfvec(None),
+        SqlType::Sparsevec(None),
+        SqlType::Bit(Some(3)),
+        array(SqlType::Halfvec(None)),
+        array(SqlType::Varbit(None)),
         array(SqlType::Int4),
         array(SqlType::Text),
         array(SqlType::Interval),
@@ -71,6 +77,7 @@ fn values(data_type: &DataType, rows: usize, nulls: usize) -> ArrayRef {
         DataType::Int16 => primitive!(Int16Array, |row| int(row) as i16),
         DataType::Int32 => primitive!(Int32Array, |row| int(row) as i32),
         DataType::Int64 => primitive!(Int64Array, int),
+        DataType::Float16 => primitive!(Float16Array, |row| half::f16::from_f64(int(row) as f64)),
         DataType::Float32 => primitive!(Float32Array, |row| int(row) as f32),
         DataType::Float64 => primitive!(Float64Array, |row| int(row) as f64),
         DataType::Date32 => primitive!(Date32Array, |row| int(row) as i32 % 100_000),

@@ -1,0 +1,114 @@
+//! An index over one segment's vectors, of whichever kind: how it is declared, built, opened and searched.
+
+use crate::ivf::is_list_file;
+use crate::segment::exact_outcome;
+use crate::sparse::is_sparse_file;
+use crate::{
+    BuildControl, BuildStats, HnswGraph, HnswParams, IvfIndex, IvfParams, Mapped, Metric, RowSet,
+    SearchOutcome, SparseIndex, VectorColumn,
+};
+use quiver_base::Result;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+
+/// A kind of index with its build parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VectorIndexKind {
+    /// A graph.
+    Hnsw(HnswParams),
+    /// Lists.
+    IvfFlat(IvfParams),
+}
+
+/// How hard a search looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Candidates that the walk of a graph keeps.
+    pub ef: usize,
+    /// Lists that are looked through.
+    pub probes: usize,
+}
+
+/// An index file, opened.
+#[derive(Clone, Debug)]
+pub enum VectorIndex {
+    /// A graph.
+    Hnsw(HnswGraph),
+    /// Lists.
+    IvfFlat(IvfIndex),
+    /// Inverted lists of sparse vectors.
+    Sparse(SparseIndex),
+}
+
+impl VectorIndex {
+    /// Builds an index over the rows of a column (of `only`, if it is given) and writes its file.
+    pub fn build(
+        kind: VectorIndexKind,
+        vectors: &VectorColumn,
+        metric: Metric,
+        only: Option<&RowSet>,
+        control: &BuildControl,
+        out: &mut dyn Write,
+    ) -> Result<BuildStats> {
+        match kind {
+            VectorIndexKind::Hnsw(params) => HnswGraph::build(vectors, metric, params, only, control, out),
+            VectorIndexKind::IvfFlat(params) => IvfIndex::build(vectors, metric, params, only, control, out),
+        }
+    }
+
+    /// Opens a file of any kind. Reads the header only; see [`verify`](Self::verify).
+    pub fn open(bytes: Mapped) -> Result<VectorIndex> {
+        if is_list_file(&bytes) {
+            return Ok(VectorIndex::IvfFlat(IvfIndex::open(bytes)?));
+        }
+        if is_sparse_file(&bytes) {
+            return Ok(VectorIndex::Sparse(SparseIndex::open(bytes)?));
+        }
+        Ok(VectorIndex::Hnsw(HnswGraph::open(bytes)?))
+    }
+
+    /// Reads everything and compares it with its checksums.
+    pub fn verify(&self) -> Result<()> {
+        match self {
+            VectorIndex::Hnsw(graph) => graph.verify(),
+            VectorIndex::IvfFlat(lists) => lists.verify(),
+            VectorIndex::Sparse(lists) => lists.verify(),
+        }
+    }
+
+    /// The metric it was built for; `None` for inverted lists, which serve all.
+    pub fn metric(&self) -> Option<Metric> {
+        match self {
+            VectorIndex::Hnsw(graph) => Some(graph.metric()),
+            VectorIndex::IvfFlat(lists) => Some(lists.metric()),
+            VectorIndex::Sparse(_) => None,
+        }
+    }
+
+    /// Rows of the segment it was built over, NULLs included.
+    pub fn rows(&self) -> u32 {
+        match self {
+            VectorIndex::Hnsw(graph) => graph.rows(),
+            VectorIndex::IvfFlat(lists) => lists.rows(),
+            VectorIndex::Sparse(lists) => lists.rows(),
+        }
+    }
+
+    /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment). Dense vectors are never in
+    /// inverted lists: with those the answer is exact.
+    pub(crate) fn search(
+        &self,
+        metric: Metric,
+        vectors: &VectorColumn,
+        query: &[f32],
+        k: usize,
+        effort: Effort,
+        allowed: Option<&RowSet>,
+    ) -> SearchOutcome {
+        match self {
+            VectorIndex::Hnsw(graph) => graph.search(vectors, query, k, effort.ef, allowed),
+            VectorIndex::IvfFlat(lists) => lists.search(vectors, query, k, effort.probes, allowed),
+            VectorIndex::Sparse(_) => exact_outcome(vectors, metric, query, k, allowed),
+        }
+    }
+}
