@@ -36,11 +36,22 @@ fn settings() {
         ("SET TIME ZONE 'UTC'", "TimeZone", Some("UTC")),
         ("SET TIME ZONE LOCAL", "TimeZone", None),
         ("SET NAMES 'utf8'", "client_encoding", Some("utf8")),
-        ("SET ROLE \"x\"", "role", Some("x")),
         ("set enable_seqscan to off", "enable_seqscan", Some("off")),
     ] {
         let SessionCommand::Set { name, value, .. } = read(sql) else { panic!("{sql}") };
         assert_eq!((name.as_str(), value.as_deref()), (expected_name, expected), "{sql}");
+    }
+    for (sql, expected) in
+        [("SET ROLE \"X\"", Some("X")), ("set local role none", None), ("SET ROLE 'x'", Some("x"))]
+    {
+        let SessionCommand::SetRole { name, .. } = read(sql) else { panic!("{sql}") };
+        assert_eq!(name.as_deref(), expected, "{sql}");
+    }
+    for (sql, expected) in
+        [("SET SESSION AUTHORIZATION x", Some("x")), ("set session authorization default", None)]
+    {
+        let SessionCommand::SetAuthorization { name, .. } = read(sql) else { panic!("{sql}") };
+        assert_eq!(name.as_deref(), expected, "{sql}");
     }
     assert!(matches!(read("SET LOCAL a.b = 1"), SessionCommand::Set { scope: SetScope::Local, .. }));
     assert!(
