@@ -7,6 +7,9 @@ use std::cmp::Ordering;
 /// Bytes before the bits.
 pub const HEADER: usize = 4;
 
+/// The longest string there can be, as in PostgreSQL.
+pub const LENGTH_MAX: u32 = i32::MAX as u32 - 7;
+
 /// A value in its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BitsRef<'a> {
@@ -65,7 +68,7 @@ pub fn encode(len: u32, packed: &[u8]) -> Vec<u8> {
     stored.extend(len.to_le_bytes());
     stored.extend_from_slice(&packed[..packed.len().min(count)]);
     stored.resize(HEADER + count, 0);
-    if len % 8 != 0
+    if !len.is_multiple_of(8)
         && let Some(last) = stored.last_mut()
     {
         *last &= 0xff << (8 - len % 8);

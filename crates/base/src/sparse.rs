@@ -25,7 +25,7 @@ impl<'a> SparseRef<'a> {
         let (header, rest) = bytes.split_at_checked(HEADER).ok_or_else(corrupt)?;
         let dim = word(header, 0);
         let nnz = word(header, 1) as usize;
-        if rest.len() % 8 != 0 || rest.len() / 8 != nnz {
+        if !rest.len().is_multiple_of(8) || rest.len() / 8 != nnz {
             return Err(corrupt());
         }
         let (indices, values) = rest.split_at(nnz * 4);

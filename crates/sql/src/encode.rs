@@ -7,6 +7,8 @@ pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
 mod vector;
+#[cfg(test)]
+mod vector_tests;
 
 pub(crate) use column::{ColumnEncoder, ObjectNames, OutputStyle};
 pub(crate) use list::put_sized;

@@ -34,7 +34,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let tokens = Tokenizer::new(&DIALECT, sql)
         .tokenize_with_location()
         .map_err(|error| errors::from_tokenizer(&text, &error))?;
-    let tokens = join_operators(tokens);
+    let tokens = cast_typed_literals(join_operators(tokens));
     let mut statements = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
         let first = tokens.iter().position(|token| !matches!(token.token, Token::Whitespace(_)));
@@ -55,7 +55,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<ast::Expr> {
     let tokens = Tokenizer::new(&DIALECT, sql)
         .tokenize_with_location()
         .map_err(|error| errors::from_tokenizer(&text, &error))?;
-    let tokens = join_operators(tokens);
+    let tokens = cast_typed_literals(join_operators(tokens));
     let mut parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());
@@ -206,6 +206,43 @@ fn join_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         joined.push(token);
     }
     joined
+}
+
+/// `vector '[1,2]'` is a cast: sqlparser knows this form of PostgreSQL's own types only.
+fn cast_typed_literals(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is_type = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => {
+            matches!(word.value.to_ascii_lowercase().as_str(), "vector" | "halfvec" | "sparsevec" | "varbit")
+        }
+        _ => false,
+    };
+    let space = |token: &&TokenWithSpan| matches!(token.token, Token::Whitespace(_));
+    let is_literal = |at: usize| {
+        let after = tokens.get(at + 1..).unwrap_or_default();
+        let spaces = after.iter().take_while(space).count();
+        matches!(after.get(spaces).map(|it| &it.token), Some(Token::SingleQuotedString(_)))
+            .then_some(at + 1 + spaces)
+    };
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while at < tokens.len() {
+        let token = &tokens[at];
+        let qualified = matches!(out.last().map(|it| &it.token), Some(Token::Period));
+        match is_literal(at).filter(|_| is_type(&token.token) && !qualified) {
+            Some(literal) => {
+                let at_type = |token: Token| TokenWithSpan::new(token, tokens[at].span);
+                out.push(tokens[literal].clone());
+                out.push(at_type(Token::DoubleColon));
+                out.push(token.clone());
+                at = literal + 1;
+            }
+            None => {
+                out.push(token.clone());
+                at += 1;
+            }
+        }
+    }
+    out
 }
 
 /// A collection is a table: `CREATE COLLECTION`, `DROP COLLECTION`, `ALTER COLLECTION` and so on say so.

@@ -1,7 +1,7 @@
 //! The text and binary forms of `bit` and `bit varying`, read as PostgreSQL reads them, error texts included.
 
 use super::parse::{too_short, wrong_format};
-use quiver_base::bits::encode;
+use quiver_base::bits::{LENGTH_MAX, encode};
 use quiver_base::{Error, Result, SqlState, SqlType};
 
 /// Which of the two types a bit string is read as.
@@ -46,11 +46,10 @@ impl BitLength {
             _ => (text, false),
         };
         let length = digits.len() * if hex { 4 } else { 1 };
-        let length =
-            u32::try_from(length).ok().filter(|length| *length <= i32::MAX as u32).ok_or_else(|| {
-                let message = format!("bit string length exceeds the maximum allowed ({})", i32::MAX);
-                Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
-            })?;
+        let length = u32::try_from(length).ok().filter(|length| *length <= LENGTH_MAX).ok_or_else(|| {
+            let message = format!("bit string length exceeds the maximum allowed ({LENGTH_MAX})");
+            Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+        })?;
         self.check(length)?;
         let mut packed = vec![0_u8; quiver_base::bits::byte_count(length)];
         let (per_digit, radix, kind) = if hex { (4, 16, "hexadecimal") } else { (1, 2, "binary") };
@@ -69,7 +68,7 @@ impl BitLength {
     pub fn read(self, bytes: &[u8]) -> Result<Vec<u8>> {
         let [a, b, c, d, packed @ ..] = bytes else { return Err(too_short()) };
         let length = i32::from_be_bytes([*a, *b, *c, *d]);
-        let length = u32::try_from(length).ok().filter(|length| *length <= i32::MAX as u32 - 8);
+        let length = u32::try_from(length).ok().filter(|length| *length <= LENGTH_MAX);
         let length = length.ok_or_else(|| {
             Error::new(SqlState::INVALID_BINARY_REPRESENTATION, "invalid length in external bit string")
         })?;

@@ -81,7 +81,8 @@ pub fn read_sparse(bytes: &[u8], dim: Option<u32>) -> Result<Vec<u8>> {
     };
     check_nnz(nnz)?;
     if nnz > found as usize {
-        return Err(data_error("sparsevec cannot have more elements than dimensions"));
+        let message = "sparsevec cannot have more elements than dimensions";
+        return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message));
     }
     let dim = check_dim(found, dim)?;
     if unused != 0 {

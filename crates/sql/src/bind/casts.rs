@@ -151,8 +151,8 @@ fn is_time(ty: &SqlType) -> bool {
     }
 }
 
-/// An expression of the engine's own whose field does not say what its Arrow type stands for, said.
-pub(super) fn labelled(expr: Expr, ty: &SqlType, style: &Arc<CastStyle>) -> Expr {
+/// An array whose items say what they are, whatever made it.
+pub(super) fn relabelled(expr: Expr, ty: &SqlType, style: &Arc<CastStyle>) -> Expr {
     let function = PgCast {
         from: ty.clone(),
         to: ty.clone(),
@@ -160,6 +160,53 @@ pub(super) fn labelled(expr: Expr, ty: &SqlType, style: &Arc<CastStyle>) -> Expr
         style: style.clone(),
         signature: Signature::any(1, Volatility::Immutable),
     };
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), vec![expr]))
+}
+
+/// Says what SQL type its argument is, where DataFusion's own expressions do not; the value stays as it is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Label {
+    ty: SqlType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Label {
+    fn name(&self) -> &str {
+        LABEL
+    }
+
+    fn display_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(args[0].to_string())
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(args[0].schema_name().to_string())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
+        Ok(args[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        let label = [(quiver_base::SQL_TYPE_KEY.to_owned(), self.ty.to_string())];
+        Ok(Arc::new(args.arg_fields[0].as_ref().clone().with_nullable(true).with_metadata(label.into())))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        Ok(args.args[0].clone())
+    }
+}
+
+/// The name of the function that only says a type.
+pub(super) const LABEL: &str = "label";
+
+/// An expression of the engine's own, with the SQL type that its field does not say.
+pub(super) fn labelled(expr: Expr, ty: &SqlType) -> Expr {
+    let function = Label { ty: ty.clone(), signature: Signature::any(1, Volatility::Immutable) };
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), vec![expr]))
 }
 
@@ -193,6 +240,7 @@ pub(crate) fn can_assign(from: &SqlType, to: &SqlType) -> bool {
     }
     match (from, to) {
         (Bool, Int4) | (Int4, Bool) => false,
+        (Array(from), Array(to)) => can_assign(from, to),
         (Bit(_), Int4 | Int8) | (Int4 | Int8, Bit(_)) => false,
         (Jsonb, _) => matches!(to, Json),
         _ => can_cast(from, to),

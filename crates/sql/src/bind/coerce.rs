@@ -2,12 +2,12 @@
 //! rules, untyped literals and parameters by their neighbours, ANY and ALL, scalar subqueries that may return one row only.
 
 use super::cast_kernel::CastStyle;
-use super::casts::labelled;
+use super::casts::{LABEL, labelled, relabelled};
 use super::overloads;
 use super::params::Params;
-use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT};
+use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
 use super::subquery;
-use super::types::{is_integer, is_text, without_modifier};
+use super::types::{is_integer, is_text, needs_label, without_modifier};
 use super::typing::{Typing, operand_type};
 use crate::catalog::is_vector_like;
 use crate::functions::{
@@ -22,7 +22,8 @@ use datafusion::logical_expr::expr::{Between, Case, InList, InSubquery, Like, Sc
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Union, WindowFunctionDefinition,
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union,
+    WindowFunctionDefinition,
 };
 use quiver_base::{Result, SqlType};
 use quiver_exec::{from_datafusion, to_datafusion};
@@ -220,7 +221,7 @@ fn union_node(union: Union, params: &Params, style: &Arc<CastStyle>) -> DfResult
             let Some(target) = target else { continue };
             let name = input.schema().field(*at).name().clone();
             let cast = typing.cast(exprs[*at].clone(), &target).map_err(to_datafusion)?;
-            exprs[*at] = labelled(cast, &target, style).alias(name);
+            exprs[*at] = labelled(cast, &target).alias(name);
         }
         inputs.push(Arc::new(LogicalPlanBuilder::from(input.as_ref().clone()).project(exprs)?.build()?));
     }
@@ -259,7 +260,14 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::AggregateFunction(mut function) => {
             overloads::check_aggregate(function.func.name(), &function.params.args, typing)?;
             function.params.args = placeholders_as(function.params.args, typing, &SqlType::Text)?;
-            function.params.order_by = sort_keys(function.params.order_by, typing)?;
+            if !function.params.distinct {
+                function.params.order_by = sort_keys(function.params.order_by, typing)?;
+            } else if let Some(ty) = overloads::badly_sorted(&function.params.order_by, typing)? {
+                // The keys of a DISTINCT must be its arguments themselves.
+                return Err(quiver_base::Error::unsupported(format!(
+                    "an aggregate of DISTINCT values ordered by {ty}"
+                )));
+            }
             let first = function.params.args.first().map(|arg| typing.of(arg)).transpose()?;
             if first.as_ref().is_some_and(is_vector_like)
                 && let Some(of_bits) = bit_aggregate(function.func.name())
@@ -267,7 +275,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
                 function.func = of_bits;
             }
             function.func = settled_aggregate(function.func);
-            if let Some(ty) = first.filter(is_vector_like)
+            if let Some(ty) = first.filter(needs_label)
                 && function.func.name() == "array_agg"
             {
                 function.func = labelled_aggregate(function.func, SqlType::Array(boxed_type(&ty)));
@@ -374,12 +382,37 @@ fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
     }
     let has_else = else_expr.is_some();
     results.extend(else_expr.map(|result| *result));
-    let mut results = typing.unify(results)?;
+    let mut results = alike_arrays(typing.unify(results)?, typing)?;
     let else_expr = if has_else { results.pop().map(boxed) } else { None };
     let when_then_expr = whens.into_iter().map(boxed).zip(results.into_iter().map(boxed)).collect();
     let case = Expr::Case(Case { expr, when_then_expr, else_expr });
     let ty = typing.of(&case)?;
-    Ok(if is_vector_like(&ty) { labelled(case, &ty, typing.style) } else { case })
+    Ok(if needs_label(&ty) { labelled(case, &ty) } else { case })
+}
+
+/// Arrays whose items say what they are in some and not in others, all of one Arrow type.
+fn alike_arrays(exprs: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<Expr>> {
+    let types = exprs.iter().map(|expr| typing.of(expr)).collect::<Result<Vec<_>>>()?;
+    let Some(array) = types.iter().find(|ty| matches!(ty, SqlType::Array(_)) && needs_label(ty)) else {
+        return Ok(exprs);
+    };
+    let is_null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
+    let arrow_type = |expr: &Expr| {
+        let field = expr.to_field(typing.schema).map(|(_, field)| field).map_err(from_datafusion)?;
+        Ok(field.data_type().clone())
+    };
+    let found = exprs.iter().filter(|expr| !is_null(expr)).map(arrow_type).collect::<Result<Vec<_>>>()?;
+    let one = found.first().filter(|first| found.iter().all(|ty| ty == *first));
+    let label = |(expr, ty): (Expr, &SqlType)| -> Result<Expr> {
+        match one {
+            Some(one) if is_null(&expr) => {
+                Ok(super::literal(ScalarValue::try_from(one).map_err(from_datafusion)?, array))
+            }
+            None if ty == array => Ok(relabelled(expr, array, typing.style)),
+            _ => Ok(expr),
+        }
+    };
+    exprs.into_iter().zip(&types).map(label).collect()
 }
 
 fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr> {
@@ -396,10 +429,10 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
             args
         }
         "coalesce" | "nullif" => {
-            let args = typing.unify(args)?;
+            let args = alike_arrays(typing.unify(args)?, typing)?;
             if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
                 let call = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
-                return Ok(labelled(call, &ty, typing.style));
+                return Ok(labelled(call, &ty));
             }
             args
         }
@@ -408,11 +441,12 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
             if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
                 let call = Expr::ScalarFunction(ScalarFunction { func, args });
                 let array = SqlType::Array(boxed_type(&ty));
-                return Ok(labelled(call, &array, typing.style));
+                return Ok(labelled(call, &array));
             }
             args
         }
         BIT_NOT => return bit_not(args, typing),
+        DISTINCT => return distinct(args, typing),
         name => match overloads::function_call(name, args, typing)? {
             Ok(call) => return Ok(call),
             Err(args) => {
@@ -426,6 +460,17 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
 
 fn boxed_type(ty: &SqlType) -> Box<SqlType> {
     Box::new(without_modifier(ty))
+}
+
+/// IS DISTINCT FROM, negated if there is a third operand.
+fn distinct(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
+    let op = if args.len() == 3 { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
+    let mut args = args.into_iter();
+    let (Some(left), Some(right)) = (args.next(), args.next()) else {
+        return Err(quiver_base::Error::internal("IS DISTINCT FROM has two operands"));
+    };
+    let (left, right, ..) = typing.pair(left, right, "=")?;
+    Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
 }
 
 /// `~x`, of bit strings or integers.
@@ -511,7 +556,9 @@ fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quantifier) -> R
 /// The items of a constant array that is not NULL and not empty.
 fn constants(array: &Expr, item: &SqlType) -> Option<Vec<Expr>> {
     match array {
-        Expr::ScalarFunction(labelled) if labelled.func.name() == "cast" && is_vector_like(item) => {
+        Expr::ScalarFunction(labelled)
+            if matches!(labelled.func.name(), "cast" | LABEL) && is_vector_like(item) =>
+        {
             constants(labelled.args.first()?, item)
         }
         Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && !list.is_null(0) => {

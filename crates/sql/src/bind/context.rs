@@ -4,7 +4,7 @@ use super::cast_kernel::CastStyle;
 use super::oids::CatalogNames;
 use super::operators::PgOperators;
 use super::params::Params;
-use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT};
+use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
 use super::relations::{RelationName, find_table, no_relation};
 use super::types::PgTypes;
 use crate::catalog::{self, CatalogContext};
@@ -253,7 +253,7 @@ impl ContextProvider for Binder {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if matches!(name, ANY_CALL | ALL_CALL | BIT_NOT) {
+        if matches!(name, ANY_CALL | ALL_CALL | BIT_NOT | DISTINCT) {
             return Some(placeholder(name));
         }
         let found = catalog::function(name, &self.system).or_else(|| self.functions.get(name));

@@ -8,7 +8,7 @@ use super::types::{is_text, without_modifier};
 use super::typing::{Typing, no_operator};
 use crate::catalog::{is_vector_like, overloads, takes_any_type};
 use crate::functions::extension_function;
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{ScalarFunction, Sort};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use quiver_base::{Error, Result, SqlState, SqlType};
 use std::sync::Arc;
@@ -364,6 +364,14 @@ pub(super) fn frame_key(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         true => call("order_key_text", vec![expr]),
         false => Ok(expr),
     }
+}
+
+/// The type of a sort key whose bytes do not sort as its values do.
+pub(super) fn badly_sorted(order: &[Sort], typing: &Typing<'_>) -> Result<Option<SqlType>> {
+    let types = order.iter().map(|sort| typing.of(&sort.expr)).collect::<Result<Vec<_>>>()?;
+    let unsorted =
+        |ty: &SqlType| matches!(ty, SqlType::Sparsevec(_) | SqlType::Varbit(_) | SqlType::Bit(None));
+    Ok(types.into_iter().find(unsorted))
 }
 
 /// A sort key: as it is, or bytes that sort as PostgreSQL sorts the values.

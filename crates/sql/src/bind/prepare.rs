@@ -13,6 +13,8 @@ pub(crate) const ALL_CALL: &str = "quiver_all";
 
 /// `~x`.
 pub(crate) const BIT_NOT: &str = "quiver_bit_not";
+/// `x IS DISTINCT FROM y`, whose operands the planner would compare before an untyped one has its type.
+pub(crate) const DISTINCT: &str = "quiver_distinct";
 
 /// Prepares a statement or a part of one.
 pub(crate) fn prepare<T: VisitMut>(tree: &mut T, uniqueness: Uniqueness) -> Result<()> {
@@ -119,6 +121,10 @@ fn cast_like_neighbours(values: &mut Values) {
     for column in 0..width {
         let ty = values.rows.iter().find_map(|row| match row.content.get(column) {
             Some(Expr::Cast { data_type, .. }) => Some(data_type.clone()),
+            Some(Expr::Value(ValueWithSpan {
+                value: Value::SingleQuotedByteStringLiteral(_) | Value::HexStringLiteral(_),
+                ..
+            })) => Some(bit_of_any_length()),
             _ => None,
         });
         let Some(ty) = ty else { continue };
@@ -194,6 +200,14 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Value(ValueWithSpan { value: Value::HexStringLiteral(digits), .. }) => {
             Some(bit_string('x', digits))
         }
+        Expr::TypedString(TypedString { data_type: DataType::Bit(None), value, .. }) => {
+            Some(cast(Expr::Value(value.clone()), bit_of_any_length()))
+        }
+        Expr::IsDistinctFrom(left, right) => Some(call(DISTINCT, vec![(**left).clone(), (**right).clone()])),
+        Expr::IsNotDistinctFrom(left, right) => {
+            let negated = Expr::value(Value::Boolean(true));
+            Some(call(DISTINCT, vec![(**left).clone(), (**right).clone(), negated]))
+        }
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: inner } => {
             Some(call(BIT_NOT, vec![(**inner).clone()]))
         }
@@ -249,8 +263,11 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
 
 /// `B'101'` and `X'1F'`: bit strings of whatever length is written.
 fn bit_string(kind: char, digits: &str) -> Expr {
-    let any_length = DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', "bit")]), Vec::new());
-    cast(Expr::value(Value::SingleQuotedString(format!("{kind}{digits}"))), any_length)
+    cast(Expr::value(Value::SingleQuotedString(format!("{kind}{digits}"))), bit_of_any_length())
+}
+
+fn bit_of_any_length() -> DataType {
+    DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', "bit")]), Vec::new())
 }
 
 /// int4 if it fits, else int8; anything else is numeric and needs no cast.

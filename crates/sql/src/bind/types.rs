@@ -1,5 +1,6 @@
 //! SQL type names to [`SqlType`], with the errors that PostgreSQL gives for bad names and modifiers.
 
+use crate::catalog::is_vector_like;
 use arrow::datatypes::FieldRef;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::TypePlanner;
@@ -237,6 +238,14 @@ pub(crate) fn is_oid(ty: &SqlType) -> bool {
         ty,
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace
     )
+}
+
+/// Whether DataFusion's own expressions lose what a value is, since its Arrow type carries something else as well.
+pub(crate) fn needs_label(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(item) => needs_label(item),
+        ty => is_oid(ty) || is_vector_like(ty) || matches!(ty, SqlType::Json | SqlType::Jsonb),
+    }
 }
 
 /// The type without its modifier, as parameters and operators see it.

@@ -5,7 +5,7 @@ use super::cast_kernel::{CastContext, CastStyle};
 use super::casts::{cast_expr, literal};
 use super::overloads::{alike, common_type};
 use super::params::Params;
-use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
+use super::types::{is_integer, is_number, is_oid, is_text, needs_label, without_modifier};
 use crate::catalog::is_vector_like;
 use crate::decode::value_from_text;
 use arrow::datatypes::{DataType, Field};
@@ -50,9 +50,9 @@ impl Typing<'_> {
             Expr::Case(case) => {
                 let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
                 let types = results.map(|result| self.of(result)).collect::<Result<Vec<_>>>()?;
-                match types.into_iter().find(is_vector_like) {
-                    Some(ty) => Ok(ty),
-                    None => self.of_field(expr),
+                match types.into_iter().find(|ty| *ty != SqlType::Unknown) {
+                    Some(ty) if needs_label(&ty) => Ok(ty),
+                    _ => self.of_field(expr),
                 }
             }
             _ => self.of_field(expr),

@@ -114,9 +114,18 @@ fn item_type(ty: &SqlType) -> SqlType {
         SqlType::Array(item) => (**item).clone(),
         SqlType::Int2Vector => SqlType::Int2,
         SqlType::OidVector => SqlType::Oid,
-        SqlType::Vector(_) => SqlType::Float4,
         _ => SqlType::Text,
     }
+}
+
+/// 42804 for pgvector's types and bit strings, which have no elements in PostgreSQL's eyes.
+fn check_subscriptable(ty: &SqlType) -> Result<()> {
+    if !crate::catalog::is_vector_like(ty) {
+        return Ok(());
+    }
+    let ty = crate::bind::without_modifier(ty);
+    let message = format!("cannot subscript type {ty} because it does not support subscripting");
+    Err(Error::new(SqlState::DATATYPE_MISMATCH, message))
 }
 
 /// int2vector and oidvector count from 0, as in PostgreSQL.
@@ -263,10 +272,15 @@ pub(super) fn functions() -> Vec<Function> {
         Function::typed(
             "array_subscript",
             Volatility::Immutable,
-            |types| Ok(item_type(&types[0])),
+            |types| check_subscriptable(&types[0]).map(|()| item_type(&types[0])),
             subscript,
         ),
-        Function::typed("array_slice_pg", Volatility::Immutable, |types| Ok(types[0].clone()), slice),
+        Function::typed(
+            "array_slice_pg",
+            Volatility::Immutable,
+            |types| check_subscriptable(&types[0]).map(|()| types[0].clone()),
+            slice,
+        ),
         Function::new(
             "generate_subscripts_list",
             Volatility::Immutable,

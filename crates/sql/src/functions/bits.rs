@@ -6,7 +6,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Volatility;
-use quiver_base::bits::{BitsRef, encode};
+use quiver_base::bits::{BitsRef, LENGTH_MAX, encode};
 use quiver_base::{Error, Result, SqlState, SqlType};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -94,8 +94,8 @@ fn shifted(bits: BitsRef<'_>, left: i64) -> Vec<u8> {
 
 fn joined(a: BitsRef<'_>, b: BitsRef<'_>) -> Result<Vec<u8>> {
     let length = u64::from(a.len()) + u64::from(b.len());
-    let length = u32::try_from(length).ok().filter(|length| *length <= i32::MAX as u32).ok_or_else(|| {
-        let message = format!("bit string length exceeds the maximum allowed ({})", i32::MAX);
+    let length = u32::try_from(length).ok().filter(|length| *length <= LENGTH_MAX).ok_or_else(|| {
+        let message = format!("bit string length exceeds the maximum allowed ({LENGTH_MAX})");
         Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
     })?;
     Ok(picked(length, |at| if at < a.len() { a.bit(at) } else { b.bit(at - a.len()) }))
@@ -181,7 +181,10 @@ fn int_function(
     })
 }
 
-fn comparison(name: &str, holds: fn(Ordering) -> bool) -> Function {
+/// Whether a comparison is true of an order.
+type Holds = fn(Ordering) -> bool;
+
+fn comparison(name: &str, holds: Holds) -> Function {
     Function::new(name, Volatility::Immutable, SqlType::Bool, move |args| {
         let answers = two(args, |a, b, _| Ok(holds(a.compare(&b))))?;
         Ok(Arc::new(BooleanArray::from(answers)))
@@ -217,7 +220,7 @@ pub(super) fn functions() -> Vec<Function> {
             Ok(strings(two(args, |a, b, _| joined(a, b))?))
         }),
     ];
-    let comparisons: [(&str, fn(Ordering) -> bool); 6] = [
+    let comparisons: [(&str, Holds); 6] = [
         ("lt", Ordering::is_lt),
         ("le", Ordering::is_le),
         ("eq", Ordering::is_eq),
