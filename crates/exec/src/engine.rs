@@ -11,8 +11,10 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -102,14 +104,22 @@ impl Engine {
         execute_stream(plan, state.task_ctx()).map_err(from_datafusion)
     }
 
-    /// An expression ready to evaluate over batches of `schema`, with types coerced.
+    /// An expression ready to evaluate over batches of `schema`, with types coerced. Simplified as a plan's would be: some
+    /// functions, coalesce among them, exist only until then.
     pub fn bind_expr(
         &self,
         state: &SessionState,
         expr: Expr,
         schema: &DFSchema,
     ) -> Result<Arc<dyn PhysicalExpr>> {
-        state.create_physical_expr(expr, schema).map_err(from_datafusion)
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(state.config_options().clone())
+            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let expr = simplifier.coerce(expr, schema).and_then(|expr| simplifier.simplify(expr));
+        state.create_physical_expr(expr.map_err(from_datafusion)?, schema).map_err(from_datafusion)
     }
 }
 

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use prometheus::{Encoder, IntGauge, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 use quiver_base::{Error, Result};
 use quiver_cluster::Cluster;
 use quiver_sql::SqlMetrics;
@@ -27,17 +27,22 @@ struct Gauges {
     memory_limit_bytes: IntGauge,
     ready: IntGauge,
     connections: IntGauge,
-    connections_total: IntGauge,
-    statements_total: IntGauge,
-    errors_total: IntGauge,
+    connections_total: IntCounter,
+    statements_total: IntCounter,
+    errors_total: IntCounter,
 }
 
 impl Health {
     /// Handlers over a node and its SQL server's counters.
     pub(crate) fn new(cluster: Arc<Cluster>, sql: Arc<SqlMetrics>) -> Result<Health> {
         let registry = Registry::new();
+        let internal = |cause: prometheus::Error| Error::internal(format!("metrics: {cause}"));
+        let counter = |name: &str, help: &str| -> Result<IntCounter> {
+            let counter = IntCounter::new(name, help).map_err(internal)?;
+            registry.register(Box::new(counter.clone())).map_err(internal)?;
+            Ok(counter)
+        };
         let gauge = |name: &str, help: &str| -> Result<IntGauge> {
-            let internal = |cause: prometheus::Error| Error::internal(format!("metrics: {cause}"));
             let gauge = IntGauge::new(name, help).map_err(internal)?;
             registry.register(Box::new(gauge.clone())).map_err(internal)?;
             Ok(gauge)
@@ -47,9 +52,9 @@ impl Health {
             memory_limit_bytes: gauge("quiver_memory_limit_bytes", "The memory limit")?,
             ready: gauge("quiver_ready", "1 if writes are accepted")?,
             connections: gauge("quiver_connections", "Connections now")?,
-            connections_total: gauge("quiver_connections_total", "Connections accepted since the start")?,
-            statements_total: gauge("quiver_statements_total", "Statements completed since the start")?,
-            errors_total: gauge("quiver_errors_total", "Errors sent to clients since the start")?,
+            connections_total: counter("quiver_connections_total", "Connections accepted since the start")?,
+            statements_total: counter("quiver_statements_total", "Statements completed since the start")?,
+            errors_total: counter("quiver_errors_total", "Errors sent to clients since the start")?,
         };
         Ok(Health { cluster, sql, registry, gauges: Arc::new(gauges) })
     }
@@ -57,13 +62,14 @@ impl Health {
     fn refresh(&self) {
         let memory = self.cluster.memory();
         let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let raise = |counter: &IntCounter, value: u64| counter.inc_by(value.saturating_sub(counter.get()));
         set(&self.gauges.memory_used_bytes, memory.used_bytes() as u64);
         set(&self.gauges.memory_limit_bytes, memory.limit_bytes() as u64);
         set(&self.gauges.ready, u64::from(self.cluster.is_ready()));
         set(&self.gauges.connections, self.sql.connections());
-        set(&self.gauges.connections_total, self.sql.connections_total());
-        set(&self.gauges.statements_total, self.sql.statements_total());
-        set(&self.gauges.errors_total, self.sql.errors_total());
+        raise(&self.gauges.connections_total, self.sql.connections_total());
+        raise(&self.gauges.statements_total, self.sql.statements_total());
+        raise(&self.gauges.errors_total, self.sql.errors_total());
     }
 
     /// Serves until the listener's task is dropped.

@@ -32,7 +32,7 @@ fn rows_of_transaction(transaction: i64) -> i64 {
 }
 
 fn kills() -> usize {
-    std::env::var("QUIVER_KILLS").ok().and_then(|it| it.parse().ok()).unwrap_or(100)
+    std::env::var("QUIVER_KILLS").ok().and_then(|it| it.parse().ok()).unwrap_or(200)
 }
 
 /// Inserts and deletes whole transactions until the connection breaks.

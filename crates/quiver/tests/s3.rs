@@ -2,64 +2,15 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use support::s3::S3Server;
 use support::{TestServer, rows, value};
 
-/// An S3 server over a folder whose sub-folders are the buckets. Killed when dropped.
-struct S3Server {
-    child: Child,
-    address: String,
-}
-
-impl S3Server {
-    fn start(folder: &Path) -> S3Server {
-        let mut child =
-            Command::new(binary()).arg(folder).stdout(Stdio::piped()).spawn().expect("the S3 server runs");
-        let mut address = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        stdout.read_line(&mut address).expect("its address");
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        S3Server { child, address: address.trim().to_owned() }
-    }
-
-    /// Options of a server that keeps its segments under `url`.
-    fn options<'a>(&self, endpoint: &'a str, url: &'a str) -> [(&'a str, &'a str); 7] {
-        [
-            ("--object-store", url),
-            ("--memtable-size", "256kB"),
-            ("env:AWS_ENDPOINT", endpoint),
-            ("env:AWS_ALLOW_HTTP", "true"),
-            ("env:AWS_ACCESS_KEY_ID", "test"),
-            ("env:AWS_SECRET_ACCESS_KEY", "testtest"),
-            ("env:AWS_REGION", "us-east-1"),
-        ]
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// `QUIVER_S3_SERVER`, or `tests/s3-server` built now.
-fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("QUIVER_S3_SERVER") {
-        return path.into();
-    }
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3-server");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--manifest-path"])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/s3-server/Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&target)
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "tests/s3-server does not build");
-    target.join("debug/s3-server")
+/// Options of a server whose segments are small and in the bucket.
+fn options<'a>(endpoint: &'a str, url: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut options = S3Server::options(endpoint, url).to_vec();
+    options.push(("--memtable-size", "256kB"));
+    options
 }
 
 fn files_below(folder: &Path) -> usize {
@@ -87,8 +38,8 @@ async fn rows_and_indexes_live_in_the_bucket() {
     let buckets = tempfile::tempdir().expect("temp dir");
     std::fs::create_dir(buckets.path().join("bucket")).expect("a bucket");
     let s3 = S3Server::start(buckets.path());
-    let endpoint = format!("http://{}", s3.address);
-    let options = s3.options(&endpoint, "s3://bucket/some/prefix");
+    let endpoint = s3.endpoint();
+    let options = options(&endpoint, "s3://bucket/some/prefix");
 
     let dir = tempfile::tempdir().expect("temp dir");
     let server = TestServer::start_on(dir.path(), &options);
@@ -132,8 +83,8 @@ fn a_prefix_serves_one_cluster() {
     let buckets = tempfile::tempdir().expect("temp dir");
     std::fs::create_dir(buckets.path().join("bucket")).expect("a bucket");
     let s3 = S3Server::start(buckets.path());
-    let endpoint = format!("http://{}", s3.address);
-    let options = s3.options(&endpoint, "s3://bucket/one");
+    let endpoint = s3.endpoint();
+    let options = options(&endpoint, "s3://bucket/one");
     let (first, second) = (tempfile::tempdir().expect("temp dir"), tempfile::tempdir().expect("temp dir"));
     drop(TestServer::start_on(first.path(), &options));
     let Err(message) = TestServer::try_start(second.path(), &options) else { panic!("both started") };
@@ -144,9 +95,9 @@ fn a_prefix_serves_one_cluster() {
 fn a_bucket_that_does_not_exist_is_a_clear_error() {
     let buckets = tempfile::tempdir().expect("temp dir");
     let s3 = S3Server::start(buckets.path());
-    let endpoint = format!("http://{}", s3.address);
+    let endpoint = s3.endpoint();
     let dir = tempfile::tempdir().expect("temp dir");
-    let started = TestServer::try_start(dir.path(), &s3.options(&endpoint, "s3://nowhere/prefix"));
+    let started = TestServer::try_start(dir.path(), &options(&endpoint, "s3://nowhere/prefix"));
     let Err(message) = started else { panic!("it started without its bucket") };
     assert!(message.contains("the bucket does not exist"), "{message}");
     assert!(message.contains("nowhere"), "{message}");

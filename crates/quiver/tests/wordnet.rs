@@ -9,7 +9,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::SinkExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
+use std::path::Path;
 use std::time::Instant;
+use support::s3::S3Server;
 use support::{TestServer, rows, value, wordnet_dir};
 use tokio_postgres::Client;
 
@@ -152,9 +154,10 @@ async fn check_exact_and_filtered(client: &Client, queries: &[Query]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn wordnet_is_loaded_indexed_searched_and_survives_kill_9() {
-    let server = TestServer::start();
+/// Loads, indexes, searches, kills the server and searches again. `before_restart` runs while nobody serves.
+async fn whole_way(options: &[(&str, &str)], before_restart: impl FnOnce(&Path)) {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let server = TestServer::start_on(dir.path(), options);
     let client = server.connect().await;
     client
         .batch_execute(
@@ -178,8 +181,28 @@ async fn wordnet_is_loaded_indexed_searched_and_survives_kill_9() {
     check(&client, &queries).await;
     check_exact_and_filtered(&client, &queries).await;
 
+    server.kill();
+    before_restart(dir.path());
     let started = Instant::now();
-    let server = server.crash_and_restart(&[]);
+    let server = TestServer::start_on(dir.path(), options);
     println!("restart after kill -9: {:.1} s", started.elapsed().as_secs_f64());
     check(&server.connect().await, &queries).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wordnet_is_loaded_indexed_searched_and_survives_kill_9() {
+    whole_way(&[], |_| {}).await;
+}
+
+/// The restarted server finds its segments in the bucket: its cache folder is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_from_a_bucket() {
+    let buckets = tempfile::tempdir().expect("temp dir");
+    std::fs::create_dir(buckets.path().join("bucket")).expect("a bucket");
+    let s3 = S3Server::start(buckets.path());
+    let endpoint = s3.endpoint();
+    whole_way(&S3Server::options(&endpoint, "s3://bucket/wordnet"), |dir| {
+        std::fs::remove_dir_all(dir.join("data/cache")).expect("the cache folder is only a cache");
+    })
+    .await;
 }

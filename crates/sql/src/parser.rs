@@ -2,6 +2,7 @@
 //! PostgreSQL's form, from the same tokens by hand. Knows no catalog.
 
 mod errors;
+mod identity;
 mod text;
 mod utility;
 
@@ -73,6 +74,7 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
     }
     let mut tokens = tokens.to_vec();
     say_table_for_collection(&mut tokens);
+    identity::order_options(&mut tokens);
     let overriding = take_overriding(&mut tokens);
     let mut parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)
@@ -110,8 +112,7 @@ enum Overriding {
 /// Takes OVERRIDING {SYSTEM | USER} VALUE, which sqlparser does not know, out of an INSERT. The tree says it in two flags that
 /// no INSERT of PostgreSQL has: `overwrite` and `ignore`.
 fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Option<Overriding> {
-    let word = |token: &TokenWithSpan, expected: &str| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected));
-    if !word(tokens.first()?, "insert") {
+    if !at_word(tokens.first()?, "insert") {
         return None;
     }
     let words: Vec<usize> = tokens
@@ -119,16 +120,24 @@ fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Option<Overriding> {
         .enumerate()
         .filter(|(_, token)| !matches!(token.token, Token::Whitespace(_)))
         .map(|(position, _)| position)
-        .take_while(|position| !word(&tokens[*position], "values") && !word(&tokens[*position], "select"))
+        .take_while(|position| {
+            !at_word(&tokens[*position], "values") && !at_word(&tokens[*position], "select")
+        })
         .collect();
     let found = words.windows(3).find(|three| {
-        word(&tokens[three[0]], "overriding")
-            && (word(&tokens[three[1]], "system") || word(&tokens[three[1]], "user"))
-            && word(&tokens[three[2]], "value")
+        at_word(&tokens[three[0]], "overriding")
+            && (at_word(&tokens[three[1]], "system") || at_word(&tokens[three[1]], "user"))
+            && at_word(&tokens[three[2]], "value")
     })?;
-    let kind = if word(&tokens[found[1]], "system") { Overriding::System } else { Overriding::User };
+    let kind = if at_word(&tokens[found[1]], "system") { Overriding::System } else { Overriding::User };
     tokens.drain(found[0]..=found[2]);
     Some(kind)
+}
+
+/// Whether a token is a word, not quoted.
+fn at_word(token: &TokenWithSpan, expected: &str) -> bool {
+    matches!(&token.token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
 }
 
 /// What the hand-written parsers give back.

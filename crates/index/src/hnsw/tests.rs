@@ -1,3 +1,5 @@
+//! Graphs built, frozen and searched: recall, filters, damage, and what a walk visits.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::format::NO_LINK;

@@ -211,17 +211,14 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: inner } => {
             Some(call(BIT_NOT, vec![(**inner).clone()]))
         }
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
-            let number = number_in(inner).cloned();
-            number.map(|number| {
-                let ty = match &**inner {
-                    Expr::Cast { data_type, .. } => data_type.clone(),
-                    _ => DataType::Int4(None),
-                };
-                let negative = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number) };
-                cast(negative, ty)
-            })
-        }
+        // The minus goes into the cast that an integer has by now; what has none is numeric.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => match &**inner {
+            Expr::Cast { data_type, .. } => number_in(inner).map(|number| {
+                let number = Box::new(number.clone());
+                cast(Expr::UnaryOp { op: UnaryOperator::Minus, expr: number }, data_type.clone())
+            }),
+            _ => None,
+        },
         Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => Some((**inner).clone()),
         Expr::Interval(interval) => Some(interval_literal(interval)?),
         Expr::Function(function) => {

@@ -265,7 +265,8 @@ fn pairs(assignment: &ast::Assignment) -> Result<Vec<(ast::Ident, ast::Expr)>> {
     Ok(names.into_iter().zip(values).collect())
 }
 
-fn new_value(
+/// What SET writes into a column: the expression, or its default; refused for a column that is always generated.
+pub(super) fn new_value(
     binder: &Binder,
     table: &Table,
     position: usize,

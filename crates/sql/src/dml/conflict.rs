@@ -1,9 +1,9 @@
 //! ON CONFLICT: which keys, and what happens to rows that are there already.
 
+use super::change::new_value;
 use super::checks::RowChecks;
 use super::insert::{batch_of, take_rows};
 use super::target::{column_position, last_ident, live_columns, row_schema};
-use super::values::is_default;
 use crate::bind::{Binder, CastContext, coerce_expr, folded};
 use crate::statement::StatementContext;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -79,15 +79,7 @@ pub(super) fn bind_conflict(
                 };
                 for (name, value) in names.into_iter().zip(values) {
                     let position = column_position(table, &folded(&last_ident(name)?))?;
-                    let column = live_columns(table)[position];
-                    if is_default(value) {
-                        return Err(Error::unsupported("DEFAULT in ON CONFLICT DO UPDATE"));
-                    }
-                    let expr = binder.expression(value.clone(), &schema)?;
-                    let expr = coerce_expr(expr, &schema, &binder.params, &binder.style)?;
-                    let expr =
-                        binder.assigned(expr, &schema, &column.ty, &column.name, CastContext::Assignment)?;
-                    assignments.push((position, expr));
+                    assignments.push((position, new_value(binder, table, position, value, &schema)?));
                 }
             }
             let condition = match &update.selection {

@@ -317,22 +317,38 @@ fn explain(doing: &str, path: &str, error: object_store::Error) -> Error {
         E::NotFound { .. } if doing == "reading" || doing == "deleting" => {
             return missing(path).with_source(error);
         }
-        E::NotFound { .. } => (SqlState::UNDEFINED_FILE, "the bucket does not exist".to_owned()),
-        // A listing's 404 comes untyped, with S3's code in its text.
-        E::Generic { .. } if error.to_string().contains("NoSuchBucket") => {
-            (SqlState::UNDEFINED_FILE, "the bucket does not exist".to_owned())
-        }
-        E::PermissionDenied { .. } => {
-            (SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: {error}"))
-        }
-        E::Unauthenticated { .. } => (
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-            format!("the credentials are not accepted: {error}"),
-        ),
+        E::NotFound { .. } => no_bucket(),
+        E::PermissionDenied { .. } => denied(&error),
+        E::Unauthenticated { .. } => unaccepted(&error),
+        E::Generic { .. } => match status_in(&error.to_string()) {
+            Some(404) => no_bucket(),
+            Some(403) => denied(&error),
+            Some(401) => unaccepted(&error),
+            _ => (SqlState::IO_ERROR, error.to_string()),
+        },
         E::NotImplemented { .. } | E::NotSupported { .. } | E::InvalidPath { .. } => {
             (SqlState::FEATURE_NOT_SUPPORTED, error.to_string())
         }
         _ => (SqlState::IO_ERROR, error.to_string()),
     };
     Error::new(state, format!("{doing} object \"{path}\": {why}")).with_source(error)
+}
+
+fn no_bucket() -> (SqlState, String) {
+    (SqlState::UNDEFINED_FILE, "the bucket does not exist".to_owned())
+}
+
+fn denied(error: &object_store::Error) -> (SqlState, String) {
+    (SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied: {error}"))
+}
+
+fn unaccepted(error: &object_store::Error) -> (SqlState, String) {
+    let message = format!("the credentials are not accepted: {error}");
+    (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message)
+}
+
+/// The HTTP status in an error's text: the errors of a listing come untyped.
+fn status_in(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("status code: ")?;
+    rest.get(..3)?.parse().ok()
 }

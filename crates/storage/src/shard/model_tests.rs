@@ -533,7 +533,7 @@ fn run(seed: u64, steps: usize) -> BTreeMap<&'static str, u64> {
 fn random_histories_agree_with_a_map() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("QUIVER_TEST_SEED");
-    let seeds = number("QUIVER_TEST_SEQUENCES").unwrap_or(if seed.is_some() { 1 } else { 40 });
+    let seeds = number("QUIVER_TEST_SEQUENCES").unwrap_or(if seed.is_some() { 1 } else { 200 });
     let first = seed.unwrap_or(0);
     let mut done: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in first..first + seeds {
