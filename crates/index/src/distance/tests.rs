@@ -1,3 +1,5 @@
+//! Every kernel against the portable one, and distances that are known.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;

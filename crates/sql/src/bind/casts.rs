@@ -3,13 +3,15 @@
 
 use super::cast_kernel::{CastContext, CastStyle, can_cast, cast_array};
 use super::types::{is_integer, is_oid, is_text, without_modifier};
+use crate::catalog::is_vector_like;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::{from_datafusion, to_datafusion};
@@ -208,6 +210,28 @@ pub(super) const LABEL: &str = "label";
 pub(super) fn labelled(expr: Expr, ty: &SqlType) -> Expr {
     let function = Label { ty: ty.clone(), signature: Signature::any(1, Volatility::Immutable) };
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), vec![expr]))
+}
+
+/// Items of vectors and bit strings say what they are, as the arrays they come from do.
+pub(super) fn label_unnested(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let LogicalPlan::Unnest(mut unnest) = plan else { return Ok(plan) };
+    let input = unnest.input.schema().clone();
+    let label = |at: usize, field: &FieldRef| {
+        let from = unnest.dependency_indices.get(at).map(|from| input.field(*from));
+        match from.and_then(|from| SqlType::of_field(from)) {
+            Some(SqlType::Array(item))
+                if is_vector_like(&item) && item.arrow_type() == *field.data_type() =>
+            {
+                Arc::new(item.field(field.name(), true))
+            }
+            _ => field.clone(),
+        }
+    };
+    let fields = unnest.schema.iter().enumerate();
+    let fields = fields.map(|(at, (relation, field))| (relation.cloned(), label(at, field))).collect();
+    let schema = DFSchema::new_with_metadata(fields, unnest.schema.metadata().clone())?;
+    unnest.schema = Arc::new(schema);
+    Ok(LogicalPlan::Unnest(unnest))
 }
 
 /// 42846.

@@ -2,7 +2,7 @@
 //! rules, untyped literals and parameters by their neighbours, ANY and ALL, scalar subqueries that may return one row only.
 
 use super::cast_kernel::CastStyle;
-use super::casts::{LABEL, labelled, relabelled};
+use super::casts::{LABEL, label_unnested, labelled, relabelled};
 use super::overloads;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
@@ -14,7 +14,6 @@ use crate::functions::{
     Quantifier, bit_aggregate, compare_array, labelled_aggregate, settled, settled_aggregate,
 };
 use arrow::array::Array;
-use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
@@ -108,28 +107,6 @@ fn coerce_node(
         }
         other => other.recompute_schema(),
     })
-}
-
-/// Items of vectors and bit strings say what they are, as the arrays they come from do.
-fn label_unnested(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let LogicalPlan::Unnest(mut unnest) = plan else { return Ok(plan) };
-    let input = unnest.input.schema().clone();
-    let label = |at: usize, field: &FieldRef| {
-        let from = unnest.dependency_indices.get(at).map(|from| input.field(*from));
-        match from.and_then(|from| SqlType::of_field(from)) {
-            Some(SqlType::Array(item))
-                if is_vector_like(&item) && item.arrow_type() == *field.data_type() =>
-            {
-                Arc::new(item.field(field.name(), true))
-            }
-            _ => field.clone(),
-        }
-    };
-    let fields = unnest.schema.iter().enumerate();
-    let fields = fields.map(|(at, (relation, field))| (relation.cloned(), label(at, field))).collect();
-    let schema = DFSchema::new_with_metadata(fields, unnest.schema.metadata().clone())?;
-    unnest.schema = Arc::new(schema);
-    Ok(LogicalPlan::Unnest(unnest))
 }
 
 /// What a node's expressions are for: decides what an untyped one becomes.

@@ -187,8 +187,13 @@ pub(crate) fn cast_style(ctx: &StatementContext<'_>) -> CastStyle {
 
 /// Stands for a construct until the plan pass knows its types.
 fn placeholder(name: &str) -> Arc<ScalarUDF> {
-    Function::new(name, Volatility::Volatile, SqlType::Bool, |_| {
-        Err(Error::internal("ANY or ALL was not resolved"))
+    let is_not = name == BIT_NOT;
+    let returns = move |types: &[SqlType]| match types {
+        [operand] if is_not => Ok(operand.clone()),
+        _ => Ok(SqlType::Bool),
+    };
+    Function::typed(name, Volatility::Volatile, returns, |_| {
+        Err(Error::internal("an operator was not resolved"))
     })
     .udf()
 }

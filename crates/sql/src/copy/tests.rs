@@ -1,3 +1,5 @@
+//! COPY in its formats: what is read back, what is refused.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;

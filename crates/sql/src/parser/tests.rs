@@ -1,3 +1,5 @@
+//! Statements told apart, split and refused with positions.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Keys sort as their values do, and lead back to them.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;

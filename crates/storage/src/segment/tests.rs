@@ -1,3 +1,5 @@
+//! Segments: written, read back, damaged.
+
 #![allow(clippy::unwrap_used)] // tests
 
 mod corruption;
