@@ -78,7 +78,6 @@ impl Binder {
             database: ctx.txn.database(),
             search_path: ctx.settings.search_path(),
             style: style.clone(),
-            cancel: ctx.cancel.clone(),
         });
         let state = Arc::new(state);
         let functions = Arc::new(FunctionSet::new(context, state.clone()));

@@ -11,7 +11,6 @@ use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{Cluster, Database};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What functions may read of the session they run in.
@@ -29,8 +28,6 @@ pub(crate) struct FunctionContext {
     pub search_path: Vec<String>,
     /// Text forms.
     pub style: Arc<CastStyle>,
-    /// Set when the statement is to stop.
-    pub cancel: Arc<AtomicBool>,
 }
 
 impl FunctionContext {
@@ -185,7 +182,7 @@ fn set_config(context: &Arc<FunctionContext>) -> Function {
 
 /// Sleeps in short steps, so that a cancelled statement wakes up.
 fn sleep(context: &Arc<FunctionContext>) -> Function {
-    let cancel = context.cancel.clone();
+    let session = context.session.clone();
     Function::new("pg_sleep", Volatility::Volatile, SqlType::Void, move |args| {
         let seconds = args.float8(0)?;
         for row in 0..seconds.len() {
@@ -196,14 +193,9 @@ fn sleep(context: &Arc<FunctionContext>) -> Function {
             })
             .unwrap_or(Duration::from_secs(86_400));
             let start = Instant::now();
-            off_the_runtime(|| {
+            off_the_runtime(|| -> Result<()> {
                 while start.elapsed() < total {
-                    if cancel.load(Ordering::Relaxed) {
-                        return Err(Error::new(
-                            SqlState::QUERY_CANCELED,
-                            "canceling statement due to user request",
-                        ));
-                    }
+                    session.interrupt.check()?;
                     std::thread::sleep((total - start.elapsed().min(total)).min(Duration::from_millis(20)));
                 }
                 Ok(())

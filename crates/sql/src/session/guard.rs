@@ -35,7 +35,7 @@ pub(super) async fn guarded<T>(
     watch: &Watch,
     step: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    info.interrupt.start(watch.flag.clone());
+    info.interrupt.start(watch);
     let caught = AssertUnwindSafe(step).catch_unwind();
     let result = tokio::select! {
         biased;
@@ -62,7 +62,7 @@ pub(super) async fn waiting<T>(
     watch: &Watch,
     client: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    info.interrupt.start(watch.flag.clone());
+    info.interrupt.start(watch);
     let result = tokio::select! {
         biased;
         result = client => result,
@@ -73,11 +73,13 @@ pub(super) async fn waiting<T>(
     result
 }
 
-fn timed_out() -> Error {
+/// 57014 of statement_timeout.
+pub(super) fn timed_out() -> Error {
     Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
 }
 
-fn stopped(stop: Stop) -> Error {
+/// 57014 or 57P01.
+pub(super) fn stopped(stop: Stop) -> Error {
     match stop {
         Stop::Cancel => Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"),
         Stop::Terminate => shut_down(),

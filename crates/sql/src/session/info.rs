@@ -1,14 +1,16 @@
 //! What functions and other sessions may know about a session, and how they reach into it: cancel, terminate.
 
 use super::Backends;
+use super::guard::{Watch, stopped, timed_out};
 use parking_lot::Mutex;
-use quiver_base::{DatabaseId, TableId};
+use quiver_base::{DatabaseId, Result, TableId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Who is connected, since when, what it does, and what nextval gave it.
 #[derive(Debug)]
@@ -187,8 +189,8 @@ pub(crate) struct Interrupt {
     /// 0 nothing, 1 cancel, 2 terminate.
     wanted: AtomicU8,
     wake: Notify,
-    /// The running statement's flag, which blocking work looks at.
-    running: Mutex<Option<Arc<AtomicBool>>>,
+    /// What ends the running statement: its flag, which blocking work looks at, and its deadline.
+    running: Mutex<Option<Watch>>,
 }
 
 impl Interrupt {
@@ -200,15 +202,30 @@ impl Interrupt {
             (Stop::Cancel, Some(_)) => self.wanted.fetch_max(1, Ordering::SeqCst),
             (Stop::Terminate, _) => self.wanted.fetch_max(2, Ordering::SeqCst),
         };
-        if let Some(flag) = &*running {
-            flag.store(true, Ordering::SeqCst);
+        if let Some(watch) = &*running {
+            watch.flag.store(true, Ordering::SeqCst);
         }
         self.wake.notify_one();
     }
 
-    /// A statement begins, or a portal goes on, that looks at `flag`.
-    pub(super) fn start(&self, flag: Arc<AtomicBool>) {
-        *self.running.lock() = Some(flag);
+    /// A statement begins, or a portal goes on, that looks at the watch's flag.
+    pub(super) fn start(&self, watch: &Watch) {
+        *self.running.lock() = Some(watch.clone());
+    }
+
+    /// Fails once the running statement is to end: for work that blocks, in functions of a plan that outlives the statement which it
+    /// was made for and so cannot hold that one's flag.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.wanted.load(Ordering::SeqCst) {
+            0 => {}
+            1 => return Err(stopped(Stop::Cancel)),
+            _ => return Err(stopped(Stop::Terminate)),
+        }
+        let deadline = self.running.lock().as_ref().and_then(|watch| watch.deadline);
+        match deadline {
+            Some(deadline) if deadline <= Instant::now() => Err(timed_out()),
+            _ => Ok(()),
+        }
     }
 
     /// The statement has ended: a cancel that comes now is too late.
