@@ -9,6 +9,8 @@ from sqlalchemy.pool import NullPool
 
 DRIVERS = ["psycopg", "psycopg2", "asyncpg", "pg8000"]
 every_driver = pytest.mark.parametrize("driver", DRIVERS)
+# Those that look up no types in the catalog.
+plain_drivers = pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "pg8000"])
 
 
 class Database:

@@ -83,7 +83,7 @@ def second_schema():
     return metadata
 
 
-@pytest.fixture(params=["psycopg", "psycopg2"])
+@pytest.fixture(params=["psycopg2"])
 def config(server, tmp_path, request):
     (tmp_path / "versions").mkdir()
     (tmp_path / "env.py").write_text(textwrap.dedent(ENVIRONMENT))

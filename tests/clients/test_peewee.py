@@ -1,4 +1,4 @@
-"""Peewee: models, queries, transactions, introspection, vectors."""
+"""Peewee: models, queries, transactions, migrations, vectors."""
 
 import datetime as dt
 import uuid
@@ -125,19 +125,6 @@ def test_transactions(connected):
     with pytest.raises(peewee.ProgrammingError):
         connected.execute_sql("SELECT * FROM missing")
     connected.rollback()
-
-
-def test_introspection(connected):
-    assert connected.get_tables() == ["items"]
-    assert connected.table_exists("items") and not connected.table_exists("missing")
-    columns = {column.name: column for column in connected.get_columns("items")}
-    assert columns["name"].data_type == "character varying" and not columns["name"].null
-    assert columns["id"].primary_key and columns["embedding"].data_type == "USER-DEFINED"
-    indexes = {index.name: index for index in connected.get_indexes("items")}
-    assert sorted(indexes) == ["item_lang", "item_name", "items_pkey"]
-    assert indexes["item_name"].unique and indexes["item_name"].columns == ["name"]
-    assert connected.get_primary_keys("items") == ["id"]
-    assert connected.get_foreign_keys("items") == []
 
 
 def test_migrations(connected):

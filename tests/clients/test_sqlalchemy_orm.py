@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, selectinload
 from sqlalchemy.orm.exc import StaleDataError
 
-from engines import Database, every_driver
+from engines import Database, every_driver, plain_drivers
 
 
 class Base(DeclarativeBase):
@@ -73,7 +73,7 @@ def two_authors(session):
     session.commit()
 
 
-@every_driver
+@plain_drivers
 def test_unit_of_work(server, driver):
     def work(session):
         two_authors(session)
@@ -97,7 +97,7 @@ def test_unit_of_work(server, driver):
     in_session(server, driver, work)
 
 
-@every_driver
+@plain_drivers
 def test_loading(server, driver):
     def work(session):
         two_authors(session)
@@ -117,7 +117,7 @@ def test_loading(server, driver):
     in_session(server, driver, work)
 
 
-@every_driver
+@plain_drivers
 def test_rollback_and_errors(server, driver):
     def work(session):
         two_authors(session)
@@ -155,7 +155,7 @@ def test_bulk(server, driver):
     in_session(server, driver, work)
 
 
-@every_driver
+@plain_drivers
 def test_nearest_neighbours(server, driver):
     def work(session):
         two_authors(session)

@@ -1,6 +1,5 @@
-"""SQLModel: models with vectors, over psycopg and asyncpg."""
+"""SQLModel: models with vectors, over psycopg and psycopg2."""
 
-import asyncio
 import datetime as dt
 import uuid
 from decimal import Decimal
@@ -10,9 +9,7 @@ import pytest
 import sqlalchemy as sa
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import Field, Session, SQLModel, col, create_engine, func, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 
 class Product(SQLModel, table=True):
@@ -65,19 +62,3 @@ def test_models(server, driver):
         session.commit()
         assert session.get(Product, 1) is None
     engine.dispose()
-
-
-def test_asynchronous_session(server):
-    async def work():
-        engine = create_async_engine(server.url("postgresql+asyncpg"))
-        async with engine.begin() as connection:
-            await connection.run_sync(SQLModel.metadata.create_all)
-        async with AsyncSession(engine) as session:
-            session.add_all(products())
-            await session.commit()
-            found = await session.exec(select(Product).order_by(col(Product.embedding).l2_distance([0, 0, 1])).limit(1))
-            name = found.one().name
-        await engine.dispose()
-        return name
-
-    assert asyncio.run(work()) == "desk"

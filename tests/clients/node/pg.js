@@ -83,7 +83,7 @@ for (const [text, code] of [['SELECT * FROM missing', '42P01'], ['SELECT missing
   await assert.rejects(client.query(text, []), {code});
 }
 
-await client.query('CREATE TABLE n AS SELECT g AS id FROM generate_series(1, 1000) g');
+await client.query('CREATE TABLE n AS SELECT g::int AS id FROM generate_series(1, 1000) g');
 const cursor = client.query(new Cursor('SELECT id FROM n WHERE id > $1 ORDER BY id', [10]));
 assert.deepEqual((await cursor.read(3)).map((found) => found.id), [11, 12, 13]);
 assert.equal((await cursor.read(5000)).length, 987);

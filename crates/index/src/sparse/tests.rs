@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // tests
 use super::*;
 use proptest::prelude::*;
+use proptest::strategy::Strategy;
 
 const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1];
 
@@ -19,7 +20,7 @@ fn vector(pairs: std::collections::BTreeMap<u32, i8>) -> SparseVector {
     }
 }
 
-fn some_vector() -> impl proptest::strategy::Strategy<Value = SparseVector> {
+fn some_vector() -> impl Strategy<Value = SparseVector> {
     proptest::collection::btree_map(0u32..40, any::<i8>(), 0..8).prop_map(vector)
 }
 

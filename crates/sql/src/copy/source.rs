@@ -22,27 +22,34 @@ pub(super) fn encode(
     style: OutputStyle,
 ) -> Result<BoxStream<'static, Result<CopyChunk>>> {
     let format = options.format;
-    let mut head = Vec::new();
-    if format == Format::Binary {
-        head.push(Bytes::from_static(&binary::HEADER));
-    } else if options.header != Header::None {
-        head.push(header_line(&schema, &options));
-    }
-    let tail = match format {
-        Format::Binary => vec![Bytes::from_static(&binary::TRAILER)],
-        _ => Vec::new(),
+    // As PostgreSQL does it, and clients count on it: each message is a tuple, the first one with the header before it.
+    let mut header = match format {
+        Format::Binary => Some(binary::HEADER),
+        _ => None,
+    };
+    let trailer = header.iter().map(|_| Bytes::from_static(&binary::TRAILER)).collect::<Vec<_>>();
+    let names = match options.header {
+        Header::None => None,
+        _ if format == Format::Binary => None,
+        _ => Some(Ok(CopyChunk { messages: vec![header_line(&schema, &options)], rows: 0 })),
     };
     let types: Vec<SqlType> =
         schema.fields().iter().map(|field| SqlType::of_field(field).unwrap_or(SqlType::Text)).collect();
     let encoder = Arc::new(Encoder { schema, types, options, style });
-    let body = batches.map(move |batch| {
-        let batch = batch.map_err(from_datafusion)?;
-        encoder.batch(&batch)
+    let parts = batches.map(Some).chain(stream::iter([None]));
+    let body = parts.map(move |part| {
+        let mut chunk = match part {
+            Some(batch) => encoder.batch(&batch.map_err(from_datafusion)?)?,
+            None => CopyChunk { messages: trailer.clone(), rows: 0 },
+        };
+        if let Some(first) = chunk.messages.first_mut()
+            && let Some(header) = header.take()
+        {
+            *first = [header.as_slice(), first].concat().into();
+        }
+        Ok(chunk)
     });
-    let once = |messages: Vec<Bytes>| {
-        stream::iter((!messages.is_empty()).then(|| Ok(CopyChunk { messages, rows: 0 })))
-    };
-    Ok(once(head).chain(body).chain(once(tail)).boxed())
+    Ok(stream::iter(names).chain(body).boxed())
 }
 
 fn header_line(schema: &SchemaRef, options: &Options) -> Bytes {
