@@ -1,11 +1,13 @@
 //! From sqlparser's tree to a typed logical plan: names by search_path, types by PostgreSQL's rules, parameters inferred.
 //! DataFusion's SqlToRel does the relational part; this folder is what it asks, what it is given, and what is done after it.
 
+mod array_query;
 mod cast_kernel;
 mod casts;
 mod coerce;
 mod context;
 mod errors;
+mod lost_types;
 mod names;
 mod oids;
 mod operators;
@@ -13,9 +15,13 @@ mod params;
 mod prepare;
 mod query;
 mod relations;
+mod rows;
+mod sets;
 mod subquery;
+mod system_columns;
 mod types;
 mod typing;
+mod unions;
 
 pub(crate) use cast_kernel::{
     CastContext, CastStyle, OidLookup, cast_array, out_of_range, to_text as to_text_array,

@@ -2,10 +2,20 @@
 //! are in `catalog`.
 
 mod array;
+mod collect;
+mod date_parse;
+mod dates;
 mod json;
+mod json_build;
+mod json_edit;
+mod lists;
 mod math;
+mod misc;
+mod number_format;
+mod pattern;
 mod regex;
 mod sequence;
+mod series;
 mod session;
 mod single;
 mod text;
@@ -13,8 +23,11 @@ mod time;
 mod to_char;
 
 pub(crate) use array::{Quantifier, compare_array};
+pub(crate) use collect::aggregate;
+pub(crate) use dates::extract;
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
+pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use single::{array_of_nothing, single_value};
 pub(crate) use text::quote_ident;
 pub(crate) use time::at_time_zone;
@@ -195,6 +208,11 @@ fn relabelled(array: ArrayRef, promised: &DataType) -> DfResult<ArrayRef> {
     Ok(arrow::compute::cast(&array, promised)?)
 }
 
+/// The same values with a type that Arrow's does not say.
+pub(crate) fn typed_as(ty: &SqlType) -> Function {
+    Function::new(&format!("as {ty}"), Volatility::Immutable, ty.clone(), |args| Ok(args.array(0).clone()))
+}
+
 /// Evaluated arguments.
 pub(crate) struct Args<'a> {
     arrays: &'a [ArrayRef],
@@ -258,7 +276,17 @@ impl Args<'_> {
 fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
     static FIXED: OnceLock<HashMap<String, Arc<ScalarUDF>>> = OnceLock::new();
     FIXED.get_or_init(|| {
-        let lists = [array::functions(), json::functions(), math::functions(), regex::functions()];
+        let lists = [
+            array::functions(),
+            json::functions(),
+            lists::functions(),
+            math::functions(),
+            regex::functions(),
+            json_build::functions(),
+            json_edit::functions(),
+            misc::functions(),
+            vec![like_escape(), similar_to_escape(), number_format::to_number()],
+        ];
         by_name(lists.into_iter().flatten())
     })
 }
@@ -302,6 +330,9 @@ fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<Scal
     let lists = [
         session::functions(context),
         sequence::functions(context),
+        date_parse::functions(context),
+        dates::functions(context),
+        series::functions(context),
         time::functions(context),
         text::functions(context),
     ];

@@ -39,7 +39,11 @@ fn base(ty: &SqlType) -> (u32, u32, i16) {
         SqlType::Void => (2278, 0, 4),
         SqlType::Uuid => (2950, 2951, 16),
         SqlType::Jsonb => (3802, 3807, -1),
+        SqlType::Regprocedure => (2202, 2207, 4),
+        SqlType::Regoper => (2203, 2208, 4),
+        SqlType::Regoperator => (2204, 2209, 4),
         SqlType::Regnamespace => (4089, 4090, 4),
+        SqlType::Regrole => (4096, 4097, 4),
         SqlType::Vector(_) => (VECTOR, VECTOR_ARRAY, -1),
         // An array of arrays is the same type in PostgreSQL.
         SqlType::Array(item) => base(item),
@@ -113,6 +117,10 @@ pub(crate) fn type_of_oid(oid: u32) -> Option<SqlType> {
         SqlType::Uuid,
         SqlType::Jsonb,
         SqlType::Regnamespace,
+        SqlType::Regrole,
+        SqlType::Regprocedure,
+        SqlType::Regoper,
+        SqlType::Regoperator,
         SqlType::Vector(None),
     ];
     if oid == 0 {

@@ -2,12 +2,14 @@
 //! rules, untyped literals and parameters by their neighbours, ANY and ALL, scalar subqueries that may return one row only.
 
 use super::cast_kernel::CastStyle;
+use super::lost_types::LostTypes;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL};
 use super::subquery;
-use super::types::is_text;
+use super::types::{is_number, is_text};
 use super::typing::{Typing, operand_type};
-use crate::functions::{Quantifier, compare_array};
+use super::unions;
+use crate::functions::{Function, Quantifier, compare_array, like_escape, similar_to_escape};
 use arrow::array::Array;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -70,14 +72,18 @@ fn coerce_node(
     let typing = Typing { schema: &schema, params, style };
     let plan = match plan {
         LogicalPlan::Values(values) => return values_node(values.values, &typing),
+        LogicalPlan::Union(union) => return Ok(Transformed::yes(unions::unified(union, params, style)?)),
         other => other,
     };
+    let lost = LostTypes::under(&plan);
     let root = RootKind::of(&plan);
     let preserver = NamePreserver::new(&plan);
     let changed = plan.map_expressions(|expr| {
         let name = preserver.save(&expr);
-        let changed =
-            expr.transform_up(|expr| Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?)))?;
+        let changed = expr.transform_up(|expr| {
+            let expr = lost.restored(expr);
+            Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?))
+        })?;
         let finished = changed.data;
         let finished = match root {
             RootKind::Output => {
@@ -171,7 +177,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::Between(between) => coerce_between(between, typing),
         Expr::InList(list) => coerce_in(list, typing),
         Expr::Like(like) => Ok(Expr::Like(coerce_like(like, typing)?)),
-        Expr::SimilarTo(like) => Ok(Expr::SimilarTo(coerce_like(like, typing)?)),
+        Expr::SimilarTo(like) => similar_to(like, typing),
         Expr::BinaryExpr(BinaryExpr { left, op, right })
             if matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) =>
         {
@@ -238,8 +244,27 @@ fn coerce_like(like: Like, typing: &Typing<'_>) -> Result<Like> {
             false => Err(super::typing::no_operator("~~", &ty, &SqlType::Text)),
         }
     };
-    let (expr, pattern) = (text(*like.expr)?, text(*like.pattern)?);
-    Ok(Like { expr: boxed(expr), pattern: boxed(pattern), ..like })
+    let (expr, mut pattern) = (text(*like.expr)?, text(*like.pattern)?);
+    // The engine knows the backslash alone.
+    if let Some(escape) = like.escape_char.filter(|escape| *escape != '\\') {
+        let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.to_string())), None);
+        pattern = call(like_escape(), vec![pattern, escape]);
+    }
+    Ok(Like { expr: boxed(expr), pattern: boxed(pattern), escape_char: None, ..like })
+}
+
+/// SIMILAR TO is a match of the whole text with the pattern as a regular expression.
+fn similar_to(like: Like, typing: &Typing<'_>) -> Result<Expr> {
+    let (negated, escape) = (like.negated, like.escape_char);
+    let like = coerce_like(Like { escape_char: None, ..like }, typing)?;
+    let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.unwrap_or('\\').to_string())), None);
+    let pattern = call(similar_to_escape(), vec![*like.pattern, escape]);
+    let op = if negated { Operator::RegexNotMatch } else { Operator::RegexMatch };
+    Ok(Expr::BinaryExpr(BinaryExpr::new(like.expr, op, boxed(pattern))))
+}
+
+fn call(function: Function, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(function.udf(), args))
 }
 
 fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
@@ -316,7 +341,7 @@ fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quantifier) -> R
         }
     };
     let left = typing.adapt(left, &operand_type(&item))?;
-    let name = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*"]
+    let name = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"]
         .into_iter()
         .find(|name| *name == operator || (*name == "<>" && operator == "!="));
     let Some(name) = name else {
@@ -326,8 +351,20 @@ fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quantifier) -> R
     if in_list && let Some(list) = constants(&right) {
         return coerce_in(InList { expr: boxed(left), list, negated: name == "<>" }, typing);
     }
-    let function = compare_array(name, quantifier).udf();
-    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left, right])))
+    let (left, right) = same_number(left, right, &item, typing)?;
+    Ok(call(compare_array(name, quantifier), vec![left, right]))
+}
+
+/// Numbers of different types are compared as the wider one.
+fn same_number(left: Expr, right: Expr, item: &SqlType, typing: &Typing<'_>) -> Result<(Expr, Expr)> {
+    let own = typing.of(&left)?;
+    if !is_number(&own) || !is_number(item) || own == *item {
+        return Ok((left, right));
+    }
+    let both = super::types::without_modifier(&super::typing::wider(own.clone(), item.clone()));
+    let left = if own == both { left } else { typing.cast(left, &both)? };
+    let right = if *item == both { right } else { typing.cast(right, &SqlType::Array(Box::new(both)))? };
+    Ok((left, right))
 }
 
 /// The items of a constant array that is not NULL and not empty.

@@ -181,6 +181,10 @@ impl ContextProvider for Binder {
     }
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        if let Some(rows) = catalog::table_function(name) {
+            return Ok(provider_as_source(rows.map_err(to_datafusion)?));
+        }
+        let name = if name == super::sets::SERIES { "generate_series" } else { name };
         let function = self.state.table_functions().get(name).cloned().ok_or_else(|| {
             to_datafusion(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")))
         })?;
@@ -229,7 +233,7 @@ impl ContextProvider for Binder {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        crate::functions::aggregate(name, &self.state)
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

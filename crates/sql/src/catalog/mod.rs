@@ -4,17 +4,23 @@
 
 mod context;
 mod deparse;
+mod describe;
 mod fixed;
 mod functions;
 mod information_schema;
+mod keywords;
 mod names;
 mod objects;
+mod references;
 mod relations;
+mod routines;
 mod rows;
 mod statistics;
 mod table;
+mod views;
 
 pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
-pub(crate) use names::{regclass, regclass_name, regproc, regproc_name, regtype, regtype_name};
+pub(crate) use keywords::{is_table_function, table_function};
+pub(crate) use references::{object_name, object_oid};
 pub(crate) use table::{is_always_empty, table};

@@ -133,6 +133,17 @@ pub(super) fn pg_attribute(context: &CatalogContext, rows: &mut Rows<'_>) -> Res
     Ok(())
 }
 
+/// typstorage of a type: how PostgreSQL keeps large values.
+fn storage(ty: &SqlType) -> &'static str {
+    let oid = oids::type_oid(ty).to_string();
+    let table = fixed().tables.get("pg_type");
+    let found = table.and_then(|table| {
+        let row = table.rows.iter().find(|row| table.value(row, "oid") == Some(&oid))?;
+        table.value(row, "typstorage")
+    });
+    found.unwrap_or("x")
+}
+
 fn push_column(rows: &mut Rows<'_>, relation: u32, number: i64, column: &Column) {
     let length = oids::type_len(&column.ty);
     let is_text = matches!(column.ty, SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_));
@@ -149,7 +160,7 @@ fn push_column(rows: &mut Rows<'_>, relation: u32, number: i64, column: &Column)
         ("attndims", i32::from(matches!(column.ty, SqlType::Array(_))).into()),
         ("attbyval", (length > 0 && length <= 8).into()),
         ("attalign", if length == 8 { "d" } else { "i" }.into()),
-        ("attstorage", if length > 0 { "p" } else { "x" }.into()),
+        ("attstorage", storage(&column.ty).into()),
         ("attcompression", "".into()),
         ("attnotnull", column.not_null.into()),
         ("atthasdef", column.default.is_some().into()),

@@ -3,9 +3,9 @@
 use super::fixed::{FixedColumn, FixedTable};
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-    ListBuilder, StringBuilder, TimestampMicrosecondBuilder, new_null_array,
+    IntervalMonthDayNanoBuilder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder, new_null_array,
 };
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{IntervalMonthDayNano, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use quiver_base::{Error, Result, SqlType};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) enum Cell {
     Ints(Vec<i64>),
     /// text[], name[].
     Texts(Vec<String>),
+    /// An interval without months and days, in microseconds.
+    Interval(i64),
 }
 
 impl From<bool> for Cell {
@@ -214,6 +216,8 @@ fn array(ty: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
         SqlType::Timestamptz => {
             collect!(TimestampMicrosecondBuilder::new().with_timezone("+00:00"), cells, Cell::Int(it) => it)
         }
+        SqlType::Interval => collect!(IntervalMonthDayNanoBuilder::new(), cells,
+            Cell::Interval(us) => IntervalMonthDayNano::new(0, 0, us.saturating_mul(1000))),
         SqlType::Int2Vector => lists(&SqlType::Int2, cells)?,
         SqlType::OidVector => lists(&SqlType::Oid, cells)?,
         SqlType::Array(item) => lists(item, cells)?,
@@ -245,6 +249,9 @@ fn lists(item: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
     Ok(match item {
         SqlType::Int2 => ints!(Int16Builder, i16),
         SqlType::Oid => ints!(Int64Builder, i64),
+        other if !matches!(other, SqlType::Text | SqlType::Name | SqlType::Char) => {
+            new_null_array(&SqlType::Array(Box::new(other.clone())).arrow_type(), cells.len())
+        }
         _ => {
             let mut lists = ListBuilder::new(StringBuilder::new()).with_field(field);
             for cell in cells {

@@ -50,7 +50,11 @@ fn serve_one(mut stream: TcpStream, objects: &Mutex<BTreeMap<String, Vec<u8>>>) 
         return answer("200 OK", "", done.as_bytes());
     }
     if method == "GET" && path.starts_with("/bucket?list-type=2") {
-        return answer("200 OK", "", b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>");
+        return answer(
+            "200 OK",
+            "",
+            b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>",
+        );
     }
     if !path.starts_with("/bucket/") {
         return answer("404 Not Found", "", b"<Error><Code>NoSuchBucket</Code></Error>");

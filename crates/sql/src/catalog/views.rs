@@ -1,0 +1,134 @@
+//! System views over what other system relations hold: sequences, users, groups, databases, time zones.
+
+use super::context::CatalogContext;
+use super::fixed::fixed;
+use super::rows::{Cell, Rows};
+use crate::oids;
+
+/// pg_sequences.
+pub(super) fn sequences(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for sequence in context.database.sequences.values() {
+        rows.push([
+            ("schemaname", context.schema_name(sequence.schema).into()),
+            ("sequencename", sequence.name.as_str().into()),
+            ("sequenceowner", context.role_name(sequence.owner).into()),
+            ("data_type", oids::type_oid(&sequence.ty).into()),
+            ("start_value", sequence.start.into()),
+            ("min_value", sequence.min.into()),
+            ("max_value", sequence.max.into()),
+            ("increment_by", sequence.increment.into()),
+            ("cycle", sequence.cycle.into()),
+            ("cache_size", 1.into()),
+            ("last_value", Cell::Null),
+        ]);
+    }
+}
+
+/// pg_shadow: roles that may log in; passwords are shown to nobody.
+pub(super) fn shadow(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for role in context.catalog.roles.values().filter(|role| role.login) {
+        rows.push([
+            ("usename", role.name.as_str().into()),
+            ("usesysid", role.id.into()),
+            ("usecreatedb", role.superuser.into()),
+            ("usesuper", role.superuser.into()),
+            ("userepl", (role.id == 10).into()),
+            ("usebypassrls", (role.id == 10).into()),
+        ]);
+    }
+}
+
+/// pg_group: roles that may not log in.
+pub(super) fn groups(context: &CatalogContext, rows: &mut Rows<'_>) {
+    if let Some(table) = fixed().tables.get("pg_authid") {
+        for row in &table.rows {
+            let oid = table.value(row, "oid").and_then(|it| it.parse::<i64>().ok());
+            rows.push([
+                ("groname", table.value(row, "rolname").into()),
+                ("grosysid", oid.into()),
+                ("grolist", Vec::<i64>::new().into()),
+            ]);
+        }
+    }
+    for role in context.catalog.roles.values().filter(|role| !role.login) {
+        rows.push([
+            ("groname", role.name.as_str().into()),
+            ("grosysid", role.id.into()),
+            ("grolist", Vec::<i64>::new().into()),
+        ]);
+    }
+}
+
+/// pg_stat_database: no counters are kept.
+pub(super) fn databases(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for database in context.catalog.databases.values() {
+        rows.push([("datid", database.id.0.into()), ("datname", database.name.as_str().into())]);
+    }
+}
+
+/// pg_statio_user_tables and pg_statio_all_tables: no counters are kept.
+pub(super) fn table_io(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for table in context.tables() {
+        rows.push([
+            ("relid", table.id.0.into()),
+            ("schemaname", context.schema_name(table.schema).into()),
+            ("relname", table.name.as_str().into()),
+        ]);
+    }
+}
+
+/// pg_statio_user_indexes and pg_statio_all_indexes: no counters are kept.
+pub(super) fn index_io(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for table in context.tables() {
+        for index in &table.indexes {
+            rows.push([
+                ("relid", table.id.0.into()),
+                ("indexrelid", index.id.0.into()),
+                ("schemaname", context.schema_name(table.schema).into()),
+                ("relname", table.name.as_str().into()),
+                ("indexrelname", index.name.as_str().into()),
+            ]);
+        }
+    }
+}
+
+/// pg_available_extension_versions: the one version of each.
+pub(super) fn extension_versions(context: &CatalogContext, rows: &mut Rows<'_>) {
+    let Some(known) = fixed().tables.get("pg_available_extensions") else { return };
+    for row in &known.rows {
+        let name = known.value(row, "name").unwrap_or_default();
+        rows.push([
+            ("name", name.into()),
+            ("version", known.value(row, "default_version").into()),
+            ("installed", context.database.extensions.contains_key(name).into()),
+            ("superuser", false.into()),
+            ("trusted", true.into()),
+            ("relocatable", true.into()),
+            ("comment", known.value(row, "comment").into()),
+        ]);
+    }
+}
+
+/// A view with one row of counters that are not kept.
+pub(super) fn one_row(_: &CatalogContext, rows: &mut Rows<'_>) {
+    rows.push([]);
+}
+
+/// pg_timezone_names, with what holds now.
+pub(super) fn time_zones(context: &CatalogContext, rows: &mut Rows<'_>) {
+    use chrono_tz::OffsetComponents;
+    use chrono_tz::OffsetName;
+    let now = context.session.statement_start_us();
+    for zone in chrono_tz::TZ_VARIANTS {
+        let offset = crate::calendar::offset_at_s(zone, now);
+        let Some(local) = chrono::DateTime::from_timestamp_micros(now) else { continue };
+        let zoned = local.with_timezone(&zone);
+        let summer = zoned.offset().dst_offset().num_seconds() != 0;
+        rows.push([
+            ("name", zone.name().into()),
+            ("abbrev", zoned.offset().abbreviation().unwrap_or_default().into()),
+            ("utc_offset", Cell::Interval(i64::from(offset) * 1_000_000)),
+            ("is_dst", summer.into()),
+        ]);
+    }
+}
