@@ -44,7 +44,7 @@ mod upkeep;
 pub use catalog::{
     BOOTSTRAP_ROLE, Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database,
     FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, KeyColumn, PG_CATALOG_SCHEMA,
-    PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
+    PUBLIC_SCHEMA, Role, Schema, Sequence, Table, View,
 };
 pub use cluster::{Cluster, ClusterConfig};
 pub use read::ReadView;

@@ -5,7 +5,7 @@ use super::oids::CatalogNames;
 use super::operators::PgOperators;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL};
-use super::relations::{RelationName, find_table, no_relation};
+use super::relations::{RelationName, find_table, find_view, no_relation};
 use super::types::PgTypes;
 use crate::catalog::{self, CatalogContext};
 use crate::encode::OutputStyle;
@@ -104,6 +104,33 @@ impl Binder {
         }
     }
 
+    /// A binder over the same snapshot with names of its own: for a view's query.
+    pub(super) fn inside(&self, params: Params, search_path: Vec<String>) -> Binder {
+        let params = Arc::new(params);
+        let operators = PgOperators {
+            params: params.clone(),
+            style: self.style.clone(),
+            functions: self.functions.clone(),
+        };
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
+        planners.extend(self.state.expr_planners().iter().cloned());
+        Binder {
+            cluster: self.cluster.clone(),
+            engine: self.engine.clone(),
+            state: self.state.clone(),
+            catalog: self.catalog.clone(),
+            database: self.database.clone(),
+            search_path,
+            params,
+            style: self.style.clone(),
+            functions: self.functions.clone(),
+            system: self.system.clone(),
+            target: None,
+            planners,
+            cancel: self.cancel.clone(),
+        }
+    }
+
     /// Scans of this table also give where each row is.
     pub(crate) fn with_target(mut self, table: TableId) -> Binder {
         self.target = Some(table);
@@ -112,9 +139,14 @@ impl Binder {
 
     /// A table by its name in a statement; 42P01.
     pub(crate) fn table(&self, name: &RelationName) -> Result<Arc<quiver_cluster::Table>> {
-        find_table(&self.database, &self.search_path, name)
-            .cloned()
-            .ok_or_else(|| no_relation(&self.database, name))
+        if let Some(table) = find_table(&self.database, &self.search_path, name) {
+            return Ok(table.clone());
+        }
+        // What would go through a view to its table is not there.
+        match find_view(&self.database, &self.search_path, name) {
+            Some(view) => Err(Error::unsupported(format!("changing rows through view \"{}\"", view.name))),
+            None => Err(no_relation(&self.database, name)),
+        }
     }
 
     fn provider(&self, name: &RelationName) -> Result<Arc<dyn TableProvider>> {
@@ -124,6 +156,9 @@ impl Binder {
         if let Some(table) = find_table(&self.database, &self.search_path, name) {
             let with_row_refs = self.target == Some(table.id);
             return Ok(CollectionTable::new(table.clone(), with_row_refs));
+        }
+        if let Some(view) = find_view(&self.database, &self.search_path, name) {
+            return self.view(view);
         }
         Err(no_relation(&self.database, name))
     }
@@ -225,6 +260,12 @@ impl ContextProvider for Binder {
         if matches!(name, ANY_CALL | ALL_CALL) {
             return Some(deferred(name));
         }
+        // DataFusion's functions of these names change the first item only.
+        let name = match name {
+            "array_remove" => "array_remove_all",
+            "array_replace" => "array_replace_all",
+            other => other,
+        };
         catalog::function(name, &self.system).or_else(|| self.functions.get(name))
     }
 

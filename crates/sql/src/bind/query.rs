@@ -112,7 +112,8 @@ impl Binder {
         }
     }
 
-    fn plan(
+    /// Plans a query without settling its types.
+    pub(super) fn plan(
         &self,
         mut query: ast::Query,
         uniqueness: Uniqueness,

@@ -79,8 +79,8 @@ pub(super) fn index_column_definition(table: &Table, index: &Index, column: usiz
     Some(quote_ident(column_name(table, key.column)))
 }
 
-/// `pg_get_constraintdef(oid)`.
-pub(super) fn constraint_definition(table: &Table, constraint: &Constraint) -> String {
+/// `pg_get_constraintdef(oid, pretty)`.
+pub(super) fn constraint_definition(table: &Table, constraint: &Constraint, pretty: bool) -> String {
     let keys = |index| {
         let index = table.indexes.iter().find(|it| it.id == index);
         let names = index.map(|it| it.columns.iter().map(|key| quote_ident(column_name(table, key.column))));
@@ -89,6 +89,8 @@ pub(super) fn constraint_definition(table: &Table, constraint: &Constraint) -> S
     match &constraint.kind {
         ConstraintKind::PrimaryKey { index } => format!("PRIMARY KEY ({})", keys(*index)),
         ConstraintKind::Unique { index } => format!("UNIQUE ({})", keys(*index)),
-        ConstraintKind::Check { sql, .. } => format!("CHECK (({sql}))"),
+        ConstraintKind::Check { sql, .. } => {
+            format!("CHECK ({})", super::checks::condition(sql, table, pretty))
+        }
     }
 }

@@ -120,7 +120,15 @@ const FUNCTIONS: &[(&str, Returns, Body)] = &[
     }),
     ("pg_get_statisticsobjdef_columns", Returns::Text, |_, _| Ok(Value::Null)),
     ("pg_get_triggerdef", Returns::Text, |_, _| Ok(Value::Null)),
-    ("pg_get_viewdef", Returns::Text, |_, _| Ok(Value::Null)),
+    ("pg_get_viewdef", Returns::Text, |context, args| {
+        let oid = match (oid(args, 0), text(args, 0)) {
+            (Some(oid), _) => Some(oid),
+            (None, Some(name)) => names::regclass(context, name)?,
+            (None, None) => None,
+        };
+        let view = oid.and_then(|oid| context.database.views.values().find(|view| view.id.0 == oid));
+        Ok(view.map_or(Value::Null, |view| Value::Text(super::views::definition(view))))
+    }),
     ("pg_get_ruledef", Returns::Text, |_, _| Ok(Value::Null)),
     ("pg_get_partkeydef", Returns::Text, |_, _| Ok(Value::Null)),
     ("pg_get_serial_sequence", Returns::Text, pg_get_serial_sequence),
@@ -245,7 +253,10 @@ fn find_constraint(context: &CatalogContext, oid: u32) -> Option<(&Table, &Const
 
 fn pg_get_constraintdef(context: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
     let found = oid(args, 0).and_then(|oid| find_constraint(context, oid));
-    Ok(found.map_or(Value::Null, |(table, constraint)| Value::Text(constraint_definition(table, constraint))))
+    let pretty = matches!(args.get(1), Some(ScalarValue::Boolean(Some(true))));
+    Ok(found.map_or(Value::Null, |(table, constraint)| {
+        Value::Text(constraint_definition(table, constraint, pretty))
+    }))
 }
 
 fn pg_table_is_visible(context: &CatalogContext, args: Arguments<'_>) -> Result<Value> {

@@ -2,6 +2,7 @@
 //! them. Fixed rows (types, functions, operators) are PostgreSQL 16's and pgvector's own; the rest is made from the
 //! catalog that the statement sees. Knows no plans and no protocol.
 
+mod checks;
 mod context;
 mod deparse;
 mod describe;

@@ -106,6 +106,10 @@ pub(super) fn relation_in(context: &CatalogContext, schema: u32, name: &str) -> 
     if let Some(sequence) = sequences.find(|it| it.schema == schema && it.name == name) {
         return Some(sequence.id.0);
     }
+    let mut views = context.database.views.values();
+    if let Some(view) = views.find(|it| it.schema == schema && it.name == name) {
+        return Some(view.id.0);
+    }
     let key = (schema_key(context, schema), name.to_owned());
     fixed_relations().get(&key).copied()
 }
@@ -160,6 +164,9 @@ pub(super) fn relation(context: &CatalogContext, oid: u32) -> Option<(u32, Strin
     }
     if let Some(sequence) = context.database.sequences.values().find(|it| it.id.0 == oid) {
         return Some((sequence.schema, sequence.name.clone()));
+    }
+    if let Some(view) = context.database.views.values().find(|it| it.id.0 == oid) {
+        return Some((view.schema, view.name.clone()));
     }
     let ((schema, name), _) = fixed_relations().iter().find(|(_, fixed)| **fixed == oid)?;
     Some((*schema, name.clone()))

@@ -6,8 +6,8 @@ use super::fixed::fixed;
 use super::names::information_schema_oid;
 use super::rows::{Cell, Rows};
 use crate::oids;
-use quiver_base::{Result, SqlType};
-use quiver_cluster::{Column, Constraint, ConstraintKind, Index, IndexMethod, Sequence, Table};
+use quiver_base::{ColumnId, Result, SqlType};
+use quiver_cluster::{Column, Constraint, ConstraintKind, Index, IndexMethod, Sequence, Table, View};
 
 /// pg_class's own oid: what classoid and refclassid say of a relation.
 pub(super) const PG_CLASS: u32 = 1259;
@@ -45,7 +45,26 @@ pub(super) fn pg_class(context: &CatalogContext, rows: &mut Rows<'_>) -> Result<
     for sequence in context.database.sequences.values() {
         push_sequence(rows, sequence);
     }
+    for view in context.database.views.values() {
+        push_view(rows, view);
+    }
     Ok(())
+}
+
+fn push_view(rows: &mut Rows<'_>, view: &View) {
+    rows.push([
+        ("oid", view.id.0.into()),
+        ("relname", view.name.as_str().into()),
+        ("relnamespace", view.schema.into()),
+        ("relowner", view.owner.into()),
+        ("reltuples", Cell::Float(-1.0)),
+        ("relpersistence", "p".into()),
+        ("relkind", "v".into()),
+        ("relnatts", view.columns.len().into()),
+        ("relhasrules", true.into()),
+        ("relispopulated", true.into()),
+        ("relreplident", "n".into()),
+    ]);
 }
 
 fn push_table(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table) {
@@ -128,6 +147,21 @@ pub(super) fn pg_attribute(context: &CatalogContext, rows: &mut Rows<'_>) -> Res
                     push_column(rows, index.id.0, position as i64 + 1, &plain);
                 }
             }
+        }
+    }
+    for view in context.database.views.values() {
+        for (position, (name, ty)) in view.columns.iter().enumerate() {
+            let column = Column {
+                id: ColumnId(u16::try_from(position + 1).unwrap_or(u16::MAX)),
+                name: name.clone(),
+                ty: ty.clone(),
+                not_null: false,
+                default: None,
+                identity: None,
+                missing: None,
+                dropped: false,
+            };
+            push_column(rows, view.id.0, position as i64 + 1, &column);
         }
     }
     Ok(())
@@ -278,7 +312,7 @@ fn push_constraint(rows: &mut Rows<'_>, table: &Table, constraint: &Constraint) 
         ConstraintKind::Check { columns, .. } => ("c", 0, columns.iter().map(|it| i64::from(it.0)).collect()),
     };
     let expression = match &constraint.kind {
-        ConstraintKind::Check { .. } => Some(constraint_definition(table, constraint)),
+        ConstraintKind::Check { .. } => Some(constraint_definition(table, constraint, false)),
         _ => None,
     };
     rows.push([

@@ -140,7 +140,7 @@ pub(super) fn check_constraints(context: &CatalogContext, rows: &mut Rows<'_>) {
         };
         for constraint in &table.constraints {
             if let ConstraintKind::Check { sql, .. } = &constraint.kind {
-                push(constraint.name.clone(), format!("({sql})"));
+                push(constraint.name.clone(), format!("({})", super::checks::condition(sql, table, false)));
             }
         }
         for column in table.columns.iter().filter(|column| column.not_null && !column.dropped) {

@@ -83,12 +83,19 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 pub(super) struct Rows<'a> {
     columns: &'a [FixedColumn],
     cells: Vec<Vec<Cell>>,
+    /// What is not said is NULL, whatever the type: so in information_schema.
+    nulls: bool,
 }
 
 impl<'a> Rows<'a> {
     /// No rows yet.
     pub(super) fn new(columns: &'a [FixedColumn]) -> Self {
-        Rows { columns, cells: vec![Vec::new(); columns.len()] }
+        Rows { columns, cells: vec![Vec::new(); columns.len()], nulls: false }
+    }
+
+    /// No rows yet, of a relation of information_schema.
+    pub(super) fn with_nulls(columns: &'a [FixedColumn]) -> Self {
+        Rows { nulls: true, ..Rows::new(columns) }
     }
 
     /// Adds a row. Columns not named take their type's plain value: false, 0, an empty list, NULL for text. Names that the
@@ -99,7 +106,7 @@ impl<'a> Rows<'a> {
             let given =
                 values.iter_mut().find(|it| it.as_ref().is_some_and(|(name, _)| *name == column.name));
             let cell = given.and_then(Option::take).map(|(_, cell)| cell);
-            cells.push(cell.unwrap_or_else(|| plain(&column.ty)));
+            cells.push(cell.unwrap_or_else(|| if self.nulls { Cell::Null } else { plain(&column.ty) }));
         }
         debug_assert!(values.iter().all(Option::is_none), "no such column: {values:?}");
     }
@@ -221,7 +228,7 @@ fn array(ty: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
         SqlType::Int2Vector => lists(&SqlType::Int2, cells)?,
         SqlType::OidVector => lists(&SqlType::Oid, cells)?,
         SqlType::Array(item) => lists(item, cells)?,
-        SqlType::Text | SqlType::Name | SqlType::Char => {
+        SqlType::Text | SqlType::Name | SqlType::Char | SqlType::Varchar(_) => {
             collect!(StringBuilder::new(), cells, Cell::Text(it) => it)
         }
         other => new_null_array(&other.arrow_type(), cells.len()),

@@ -35,6 +35,7 @@ pub(crate) fn table(
         columns,
         schema: Rows::schema(columns),
         source,
+        standard: *schema != PG_CATALOG,
         context: context.clone(),
     })))
 }
@@ -85,6 +86,8 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         "pg_statio_user_tables" | "pg_statio_all_tables" => Source::Made(views::table_io),
         "pg_statio_user_indexes" | "pg_statio_all_indexes" => Source::Made(views::index_io),
         "pg_stat_bgwriter" | "pg_stat_archiver" | "pg_stat_wal" => Source::Made(views::one_row),
+        "pg_views" => Source::Made(views::views),
+        "pg_rewrite" => Source::Made(views::rules),
         "pg_sequences" => Source::Made(views::sequences),
         "pg_shadow" => Source::Made(views::shadow),
         "pg_group" => Source::Made(views::groups),
@@ -100,9 +103,7 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         | "pg_trigger"
         | "pg_policy"
         | "pg_policies"
-        | "pg_rewrite"
         | "pg_rules"
-        | "pg_views"
         | "pg_matviews"
         | "pg_enum"
         | "pg_event_trigger"
@@ -175,8 +176,8 @@ fn standard_source(name: &str) -> Option<Source> {
         "table_privileges" | "role_table_grants" => Source::Made(routines::table_privileges),
         "column_privileges" | "role_column_grants" => Source::Made(routines::column_privileges),
         // Things that cannot be made here.
+        "views" => Source::Made(views::standard_views),
         "referential_constraints"
-        | "views"
         | "view_column_usage"
         | "view_table_usage"
         | "triggers"
@@ -204,6 +205,8 @@ struct SystemTable {
     columns: &'static [FixedColumn],
     schema: SchemaRef,
     source: Source,
+    /// Of information_schema.
+    standard: bool,
     context: Arc<CatalogContext>,
 }
 
@@ -215,7 +218,7 @@ impl std::fmt::Debug for SystemTable {
 
 impl SystemTable {
     fn batch(&self) -> Result<arrow::record_batch::RecordBatch> {
-        let mut rows = Rows::new(self.columns);
+        let mut rows = if self.standard { Rows::with_nulls(self.columns) } else { Rows::new(self.columns) };
         match self.source {
             Source::Empty => {}
             Source::Fixed(name) => {

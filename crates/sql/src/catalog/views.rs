@@ -1,9 +1,99 @@
-//! System views over what other system relations hold: sequences, users, groups, databases, time zones.
+//! System views over what other system relations hold: views, sequences, users, groups, databases, time zones.
 
 use super::context::CatalogContext;
 use super::fixed::fixed;
 use super::rows::{Cell, Rows};
 use crate::oids;
+use datafusion::sql::sqlparser::ast::{GroupByExpr, SetExpr};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use quiver_cluster::View;
+
+/// A view's query as pg_get_viewdef lays it out: a line for each column and clause.
+pub(super) fn definition(view: &View) -> String {
+    let parsed =
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(&view.sql).and_then(|mut it| it.parse_query());
+    let Ok(query) = parsed else { return format!("{};", view.sql) };
+    let SetExpr::Select(select) = query.body.as_ref() else { return format!(" {query};") };
+    let simple = query.with.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.named_window.is_empty()
+        && matches!(&select.group_by, GroupByExpr::Expressions(_, modifiers) if modifiers.is_empty());
+    if !simple {
+        return format!(" {query};");
+    }
+    let list = |items: Vec<String>, separator: &str| items.join(separator);
+    let distinct = select.distinct.as_ref().map_or_else(String::new, |distinct| format!("{distinct} "));
+    let columns = list(select.projection.iter().map(ToString::to_string).collect(), ",\n    ");
+    let mut out = format!(" SELECT {distinct}{columns}");
+    if !select.from.is_empty() {
+        let from = list(select.from.iter().map(ToString::to_string).collect(), ",\n    ");
+        out.push_str(&format!("\n   FROM {from}"));
+    }
+    if let Some(condition) = &select.selection {
+        out.push_str(&format!("\n  WHERE ({condition})"));
+    }
+    if let GroupByExpr::Expressions(keys, _) = &select.group_by
+        && !keys.is_empty()
+    {
+        let keys = list(keys.iter().map(ToString::to_string).collect(), ", ");
+        out.push_str(&format!("\n  GROUP BY {keys}"));
+    }
+    if let Some(condition) = &select.having {
+        out.push_str(&format!("\n HAVING ({condition})"));
+    }
+    if let Some(order) = &query.order_by {
+        out.push_str(&format!("\n  {order}"));
+    }
+    out.push(';');
+    out
+}
+
+/// pg_views.
+pub(super) fn views(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for view in context.database.views.values() {
+        rows.push([
+            ("schemaname", context.schema_name(view.schema).into()),
+            ("viewname", view.name.as_str().into()),
+            ("viewowner", context.role_name(view.owner).into()),
+            ("definition", definition(view).into()),
+        ]);
+    }
+}
+
+/// information_schema.views.
+pub(super) fn standard_views(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for view in context.database.views.values() {
+        rows.push([
+            ("table_catalog", context.database.name.as_str().into()),
+            ("table_schema", context.schema_name(view.schema).into()),
+            ("table_name", view.name.as_str().into()),
+            ("view_definition", definition(view).into()),
+            ("check_option", "NONE".into()),
+            ("is_updatable", "NO".into()),
+            ("is_insertable_into", "NO".into()),
+            ("is_trigger_updatable", "NO".into()),
+            ("is_trigger_deletable", "NO".into()),
+            ("is_trigger_insertable_into", "NO".into()),
+        ]);
+    }
+}
+
+/// pg_rewrite: the rule that each view is.
+pub(super) fn rules(context: &CatalogContext, rows: &mut Rows<'_>) {
+    for view in context.database.views.values() {
+        rows.push([
+            // A rule is nobody's to name: it shares the number of its view.
+            ("oid", view.id.0.into()),
+            ("rulename", "_RETURN".into()),
+            ("ev_class", view.id.0.into()),
+            ("ev_type", "1".into()),
+            ("ev_enabled", "O".into()),
+            ("is_instead", true.into()),
+        ]);
+    }
+}
 
 /// pg_sequences.
 pub(super) fn sequences(context: &CatalogContext, rows: &mut Rows<'_>) {

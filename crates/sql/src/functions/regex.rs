@@ -58,7 +58,7 @@ pub(super) fn functions() -> Vec<Function> {
             "regexp_matches_list",
             Volatility::Immutable,
             SqlType::Array(Box::new(list())),
-            |args| all_matches(args),
+            all_matches,
         ),
         Function::new("regexp_like", Volatility::Immutable, SqlType::Bool, like),
         Function::new("regexp_count", Volatility::Immutable, SqlType::Int4, count),
