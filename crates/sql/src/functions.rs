@@ -4,6 +4,7 @@
 mod array;
 mod collect;
 mod date_parse;
+mod date_trunc;
 mod dates;
 mod json;
 mod json_build;

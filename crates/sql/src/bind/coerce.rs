@@ -9,7 +9,7 @@ use super::subquery;
 use super::types::{is_number, is_text};
 use super::typing::{Typing, operand_type};
 use super::unions;
-use crate::functions::{Function, Quantifier, compare_array, like_escape, similar_to_escape};
+use crate::functions::{Function, Quantifier, compare_array, like_escape, similar_to_escape, typed_as};
 use arrow::array::Array;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -193,6 +193,13 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::ScalarFunction(function) => coerce_function(function, typing),
         Expr::AggregateFunction(mut function) => {
             function.params.args = placeholders_as(function.params.args, typing, &SqlType::Text)?;
+            if function.func.name() == "avg"
+                && let [argument] = function.params.args.as_mut_slice()
+                && super::types::is_integer(&typing.of(argument)?)
+            {
+                // The mean of integers is exact.
+                *argument = typing.cast(argument.clone(), &SqlType::Numeric(None))?;
+            }
             Ok(Expr::AggregateFunction(function))
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
@@ -203,7 +210,14 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             };
             Ok(Expr::InSubquery(InSubquery { expr: boxed(expr), subquery, negated }))
         }
-        Expr::ScalarSubquery(subquery) => subquery::at_most_one_row(subquery),
+        Expr::ScalarSubquery(subquery) => {
+            let field = subquery.subquery.schema().field(0).clone();
+            let value = subquery::at_most_one_row(subquery)?;
+            Ok(match super::lost_types::of_list(&field) {
+                Some(ty) => call(typed_as(&ty), vec![value]),
+                None => value,
+            })
+        }
         other => Ok(other),
     }
 }

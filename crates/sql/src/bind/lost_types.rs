@@ -76,6 +76,14 @@ fn collect(plan: &LogicalPlan, types: &mut HashMap<Column, SqlType>) {
     }
 }
 
+/// The type of a list whose items carry a SQL type: a subquery's value comes without it.
+pub(super) fn of_list(field: &FieldRef) -> Option<SqlType> {
+    match field.data_type() {
+        DataType::List(item) if !item.metadata().is_empty() => SqlType::of_field(field),
+        _ => None,
+    }
+}
+
 /// The type of a field, if Arrow's type does not say it.
 fn dropped(field: &FieldRef) -> Option<SqlType> {
     let ty = SqlType::of_field(field)?;

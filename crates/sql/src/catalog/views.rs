@@ -4,9 +4,10 @@ use super::context::CatalogContext;
 use super::fixed::fixed;
 use super::rows::{Cell, Rows};
 use crate::oids;
-use datafusion::sql::sqlparser::ast::{GroupByExpr, SetExpr};
+use datafusion::sql::sqlparser::ast::{GroupByExpr, SelectItem, SetExpr};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use quiver_base::SqlType;
 use quiver_cluster::View;
 
 /// A view's query as pg_get_viewdef lays it out: a line for each column and clause.
@@ -25,7 +26,16 @@ pub(super) fn definition(view: &View) -> String {
     }
     let list = |items: Vec<String>, separator: &str| items.join(separator);
     let distinct = select.distinct.as_ref().map_or_else(String::new, |distinct| format!("{distinct} "));
-    let columns = list(select.projection.iter().map(ToString::to_string).collect(), ",\n    ");
+    let column = |(item, (name, _)): (&SelectItem, &(String, SqlType))| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            match crate::bind::column_name_of(expr) == *name {
+                true => expr.to_string(),
+                false => format!("{expr} AS {}", super::names::quote_ident(name)),
+            }
+        }
+        other => other.to_string(),
+    };
+    let columns = list(select.projection.iter().zip(&view.columns).map(column).collect(), ",\n    ");
     let mut out = format!(" SELECT {distinct}{columns}");
     if !select.from.is_empty() {
         let from = list(select.from.iter().map(ToString::to_string).collect(), ",\n    ");

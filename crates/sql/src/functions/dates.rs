@@ -1,8 +1,8 @@
-//! Fields and parts of dates, times and intervals: extract, date_part, date_trunc, age, justify_…, make_….
+//! Fields and parts of dates, times and intervals: extract, date_part, age, justify_…, make_….
 
 use super::session::FunctionContext;
 use super::{Args, Function};
-use crate::bind::{CastContext, CastStyle, cast_array};
+use crate::bind::{CastContext, cast_array};
 use crate::calendar::{
     DAY_US, civil_from_days, days_from_civil, days_in_month, instant_of_local_us, offset_at_s,
 };
@@ -13,18 +13,21 @@ use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use std::sync::Arc;
 
-const HOUR_US: i64 = 3_600_000_000;
+/// Microseconds of an hour.
+pub(super) const HOUR_US: i64 = 3_600_000_000;
 
 /// A point in time or a span, as its parts.
 #[derive(Clone, Copy, Debug, Default)]
-struct Parts {
-    year: i64,
-    month: i64,
+pub(super) struct Parts {
+    /// Of the calendar.
+    pub(super) year: i64,
+    /// 1 to 12; of a span: what is beyond years.
+    pub(super) month: i64,
     day: i64,
     /// Of a point: since its midnight; of a span: all of it.
     time_us: i64,
     /// Of a point: days since 1970.
-    days: Option<i64>,
+    pub(super) days: Option<i64>,
     /// Of a point: microseconds since 1970.
     instant_us: i64,
     /// Seconds east of Greenwich, of a timestamptz.
@@ -33,7 +36,8 @@ struct Parts {
     is_time: bool,
 }
 
-fn of_local(local_us: i64) -> Parts {
+/// The parts of a time of day and date, as microseconds since 1970 of their own zone.
+pub(super) fn of_local(local_us: i64) -> Parts {
     let days = local_us.div_euclid(DAY_US);
     let (year, month, day) = civil_from_days(days);
     Parts {
@@ -167,7 +171,7 @@ fn era(year: i64, length: i64) -> i64 {
 }
 
 /// A unit's one spelling.
-fn unit(name: &str) -> &'static str {
+pub(super) fn unit(name: &str) -> &'static str {
     let name = name.to_ascii_lowercase();
     const UNITS: [(&str, &[&str]); 21] = [
         ("microseconds", &["microseconds", "microsecond", "us", "usec", "usecs", "usecond", "useconds"]),
@@ -295,7 +299,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
                     _ => SqlType::Timestamptz,
                 })
             },
-            move |args| truncated(args, &style),
+            move |args| super::date_trunc::truncated(args, &style),
         ),
         Function::new("age", Volatility::Stable, SqlType::Interval, move |args| {
             let now = TimestampMicrosecondArray::from(vec![midnight(); args.rows()]);
@@ -517,107 +521,6 @@ fn age(later_us: i64, earlier_us: i64) -> IntervalMonthDayNano {
     )
 }
 
-fn truncated(args: &Args<'_>, style: &CastStyle) -> Result<ArrayRef> {
-    let units = args.text(0)?;
-    if *args.ty(1) == SqlType::Interval {
-        let values = args.array(1).as_primitive::<IntervalMonthDayNanoType>();
-        let mut out = IntervalMonthDayNanoBuilder::with_capacity(args.rows());
-        for row in 0..args.rows() {
-            match units.is_null(row) || values.is_null(row) {
-                true => out.append_null(),
-                false => out.append_value(truncated_interval(units.value(row), values.value(row))?),
-            }
-        }
-        return Ok(Arc::new(out.finish()));
-    }
-    let local_only = *args.ty(1) == SqlType::Timestamp;
-    let from = match args.ty(1) {
-        SqlType::Unknown => &SqlType::Text,
-        ty => ty,
-    };
-    let to = if local_only { SqlType::Timestamp } else { SqlType::Timestamptz };
-    let values = cast_array(args.array(1), from, &to, CastContext::Explicit, style)?;
-    let values = values.as_primitive::<TimestampMicrosecondType>();
-    let zones = if args.count() > 2 { Some(args.text(2)?) } else { None };
-    let mut out = TimestampMicrosecondBuilder::with_capacity(args.rows());
-    for row in 0..args.rows() {
-        let no_zone = zones.as_ref().is_some_and(|zones| zones.is_null(row));
-        if units.is_null(row) || values.is_null(row) || no_zone {
-            out.append_null();
-            continue;
-        }
-        let unit = units.value(row);
-        out.append_value(match local_only {
-            true => truncated_local(unit, values.value(row))?,
-            false => {
-                let zone = match &zones {
-                    Some(zones) => super::time::zone(zones.value(row))?,
-                    None => style.input.time_zone,
-                };
-                let instant = values.value(row);
-                let local = instant + i64::from(offset_at_s(zone, instant)) * 1_000_000;
-                instant_of_local_us(zone, truncated_local(unit, local)?)
-            }
-        });
-    }
-    let out = out.finish();
-    Ok(match local_only {
-        true => Arc::new(out),
-        false => Arc::new(out.with_timezone("+00:00")),
-    })
-}
-
-fn not_recognized(unit: &str, ty: &str) -> Error {
-    let message = format!("unit \"{unit}\" not recognized for type {ty}");
-    Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
-}
-
-fn truncated_local(name: &str, local_us: i64) -> Result<i64> {
-    let parts = of_local(local_us);
-    let days = parts.days.unwrap_or(0);
-    let year = parts.year;
-    let first = |year: i64, month: i64| days_from_civil(year, u32::try_from(month).unwrap_or(1), 1) * DAY_US;
-    let down = |step: i64| local_us.div_euclid(step) * step;
-    Ok(match unit(name) {
-        "microseconds" => local_us,
-        "milliseconds" => down(1_000),
-        "second" => down(1_000_000),
-        "minute" => down(60_000_000),
-        "hour" => down(HOUR_US),
-        "day" => days * DAY_US,
-        "week" => (days - (days + 3).rem_euclid(7)) * DAY_US,
-        "month" => first(year, parts.month),
-        "quarter" => first(year, (parts.month - 1) / 3 * 3 + 1),
-        "year" => first(year, 1),
-        "decade" => first(year.div_euclid(10) * 10, 1),
-        "century" => first((year - 1).div_euclid(100) * 100 + 1, 1),
-        "millennium" => first((year - 1).div_euclid(1000) * 1000 + 1, 1),
-        _ => return Err(not_recognized(name, "timestamp without time zone")),
-    })
-}
-
-fn truncated_interval(name: &str, it: IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {
-    let months = |step: i32| IntervalMonthDayNano::new(it.months / step * step, 0, 0);
-    let time = |step_us: i64| {
-        IntervalMonthDayNano::new(it.months, it.days, it.nanoseconds / (step_us * 1000) * step_us * 1000)
-    };
-    Ok(match unit(name) {
-        "microseconds" => it,
-        "milliseconds" => time(1_000),
-        "second" => time(1_000_000),
-        "minute" => time(60_000_000),
-        "hour" => time(HOUR_US),
-        "day" => IntervalMonthDayNano::new(it.months, it.days, 0),
-        "month" => months(1),
-        "quarter" => months(3),
-        "year" => months(12),
-        "decade" => months(120),
-        "century" => months(1_200),
-        "millennium" => months(12_000),
-        _ => return Err(not_recognized(name, "interval")),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -639,6 +542,5 @@ mod tests {
         assert_eq!(iso_week(days_from_civil(2024, 12, 31)), (2025, 1));
         assert_eq!(iso_week(days_from_civil(2021, 1, 3)), (2020, 53));
         assert_eq!((era(2000, 100), era(2001, 100), era(0, 100), era(-99, 100)), (20, 21, -1, -1));
-        assert_eq!(truncated_local("week", at(2024, 2, 29, 13)).expect("a unit"), at(2024, 2, 26, 0));
     }
 }
