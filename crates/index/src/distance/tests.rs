@@ -1,3 +1,5 @@
+//! Distances: every kernel the processor has gives what plain loops give.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;

@@ -1,3 +1,5 @@
+//! COPY: formats and options, read and written.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Keys: their bytes sort as their values do.
+
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;

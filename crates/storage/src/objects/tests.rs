@@ -1,3 +1,5 @@
+//! Object stores: what is written is read, and damage is noticed.
+
 #![allow(clippy::unwrap_used)] // tests
 
 mod local;

@@ -1,3 +1,5 @@
+//! Segments: rows written and read, pruning, damage.
+
 #![allow(clippy::unwrap_used)] // tests
 
 mod corruption;
