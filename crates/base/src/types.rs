@@ -61,6 +61,10 @@ pub enum SqlType {
     Regtype,
     Regproc,
     Regnamespace,
+    Regrole,
+    Regprocedure,
+    Regoper,
+    Regoperator,
     Int2Vector,
     OidVector,
     /// A literal whose type nobody has said yet.
@@ -120,7 +124,11 @@ impl SqlType {
             | SqlType::Regclass
             | SqlType::Regtype
             | SqlType::Regproc
-            | SqlType::Regnamespace => DataType::Int64,
+            | SqlType::Regnamespace
+            | SqlType::Regrole
+            | SqlType::Regprocedure
+            | SqlType::Regoper
+            | SqlType::Regoperator => DataType::Int64,
             SqlType::Int2Vector => DataType::List(Arc::new(SqlType::Int2.field("item", true))),
             SqlType::OidVector => DataType::List(Arc::new(SqlType::Oid.field("item", true))),
         }
@@ -239,6 +247,10 @@ impl SqlType {
             ("regtype", None) => SqlType::Regtype,
             ("regproc", None) => SqlType::Regproc,
             ("regnamespace", None) => SqlType::Regnamespace,
+            ("regrole", None) => SqlType::Regrole,
+            ("regprocedure", None) => SqlType::Regprocedure,
+            ("regoper", None) => SqlType::Regoper,
+            ("regoperator", None) => SqlType::Regoperator,
             ("int2vector", None) => SqlType::Int2Vector,
             ("oidvector", None) => SqlType::OidVector,
             ("unknown", None) => SqlType::Unknown,
@@ -300,6 +312,10 @@ impl fmt::Display for SqlType {
             SqlType::Regtype => "regtype",
             SqlType::Regproc => "regproc",
             SqlType::Regnamespace => "regnamespace",
+            SqlType::Regrole => "regrole",
+            SqlType::Regprocedure => "regprocedure",
+            SqlType::Regoper => "regoper",
+            SqlType::Regoperator => "regoperator",
             SqlType::Int2Vector => "int2vector",
             SqlType::OidVector => "oidvector",
             SqlType::Unknown => "unknown",

@@ -64,6 +64,9 @@ pub struct Database {
     /// By oid.
     #[serde(with = "arc_map")]
     pub sequences: OrdMap<TableId, Arc<Sequence>>,
+    /// By oid.
+    #[serde(with = "arc_map")]
+    pub views: OrdMap<TableId, Arc<View>>,
     /// Installed extensions: name and the schema's oid. `vector` is there from the start, as template databases have it.
     pub extensions: OrdMap<String, u32>,
     /// Comments: (class oid, object oid, column number or 0) to text.
@@ -291,6 +294,27 @@ pub struct Sequence {
     pub owned_by: Option<(TableId, ColumnId)>,
 }
 
+/// A view: a query under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Its oid.
+    pub id: TableId,
+    /// The schema's oid.
+    pub schema: u32,
+    /// Its name.
+    pub name: String,
+    /// The owning role's oid.
+    pub owner: u32,
+    /// Columns with their types, in attnum order.
+    pub columns: Vec<(String, SqlType)>,
+    /// SQL text that the binder parses again; no `*` in its select list.
+    pub sql: String,
+    /// Where its unqualified names are looked up, whatever the session's search_path.
+    pub search_path: Vec<String>,
+    /// Tables and views that it reads.
+    pub reads: Vec<TableId>,
+}
+
 /// A change. Whole objects are put, so that applying one needs no look at what was there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)] // verb and object say it
@@ -313,4 +337,6 @@ pub enum CatalogEdit {
         next_oid: u32,
         next_shard: u64,
     },
+    PutView(DatabaseId, #[serde(with = "arc")] Arc<View>),
+    DropView(DatabaseId, TableId),
 }

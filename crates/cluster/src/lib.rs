@@ -46,7 +46,7 @@ pub use advisory::{AdvisoryKey, AdvisoryLocks, AdvisoryMode, LockInfo, LockTarge
 pub use catalog::{
     BOOTSTRAP_ROLE, Catalog, CatalogEdit, Column, ColumnDefault, Constraint, ConstraintKind, Database,
     DefaultSetting, FIRST_USER_OID, INFORMATION_SCHEMA, Identity, Index, IndexMethod, IndexText, KeyColumn,
-    Membership, PG_CATALOG_SCHEMA, PUBLIC_SCHEMA, Role, Schema, Sequence, Table,
+    Membership, PG_CATALOG_SCHEMA, PUBLIC_SCHEMA, Role, Schema, Sequence, Table, View,
 };
 pub use cluster::{Cluster, ClusterConfig};
 pub use layout::IndexCompiler;

@@ -1,22 +1,30 @@
 //! From sqlparser's tree to a typed logical plan: names by search_path, types by PostgreSQL's rules, parameters inferred.
 //! DataFusion's SqlToRel does the relational part; this folder is what it asks, what it is given, and what is done after it.
 
+mod array_query;
 mod cast_kernel;
 mod casts;
 mod coerce;
 mod context;
 mod errors;
+mod lost_types;
 mod names;
 mod oids;
 mod operators;
 mod overloads;
 mod params;
 mod prepare;
+mod quantified;
 mod query;
 mod relations;
+mod rows;
+mod sets;
 mod subquery;
+mod system_columns;
 mod types;
 mod typing;
+mod unions;
+mod views;
 
 pub(crate) use cast_kernel::{
     CastContext, CastStyle, OidLookup, cast_array, out_of_range, to_text as to_text_array,
@@ -28,9 +36,10 @@ pub(crate) use names::{column_name as column_name_of, folded, shown};
 pub(crate) use params::Params;
 pub(crate) use prepare::{bare_select, call, query_of};
 pub(crate) use query::{BoundQuery, conform, conform_stream};
-pub(crate) use relations::{RelationName, find_table, relation_name};
+pub(crate) use relations::{RelationName, find_table, find_view, relation_name};
 pub(crate) use types::{is_integer, is_text, serial, sql_type, without_modifier};
 pub(crate) use typing::{fixed_size, is_unknown_field};
+pub(crate) use views::bare_columns;
 
 use crate::decode::InputStyle;
 use crate::encode::OutputStyle;

@@ -10,6 +10,7 @@ mod index_key;
 mod names;
 mod objects;
 mod sequence;
+mod view;
 
 pub(crate) use sequence::alter_sequence;
 
@@ -39,6 +40,7 @@ pub(crate) async fn execute(ctx: &mut StatementContext<'_>, statement: &Statemen
             )
             .await
         }
+        Statement::CreateView(create) => view::create_view(ctx, create).await,
         Statement::CreateExtension(create) => objects::create_extension(ctx, create),
         Statement::DropExtension(drop) => objects::drop_extension(ctx, drop),
         Statement::AlterTable(alter) => alter::alter_table(ctx, alter).await,

@@ -5,11 +5,22 @@ mod advisory;
 mod array;
 mod bit_aggregate;
 mod bits;
+mod collect;
+mod date_parse;
+mod date_trunc;
+mod dates;
 mod deferred;
 mod json;
+mod json_build;
+mod json_edit;
+mod lists;
 mod math;
+mod misc;
+mod number_format;
+mod pattern;
 mod regex;
 mod sequence;
+mod series;
 mod session;
 mod single;
 mod text;
@@ -20,9 +31,12 @@ mod vectors;
 pub(crate) use advisory::WAITING;
 pub(crate) use array::{Quantifier, compare_array};
 pub(crate) use bit_aggregate::bit_aggregate;
+pub(crate) use collect::aggregate;
+pub(crate) use dates::extract;
 pub(crate) use deferred::{deferred, deferred_aggregate, labelled_aggregate, settled, settled_aggregate};
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
+pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use single::{array_of_nothing, single_value};
 pub(crate) use text::quote_ident;
 pub(crate) use time::at_time_zone;
@@ -203,6 +217,11 @@ fn relabelled(array: ArrayRef, promised: &DataType) -> DfResult<ArrayRef> {
     Ok(arrow::compute::cast(&array, promised)?)
 }
 
+/// The same values with a type that Arrow's does not say.
+pub(crate) fn typed_as(ty: &SqlType) -> Function {
+    Function::new(&format!("as {ty}"), Volatility::Immutable, ty.clone(), |args| Ok(args.array(0).clone()))
+}
+
 /// Evaluated arguments.
 pub(crate) struct Args<'a> {
     arrays: &'a [ArrayRef],
@@ -266,7 +285,17 @@ impl Args<'_> {
 fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
     static FIXED: OnceLock<HashMap<String, Arc<ScalarUDF>>> = OnceLock::new();
     FIXED.get_or_init(|| {
-        let lists = [array::functions(), json::functions(), math::functions(), regex::functions()];
+        let lists = [
+            array::functions(),
+            json::functions(),
+            lists::functions(),
+            math::functions(),
+            regex::functions(),
+            json_build::functions(),
+            json_edit::functions(),
+            misc::functions(),
+            vec![like_escape(), similar_to_escape(), number_format::to_number()],
+        ];
         let own_name = |function: &Function| {
             let shared = ["length", "bit_length", "octet_length", "substring", "overlay", "position"];
             !shared.contains(&function.name.as_str())
@@ -332,6 +361,9 @@ fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<Scal
         session::functions(context),
         advisory::functions(context),
         sequence::functions(context),
+        date_parse::functions(context),
+        dates::functions(context),
+        series::functions(context),
         time::functions(context),
         text::functions(context),
     ];

@@ -285,6 +285,7 @@ fn sort(statement: ast::Statement) -> Result<Statement> {
         | S::CreateIndex(_)
         | S::CreateSchema { .. }
         | S::CreateSequence { .. }
+        | S::CreateView(_)
         | S::CreateExtension(_)
         | S::DropExtension(_)
         | S::AlterTable(_)
@@ -293,7 +294,6 @@ fn sort(statement: ast::Statement) -> Result<Statement> {
         | S::Drop { .. }
         | S::Truncate(_)
         | S::Comment { .. } => Statement::Ddl(Box::new(statement)),
-        S::CreateView(_) => return Err(Error::unsupported("CREATE VIEW")),
         S::CreateFunction(_) => return Err(Error::unsupported("CREATE FUNCTION")),
         S::Merge { .. } => return Err(Error::unsupported("MERGE")),
         other => {

@@ -39,6 +39,7 @@ impl Database {
             schemas: OrdMap::from_iter(schemas),
             tables: OrdMap::new(),
             sequences: OrdMap::new(),
+            views: OrdMap::new(),
             extensions: OrdMap::unit("vector".to_owned(), PUBLIC_SCHEMA),
             comments: OrdMap::new(),
         }

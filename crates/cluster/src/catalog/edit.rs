@@ -47,6 +47,12 @@ impl Catalog {
             CatalogEdit::DropSequence(database, id) => self.change(*database, |database| {
                 database.sequences.remove(id);
             }),
+            CatalogEdit::PutView(database, view) => self.change(*database, |database| {
+                database.views.insert(view.id, view.clone());
+            }),
+            CatalogEdit::DropView(database, id) => self.change(*database, |database| {
+                database.views.remove(id);
+            }),
             CatalogEdit::PutExtension(database, name, schema) => self.change(*database, |database| {
                 database.extensions.insert(name.clone(), *schema);
             }),

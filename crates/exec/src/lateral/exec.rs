@@ -1,18 +1,20 @@
 //! The operator: for each outer row, the inner query with the row's values put in.
 
-use super::parameter;
+use super::LateralApply;
 use crate::filter::passes;
 use arrow::array::{ArrayRef, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ParamValues, ScalarValue, internal_err};
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
@@ -34,17 +36,57 @@ const INNER_CONCURRENCY: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     pub(super) inner: LogicalPlan,
+    /// Names of the placeholders.
+    pub(super) names: Vec<String>,
     pub(super) state: SessionState,
 }
 
 impl Template {
     async fn run(&self, values: Vec<ScalarValue>, task: &Arc<TaskContext>) -> Result<Vec<RecordBatch>> {
-        let values: HashMap<String, ScalarAndMetadata> =
-            values.into_iter().enumerate().map(|(index, value)| (parameter(index), value.into())).collect();
-        let inner = self.inner.clone().replace_params_with_values(&ParamValues::Map(values))?;
+        let values: HashMap<&str, ScalarValue> = self.names.iter().map(String::as_str).zip(values).collect();
+        let inner = filled(self.inner.clone(), &values)?;
         let plan = self.state.query_planner().create_physical_plan(&inner, &self.state).await?;
         collect(plan, task.clone()).await
     }
+}
+
+/// The plan with values in the place of placeholders, also in queries that run for each row within it; other placeholders stay.
+fn filled(plan: LogicalPlan, values: &HashMap<&str, ScalarValue>) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let node = match &node {
+            LogicalPlan::Extension(Extension { node: extension }) => {
+                match extension.as_any().downcast_ref::<LateralApply>() {
+                    Some(apply) => LogicalPlan::Extension(Extension {
+                        node: Arc::new(apply.with_inner(filled(apply.inner().clone(), values)?)),
+                    }),
+                    None => node,
+                }
+            }
+            _ => node,
+        };
+        let names = NamePreserver::new(&node);
+        let changed = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let filled = expr.transform_up(|expr| {
+                Ok(match &expr {
+                    Expr::Placeholder(Placeholder { id, field }) => match values.get(id.as_str()) {
+                        Some(value) => {
+                            let metadata = field.as_ref().map(|field| FieldMetadata::from(field.as_ref()));
+                            Transformed::yes(Expr::Literal(value.clone(), metadata))
+                        }
+                        None => Transformed::no(expr),
+                    },
+                    _ => Transformed::no(expr),
+                })
+            })?;
+            Ok(filled.update_data(|expr| name.restore(expr)))
+        })?;
+        match changed.transformed {
+            true => changed.map_data(LogicalPlan::recompute_schema),
+            false => Ok(changed),
+        }
+    })?;
+    Ok(plan.data)
 }
 
 /// Runs the inner query for each outer row and pairs the rows.

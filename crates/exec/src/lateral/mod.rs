@@ -6,6 +6,7 @@
 mod exec;
 mod planner;
 mod scalar;
+mod scope;
 
 pub(crate) use planner::EngineQueryPlanner;
 
@@ -23,14 +24,17 @@ use quiver_base::Error;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering as AtomicOrdering};
 
 /// Runs `inner` for each row of `outer`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LateralApply {
     outer: LogicalPlan,
-    /// With placeholder `placeholder(i)` for the outer row's value of `bindings[i]`. Not an input: rules that look through inputs
+    /// With placeholder `names[i]` for the outer row's value of `bindings[i]`. Not an input: rules that look through inputs
     /// would take its columns for the outer's.
     inner: Arc<LogicalPlan>,
+    /// Names of the placeholders, one a binding.
+    names: Vec<String>,
     bindings: Vec<Expr>,
     /// Outer rows without an inner one come out with NULLs.
     keep_outer: bool,
@@ -39,6 +43,17 @@ pub(crate) struct LateralApply {
     /// What a pair of rows must satisfy, over `schema`.
     on: Option<Expr>,
     schema: DFSchemaRef,
+}
+
+impl LateralApply {
+    /// The inner query.
+    fn inner(&self) -> &LogicalPlan {
+        &self.inner
+    }
+
+    fn with_inner(&self, inner: LogicalPlan) -> LateralApply {
+        LateralApply { inner: Arc::new(inner), ..self.clone() }
+    }
 }
 
 impl PartialOrd for LateralApply {
@@ -113,6 +128,9 @@ impl OptimizerRule for LateralToApply {
             LogicalPlan::Projection(projection) if scalar::any_correlated(projection) => {
                 Ok(Transformed::yes(scalar::in_projection(projection)?))
             }
+            LogicalPlan::Aggregate(aggregate) if scalar::in_arguments(aggregate) => {
+                Ok(Transformed::yes(scalar::in_aggregate(aggregate)?))
+            }
             _ => Ok(Transformed::no(plan)),
         }
     }
@@ -148,10 +166,8 @@ fn lateral_side(plan: &LogicalPlan) -> Option<Subquery> {
 
 /// Whether a subquery is correlated, and with this outer row alone: what reads a row further out waits until that one is dealt with.
 fn reads_only(subquery: &Subquery, outer: &DFSchema) -> bool {
-    let refs = &subquery.outer_ref_columns;
-    let of_outer =
-        |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(_, column) if outer.has_column(column));
-    !refs.is_empty() && refs.iter().all(of_outer)
+    let refs = scope::free(&subquery.subquery);
+    !refs.is_empty() && refs.iter().all(|column| outer.has_column(column))
 }
 
 fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
@@ -162,7 +178,7 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
             return Err(crate::to_datafusion(Error::unsupported(format!("a lateral {other} join"))));
         }
     };
-    let (inner, bindings) = template(subquery, join.left.schema())?;
+    let (inner, names, bindings) = template(subquery, join.left.schema())?;
     let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
     let on = conjunction(equalities.chain(join.filter.clone()));
     let on = on.filter(|on| !matches!(on, Expr::Literal(value, _) if *value == true.into()));
@@ -170,6 +186,7 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
         node: Arc::new(LateralApply {
             outer: join.left.as_ref().clone(),
             inner: Arc::new(inner),
+            names,
             bindings,
             keep_outer,
             single: false,
@@ -180,25 +197,30 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The subquery with placeholders for the outer row's columns, and which columns those are.
-fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Vec<Expr>)> {
+fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Vec<String>, Vec<Expr>)> {
+    // Templates lie within templates: no two have a placeholder in common.
+    static TEMPLATES: AtomicU64 = AtomicU64::new(0);
+    let template = TEMPLATES.fetch_add(1, AtomicOrdering::Relaxed);
     let mut bindings: Vec<Expr> = Vec::new();
     let inner = subquery.clone().transform_up_with_subqueries(|plan| {
-        plan.map_expressions(|expr| {
-            expr.transform(|expr| {
-                let Expr::OuterReferenceColumn(field, column) = expr else {
-                    return Ok(Transformed::no(expr));
-                };
-                // One of a subquery further in, which means the inner query's own row.
-                if !outer.has_column(&column) {
-                    return Ok(Transformed::no(Expr::OuterReferenceColumn(field, column)));
+        let plan = plan.map_expressions(|expr| {
+            expr.transform(|expr| match expr {
+                // One of a subquery further in, which means the inner query's own row, stays.
+                Expr::OuterReferenceColumn(field, column) if outer.has_column(&column) => {
+                    let index = bind(&mut bindings, column);
+                    let value = Placeholder::new_with_field(placeholder(template, index), Some(field));
+                    Ok(Transformed::yes(Expr::Placeholder(value)))
                 }
-                let index = bind(&mut bindings, column);
-                let value = Placeholder::new_with_field(placeholder(index), Some(field));
-                Ok(Transformed::yes(Expr::Placeholder(value)))
+                other => Ok(scope::refreshed(other)),
             })
+        })?;
+        Ok(match plan.data {
+            LogicalPlan::Subquery(subquery) => Transformed::yes(scope::unwrapped(subquery)),
+            _ => plan,
         })
     })?;
-    Ok((inner.data, bindings))
+    let names = (0..bindings.len()).map(|index| placeholder(template, index)).collect();
+    Ok((inner.data, names, bindings))
 }
 
 fn bind(bindings: &mut Vec<Expr>, column: Column) -> usize {
@@ -210,12 +232,8 @@ fn bind(bindings: &mut Vec<Expr>, column: Column) -> usize {
 }
 
 /// The placeholder that stands for a binding. Not a number, so that it is none of the statement's parameters.
-fn placeholder(index: usize) -> String {
-    format!("${}", parameter(index))
-}
-
-fn parameter(index: usize) -> String {
-    format!("outer_{index}")
+fn placeholder(template: u64, index: usize) -> String {
+    format!("$outer_{template}_{index}")
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl ExtensionPlanner for LateralPlanner {
         };
         let exec = LateralApplyExec::new(
             physical_inputs[0].clone(),
-            Template { inner, state: without_context(state) },
+            Template { inner, names: apply.names.clone(), state: without_context(state) },
             bindings,
             Pairing { keep_outer: apply.keep_outer, single: apply.single, on },
             apply.schema.inner().clone(),

@@ -6,7 +6,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, Projection, Subquery};
+use datafusion::logical_expr::{Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, Subquery};
 use std::sync::Arc;
 
 /// Whether an expression over `input` holds a scalar subquery that reads the input's row.
@@ -39,6 +39,27 @@ pub(super) fn in_filter(filter: &Filter) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(filtered))?))
 }
 
+/// Whether a group's key or the argument of an aggregate is such a subquery.
+pub(super) fn in_arguments(aggregate: &Aggregate) -> bool {
+    let mut exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
+    exprs.any(|expr| has_correlated(expr, &aggregate.input))
+}
+
+pub(super) fn in_aggregate(aggregate: &Aggregate) -> Result<LogicalPlan> {
+    let mut input = aggregate.input.clone();
+    let mut replaced = |exprs: &[Expr]| -> Result<Vec<Expr>> {
+        let with_value = |expr: &Expr| {
+            let name = expr.schema_name().to_string();
+            let value = with_values(expr.clone(), &mut input)?;
+            Ok(if value.schema_name().to_string() == name { value } else { value.alias(name) })
+        };
+        exprs.iter().map(with_value).collect()
+    };
+    let groups = replaced(&aggregate.group_expr)?;
+    let aggregates = replaced(&aggregate.aggr_expr)?;
+    Ok(LogicalPlan::Aggregate(Aggregate::try_new(input, groups, aggregates)?))
+}
+
 /// The expression with subqueries replaced by columns, which `input` is made to have.
 fn with_values(expr: Expr, input: &mut Arc<LogicalPlan>) -> Result<Expr> {
     let replaced = expr.transform(|expr| match expr {
@@ -53,7 +74,7 @@ fn with_values(expr: Expr, input: &mut Arc<LogicalPlan>) -> Result<Expr> {
 }
 
 fn add_value(outer: &Arc<LogicalPlan>, subquery: &Subquery) -> Result<(LogicalPlan, Expr)> {
-    let (inner, bindings) = template(&subquery.subquery, outer.schema())?;
+    let (inner, names, bindings) = template(&subquery.subquery, outer.schema())?;
     // No other column of the row has this number.
     let name = format!("__scalar_{}", outer.schema().fields().len());
     let value: Field = inner.schema().field(0).as_ref().clone();
@@ -61,6 +82,7 @@ fn add_value(outer: &Arc<LogicalPlan>, subquery: &Subquery) -> Result<(LogicalPl
     let value = DFSchema::from_unqualified_fields(vec![value].into(), Default::default())?;
     let node = LateralApply {
         outer: outer.as_ref().clone(),
+        names,
         bindings,
         keep_outer: true,
         single: true,

@@ -137,11 +137,15 @@ fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     Some((postgres.parse().ok()?, http.parse().ok()?))
 }
 
-/// The folder that holds the WordNet set: `QUIVER_SHARED`, or `shared` beside the checkout.
-pub(crate) fn wordnet_dir() -> PathBuf {
+/// What the tests do not bring themselves: `QUIVER_SHARED`, or `shared` beside the checkout.
+pub(crate) fn shared_dir() -> PathBuf {
     let shared = std::env::var_os("QUIVER_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
-    shared.join("data/wordnet")
+    shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"))
+}
+
+/// The folder that holds the WordNet set.
+pub(crate) fn wordnet_dir() -> PathBuf {
+    shared_dir().join("data/wordnet")
 }
 
 /// One SQL statement's rows as text, as psql would show them.

@@ -72,6 +72,11 @@ pub(crate) fn cast_array(
         }
         _ if is_integer(to) || is_oid(to) => to_integer(array, from, to),
         (_, SqlType::Numeric(_)) => to_numeric(array, to),
+        // Through its digits, as division by a power of ten rounds twice.
+        (SqlType::Numeric(_), SqlType::Float8 | SqlType::Float4) => {
+            let digits: ArrayRef = Arc::new(to_text(array, from, style)?);
+            native(&digits, to)
+        }
         (SqlType::Timestamp, SqlType::Timestamptz) => to_utc(array, style.input.time_zone),
         (SqlType::Date, SqlType::Timestamptz) => {
             to_utc(&native(array, &SqlType::Timestamp)?, style.input.time_zone)

@@ -246,7 +246,6 @@ fn is_lossless(from: &SqlType, to: &SqlType) -> bool {
     match (from, to) {
         (Int2, Int4 | Int8 | Float4 | Float8) | (Int4, Int8 | Float8) => true,
         (Int8, Float8) | (Int8 | Int4, Float4) | (Float4, Float8) => true,
-        (Numeric(_), Float8 | Float4) => true,
         (from, Numeric(Some((p, s)))) if is_integer(from) => i32::from(*p) - i32::from(*s) >= 19,
         (Date, Timestamp) => true,
         _ => false,

@@ -3,15 +3,19 @@
 
 use super::cast_kernel::CastStyle;
 use super::casts::{LABEL, label_unnested, labelled, relabelled};
+use super::lost_types::LostTypes;
 use super::overloads;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
+use super::quantified::quantified;
 use super::subquery;
 use super::types::{is_integer, is_text, needs_label, without_modifier};
 use super::typing::{Typing, operand_type};
+use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
-    Quantifier, bit_aggregate, compare_array, labelled_aggregate, settled, settled_aggregate,
+    Function, Quantifier, bit_aggregate, labelled_aggregate, like_escape, settled, settled_aggregate,
+    similar_to_escape, typed_as,
 };
 use arrow::array::Array;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -21,8 +25,7 @@ use datafusion::logical_expr::expr::{Between, Case, InList, InSubquery, Like, Sc
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union,
-    WindowFunctionDefinition,
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, WindowFunctionDefinition,
 };
 use quiver_base::{Result, SqlType};
 use quiver_exec::{from_datafusion, to_datafusion};
@@ -78,15 +81,18 @@ fn coerce_node(
     let typing = Typing { schema: &schema, params, style };
     let plan = match plan {
         LogicalPlan::Values(values) => return values_node(values.values, &typing),
-        LogicalPlan::Union(union) => return union_node(union, params, style),
+        LogicalPlan::Union(union) => return Ok(Transformed::yes(unions::unified(union, params, style)?)),
         other => other,
     };
+    let lost = LostTypes::under(&plan);
     let root = RootKind::of(&plan);
     let preserver = NamePreserver::new(&plan);
     let changed = plan.map_expressions(|expr| {
         let name = preserver.save(&expr);
-        let changed =
-            expr.transform_up(|expr| Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?)))?;
+        let changed = expr.transform_up(|expr| {
+            let expr = lost.restored(expr);
+            Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?))
+        })?;
         let finished = changed.data;
         let finished = match root {
             RootKind::Output => {
@@ -169,43 +175,7 @@ fn values_node(rows: Vec<Vec<Expr>>, typing: &Typing<'_>) -> DfResult<Transforme
     Ok(Transformed::yes(LogicalPlanBuilder::values(rows)?.build()?))
 }
 
-/// UNION: columns of vectors and bit strings all of one type, which the union then says.
-fn union_node(union: Union, params: &Params, style: &Arc<CastStyle>) -> DfResult<Transformed<LogicalPlan>> {
-    let columns: Vec<Vec<Expr>> = union
-        .inputs
-        .iter()
-        .map(|input| input.schema().columns().into_iter().map(Expr::Column).collect())
-        .collect();
-    let width = columns.first().map_or(0, Vec::len);
-    let type_at = |at: usize, input: &LogicalPlan| SqlType::of_field(input.schema().field(at));
-    let differs = |at: usize| {
-        let mut types = union.inputs.iter().filter_map(|input| type_at(at, input));
-        let first = types.next();
-        first.as_ref().is_some_and(is_vector_like) && types.any(|ty| Some(&ty) != first.as_ref())
-    };
-    let places: Vec<usize> = (0..width).filter(|at| differs(*at)).collect();
-    if places.is_empty() {
-        return LogicalPlan::Union(union).recompute_schema().map(Transformed::yes);
-    }
-    let mut inputs = Vec::with_capacity(union.inputs.len());
-    for (input, mut exprs) in union.inputs.iter().zip(columns) {
-        let typing = Typing { schema: input.schema().as_ref(), params, style };
-        for at in &places {
-            let types = union.inputs.iter().filter_map(|input| type_at(*at, input));
-            let target = types
-                .map(|ty| without_modifier(&ty))
-                .reduce(|a, b| overloads::common_type(&a, &b).unwrap_or(a));
-            let Some(target) = target else { continue };
-            let name = input.schema().field(*at).name().clone();
-            let cast = typing.cast(exprs[*at].clone(), &target).map_err(to_datafusion)?;
-            exprs[*at] = labelled(cast, &target).alias(name);
-        }
-        inputs.push(Arc::new(LogicalPlanBuilder::from(input.as_ref().clone()).project(exprs)?.build()?));
-    }
-    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new(inputs)?)))
-}
-
-fn boxed(expr: Expr) -> Box<Expr> {
+pub(super) fn boxed(expr: Expr) -> Box<Expr> {
     Box::new(expr)
 }
 
@@ -220,7 +190,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::Between(between) => coerce_between(between, typing),
         Expr::InList(list) => coerce_in(list, typing),
         Expr::Like(like) => Ok(Expr::Like(coerce_like(like, typing)?)),
-        Expr::SimilarTo(like) => Ok(Expr::SimilarTo(coerce_like(like, typing)?)),
+        Expr::SimilarTo(like) => similar_to(like, typing),
         Expr::BinaryExpr(BinaryExpr { left, op, right })
             if matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) =>
         {
@@ -257,6 +227,13 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             {
                 function.func = labelled_aggregate(function.func, SqlType::Array(boxed_type(&ty)));
             }
+            if function.func.name() == "avg"
+                && let [argument] = function.params.args.as_mut_slice()
+                && is_integer(&typing.of(argument)?)
+            {
+                // The mean of integers is exact.
+                *argument = typing.cast(argument.clone(), &SqlType::Numeric(None))?;
+            }
             Ok(Expr::AggregateFunction(function))
         }
         Expr::WindowFunction(mut function) => {
@@ -277,7 +254,14 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             };
             Ok(Expr::InSubquery(InSubquery { expr: boxed(expr), subquery, negated }))
         }
-        Expr::ScalarSubquery(subquery) => subquery::at_most_one_row(subquery),
+        Expr::ScalarSubquery(subquery) => {
+            let field = subquery.subquery.schema().field(0).clone();
+            let value = subquery::at_most_one_row(subquery)?;
+            Ok(match super::lost_types::of_list(&field) {
+                Some(ty) => call(typed_as(&ty), vec![value]),
+                None => value,
+            })
+        }
         other => Ok(other),
     }
 }
@@ -309,7 +293,7 @@ fn coerce_between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
     Ok(Expr::Between(Between::new(boxed(expr), negated, boxed(low), boxed(high))))
 }
 
-fn coerce_in(list: InList, typing: &Typing<'_>) -> Result<Expr> {
+pub(super) fn coerce_in(list: InList, typing: &Typing<'_>) -> Result<Expr> {
     let InList { mut expr, list, negated } = list;
     if matches!(typing.of(&expr)?, SqlType::Vector(_) | SqlType::Halfvec(_)) {
         // Arrow's kernels look no lists up in lists.
@@ -337,8 +321,27 @@ fn coerce_like(like: Like, typing: &Typing<'_>) -> Result<Like> {
             false => Err(super::typing::no_operator("~~", &ty, &SqlType::Text)),
         }
     };
-    let (expr, pattern) = (text(*like.expr)?, text(*like.pattern)?);
-    Ok(Like { expr: boxed(expr), pattern: boxed(pattern), ..like })
+    let (expr, mut pattern) = (text(*like.expr)?, text(*like.pattern)?);
+    // The engine knows the backslash alone.
+    if let Some(escape) = like.escape_char.filter(|escape| *escape != '\\') {
+        let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.to_string())), None);
+        pattern = call(like_escape(), vec![pattern, escape]);
+    }
+    Ok(Like { expr: boxed(expr), pattern: boxed(pattern), escape_char: None, ..like })
+}
+
+/// SIMILAR TO is a match of the whole text with the pattern as a regular expression.
+fn similar_to(like: Like, typing: &Typing<'_>) -> Result<Expr> {
+    let (negated, escape) = (like.negated, like.escape_char);
+    let like = coerce_like(Like { escape_char: None, ..like }, typing)?;
+    let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.unwrap_or('\\').to_string())), None);
+    let pattern = call(similar_to_escape(), vec![*like.pattern, escape]);
+    let op = if negated { Operator::RegexNotMatch } else { Operator::RegexMatch };
+    Ok(Expr::BinaryExpr(BinaryExpr::new(like.expr, op, boxed(pattern))))
+}
+
+pub(super) fn call(function: Function, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(function.udf(), args))
 }
 
 fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
@@ -479,90 +482,6 @@ fn bit_not(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
         .with_hint(
             "No operator matches the given name and argument type. You might need to add an explicit type cast.",
         )),
-    }
-}
-
-/// `x = ANY (array)`: a list of constants is IN, which storage can look up; anything else is computed.
-fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quantifier) -> Result<Expr> {
-    let mut args = args.into_iter();
-    let (operator, left, right) = match (args.next(), args.next(), args.next()) {
-        (Some(Expr::Literal(ScalarValue::Utf8(Some(operator)), _)), Some(left), Some(right)) => {
-            (operator, left, right)
-        }
-        _ => return Err(quiver_base::Error::internal("a malformed ANY or ALL")),
-    };
-    let left_type = typing.of(&left)?;
-    let right = match &left_type {
-        SqlType::Unknown => typing.adapt(right, &SqlType::Array(Box::new(SqlType::Text)))?,
-        ty => typing.adapt(right, &SqlType::Array(Box::new(without_modifier(&operand_type(ty)))))?,
-    };
-    let item = match typing.of(&right)? {
-        SqlType::Array(item) => *item,
-        SqlType::Int2Vector => SqlType::Int2,
-        SqlType::OidVector => SqlType::Oid,
-        ty => {
-            return Err(quiver_base::Error::new(
-                quiver_base::SqlState::WRONG_OBJECT_TYPE,
-                format!("op ANY/ALL (array) requires array on right side, not {ty}"),
-            ));
-        }
-    };
-    let left = typing.adapt(left, &operand_type(&item))?;
-    let name = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*"]
-        .into_iter()
-        .find(|name| *name == operator || (*name == "<>" && operator == "!="));
-    let Some(name) = name else {
-        return Err(quiver_base::Error::unsupported(format!("{operator} with ANY or ALL")));
-    };
-    let in_list = matches!((quantifier, name), (Quantifier::Any, "=") | (Quantifier::All, "<>"));
-    if in_list && let Some(list) = constants(&right, &item) {
-        let list = match is_vector_like(&item) {
-            true => list.into_iter().map(|value| typing.cast(value, &item)).collect::<Result<_>>()?,
-            false => list,
-        };
-        return coerce_in(InList { expr: boxed(left), list, negated: name == "<>" }, typing);
-    }
-    let bytes = matches!(item, SqlType::Sparsevec(_) | SqlType::Bit(_) | SqlType::Varbit(_));
-    if is_vector_like(&item) && !(bytes && matches!(name, "=" | "<>")) {
-        return Err(quiver_base::Error::unsupported(format!("{operator} with ANY or ALL of {item}")));
-    }
-    let function = compare_array(name, quantifier).udf();
-    Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left, right])))
-}
-
-/// The items of a constant array that is not NULL and not empty.
-fn constants(array: &Expr, item: &SqlType) -> Option<Vec<Expr>> {
-    match array {
-        Expr::ScalarFunction(labelled)
-            if matches!(labelled.func.name(), "cast" | LABEL) && is_vector_like(item) =>
-        {
-            constants(labelled.args.first()?, item)
-        }
-        Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && !list.is_null(0) => {
-            let items = list.value(0);
-            let items: DfResult<Vec<Expr>> = (0..items.len())
-                .map(|row| {
-                    let value = ScalarValue::try_from_array(&items, row)?;
-                    Ok(if is_vector_like(item) {
-                        super::literal(value, item)
-                    } else {
-                        Expr::Literal(value, None)
-                    })
-                })
-                .collect();
-            items.ok().filter(|items| !items.is_empty())
-        }
-        Expr::ScalarFunction(function)
-            if function.func.name() == "make_array"
-                && !function.args.is_empty()
-                && function
-                    .args
-                    .iter()
-                    .all(|arg| matches!(arg, Expr::Literal(..) | Expr::Placeholder(_))) =>
-        {
-            Some(function.args.clone())
-        }
-        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use super::oids::CatalogNames;
 use super::operators::PgOperators;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
-use super::relations::{RelationName, find_table, no_relation};
+use super::relations::{RelationName, find_table, find_view, no_relation};
 use super::types::PgTypes;
 use crate::catalog::{self, CatalogContext};
 use crate::encode::OutputStyle;
@@ -139,6 +139,33 @@ impl Binder {
         }
     }
 
+    /// A binder over the same snapshot with names of its own: for a view's query.
+    pub(super) fn inside(&self, params: Params, search_path: Vec<String>) -> Binder {
+        let params = Arc::new(params);
+        let operators = PgOperators {
+            params: params.clone(),
+            style: self.style.clone(),
+            functions: self.functions.clone(),
+        };
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(operators)];
+        planners.extend(self.state.expr_planners().iter().cloned());
+        Binder {
+            cluster: self.cluster.clone(),
+            engine: self.engine.clone(),
+            state: self.state.clone(),
+            catalog: self.catalog.clone(),
+            database: self.database.clone(),
+            search_path,
+            params,
+            style: self.style.clone(),
+            functions: self.functions.clone(),
+            system: self.system.clone(),
+            target: None,
+            planners,
+            cancel: self.cancel.clone(),
+        }
+    }
+
     /// Scans of this table also give where each row is.
     pub(crate) fn with_target(mut self, table: TableId) -> Binder {
         self.target = Some(table);
@@ -147,9 +174,14 @@ impl Binder {
 
     /// A table by its name in a statement; 42P01.
     pub(crate) fn table(&self, name: &RelationName) -> Result<Arc<quiver_cluster::Table>> {
-        find_table(&self.database, &self.search_path, name)
-            .cloned()
-            .ok_or_else(|| no_relation(&self.database, name))
+        if let Some(table) = find_table(&self.database, &self.search_path, name) {
+            return Ok(table.clone());
+        }
+        // What would go through a view to its table is not there.
+        match find_view(&self.database, &self.search_path, name) {
+            Some(view) => Err(Error::unsupported(format!("changing rows through view \"{}\"", view.name))),
+            None => Err(no_relation(&self.database, name)),
+        }
     }
 
     fn provider(&self, name: &RelationName) -> Result<Arc<dyn TableProvider>> {
@@ -159,6 +191,9 @@ impl Binder {
         if let Some(table) = find_table(&self.database, &self.search_path, name) {
             let with_row_refs = self.target == Some(table.id);
             return Ok(CollectionTable::new(table.clone(), with_row_refs));
+        }
+        if let Some(view) = find_view(&self.database, &self.search_path, name) {
+            return self.view(view);
         }
         Err(no_relation(&self.database, name))
     }
@@ -221,6 +256,10 @@ impl ContextProvider for Binder {
     }
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        if let Some(rows) = catalog::table_function(name) {
+            return Ok(provider_as_source(rows.map_err(to_datafusion)?));
+        }
+        let name = if name == super::sets::SERIES { "generate_series" } else { name };
         let function = self.state.table_functions().get(name).cloned().ok_or_else(|| {
             to_datafusion(Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")))
         })?;
@@ -261,6 +300,12 @@ impl ContextProvider for Binder {
         if matches!(name, ANY_CALL | ALL_CALL | BIT_NOT | DISTINCT) {
             return Some(placeholder(name));
         }
+        // DataFusion's functions of these names change the first item only.
+        let name = match name {
+            "array_remove" => "array_remove_all",
+            "array_replace" => "array_replace_all",
+            other => other,
+        };
         let found = catalog::function(name, &self.system).or_else(|| self.functions.get(name));
         match name {
             "substr" | "substring" | "strpos" | "position" | "coalesce" | "nullif" | "greatest" | "least" => {
@@ -275,7 +320,7 @@ impl ContextProvider for Binder {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        let found = self.state.aggregate_functions().get(name).cloned();
+        let found = functions::aggregate(name, &self.state);
         match name {
             "avg" | "sum" | "min" | "max" | "bit_and" | "bit_or" | "bit_xor" => {
                 found.map(functions::deferred_aggregate)

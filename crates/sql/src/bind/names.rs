@@ -34,9 +34,12 @@ pub(crate) fn name_columns(select: &mut Select, uniqueness: Uniqueness) {
     let mut used: HashMap<String, usize> = HashMap::new();
     for item in &mut select.projection {
         let (name, plain) = match item {
-            SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => {
-                (column_name(expr), true)
+            SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) => {
+                // Words that are functions get another name when they are called.
+                let word = matches!(expr, Expr::Identifier(ident) if super::prepare::is_function_word(ident));
+                (column_name(expr), !word)
             }
+            SelectItem::UnnamedExpr(expr @ Expr::CompoundIdentifier(_)) => (column_name(expr), true),
             SelectItem::UnnamedExpr(expr) => (column_name(expr), false),
             SelectItem::ExprWithAlias { alias, .. } => (folded(alias), true),
             _ => continue,
@@ -106,12 +109,6 @@ fn figure(expr: &Expr) -> Option<(String, u8)> {
         }),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Tuple(_) => strong("row"),
-        Expr::Value(value) if value.value.to_string().eq_ignore_ascii_case("true") => {
-            Some(("bool".to_owned(), 1))
-        }
-        Expr::Value(value) if value.value.to_string().eq_ignore_ascii_case("false") => {
-            Some(("bool".to_owned(), 1))
-        }
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use super::typing::{Typing, no_operator};
 use super::{CastContext, without_modifier};
 use crate::catalog::is_vector_like;
 use crate::functions::{self, Function, FunctionSet};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Like, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
@@ -72,6 +72,14 @@ impl ExprPlanner for PgOperators {
 
     fn plan_position(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
         self.deferred("strpos", args).map(PlannerResult::Planned).map_err(to_datafusion)
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
+        let [Expr::Literal(ScalarValue::Utf8(Some(field)), _), _] = args.as_slice() else {
+            return Ok(PlannerResult::Original(args));
+        };
+        let function = functions::extract(field, self.style.input.time_zone);
+        Ok(PlannerResult::Planned(udf(function, args[1..].to_vec())))
     }
 
     fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> DfResult<PlannerResult<Vec<Expr>>> {
@@ -261,6 +269,8 @@ impl PgOperators {
                 let function = functions::date_math("+", b, a).ok_or_else(|| no_operator(symbol, a, b))?;
                 Ok(udf(function, vec![right, left]))
             }
+            (Date, "+", Time) => self.call("date_add_time", vec![left, right]),
+            (Time, "+", Date) => self.call("date_add_time", vec![right, left]),
             (Date, "-", Timestamp | Timestamptz)
             | (Timestamp | Timestamptz, "-", Date | Timestamp | Timestamptz) => {
                 let ty = if matches!((a, b), (Timestamptz, _) | (_, Timestamptz)) {

@@ -1,7 +1,9 @@
 //! Changes a statement's tree, before it is planned, where DataFusion's planner has no hook: types of number literals,
 //! output names, ANY and ALL, ARRAY(SELECT), row comparisons, set-returning functions, AT TIME ZONE, FETCH FIRST.
 
+use super::array_query::{array_of, array_subquery};
 use super::names::{Uniqueness, name_columns};
+use super::{rows, sets, system_columns};
 use datafusion::sql::sqlparser::ast::*;
 use quiver_base::{Error, Result};
 use std::ops::ControlFlow;
@@ -32,33 +34,44 @@ impl VisitorMut for Prepare {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        if let TableFactor::Table { name, args: Some(_), alias, .. } = factor {
-            // DataFusion looks table functions up by the first part of their name.
-            if let [schema, _] = name.0.as_slice()
-                && matches!(schema.to_string().as_str(), "pg_catalog" | "public")
-            {
-                name.0.remove(0);
+        // The FROM of a SELECT is expanded with it; what is left is of UPDATE and DELETE.
+        let left = match factor {
+            TableFactor::Table { name, args: Some(_), .. } => {
+                let name = name.to_string();
+                name != sets::SERIES && !crate::catalog::is_table_function(&name)
             }
-            // The one column of a scalar function takes the alias as its name.
-            if let Some(alias) = alias
-                && alias.columns.is_empty()
-                && name.to_string().eq_ignore_ascii_case("generate_series")
-            {
-                alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
-            }
+            TableFactor::Function { .. } | TableFactor::UNNEST { .. } => true,
+            _ => false,
+        };
+        match if left { sets::expand(factor, true) } else { Ok(()) } {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
         }
-        ControlFlow::Continue(())
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        if let SetExpr::Values(values) = query.body.as_mut() {
-            cast_like_neighbours(values);
+        match query.body.as_mut() {
+            SetExpr::Values(values) => cast_like_neighbours(values),
+            SetExpr::Table(table) => *query.body = select_all(table),
+            SetExpr::SetOperation {
+                op: op @ (SetOperator::Except | SetOperator::Intersect),
+                set_quantifier: SetQuantifier::All,
+                ..
+            } => return ControlFlow::Break(Error::unsupported(format!("{op} ALL"))),
+            _ => {}
+        }
+        if let Some(with) = query.with.as_mut().filter(|with| with.recursive) {
+            with.cte_tables.iter_mut().for_each(|cte| give_arms_their_with(&mut cte.query));
         }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         name_columns(select, self.uniqueness);
+        if let Err(error) = sets::expand_from(&mut select.from) {
+            return ControlFlow::Break(error);
+        }
+        select.selection.iter_mut().for_each(rows::semi_join);
         if selects_nothing(select) {
             drop_subqueries(select);
         }
@@ -69,9 +82,12 @@ impl VisitorMut for Prepare {
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             exprs.iter_mut().for_each(unwrap_number);
         }
+        system_columns::replace(select);
         for item in &mut select.projection {
-            if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
-                set_returning(expr);
+            if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item
+                && let Err(error) = sets::in_select_list(expr)
+            {
+                return ControlFlow::Break(error);
             }
         }
         ControlFlow::Continue(())
@@ -223,23 +239,32 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Interval(interval) => Some(interval_literal(interval)?),
         Expr::Function(function) => {
             strip_schema(function);
+            json_aggregate(function);
             if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
                 unwrap_frame(spec);
             }
             array_subquery(function)
         }
-        Expr::Identifier(ident) if ident.quote_style.is_none() => {
-            match ident.value.to_ascii_lowercase().as_str() {
-                name @ ("current_schema" | "current_role" | "current_user" | "session_user" | "user"
-                | "current_catalog") => Some(call(name, Vec::new())),
-                _ => None,
-            }
+        Expr::Identifier(ident) if is_function_word(ident) => {
+            Some(call(&ident.value.to_ascii_lowercase(), Vec::new()))
         }
-        Expr::AnyOp { left, compare_op, right, .. } if !is_subquery(right) => {
-            Some(quantified(ANY_CALL, left, &compare_op.to_string(), right))
+        Expr::AnyOp { left, compare_op, right, .. } => match subquery_in(right) {
+            Some(query) if *compare_op == BinaryOperator::Eq => Some(in_query(left, query, false)),
+            Some(query) => Some(quantified(ANY_CALL, left, &compare_op.to_string(), &array_of(query)?)),
+            None => Some(quantified(ANY_CALL, left, &compare_op.to_string(), right)),
+        },
+        Expr::AllOp { left, compare_op, right } => match subquery_in(right) {
+            Some(query) if *compare_op == BinaryOperator::NotEq => Some(in_query(left, query, true)),
+            Some(query) => Some(quantified(ALL_CALL, left, &compare_op.to_string(), &array_of(query)?)),
+            None => Some(quantified(ALL_CALL, left, &compare_op.to_string(), right)),
+        },
+        Expr::Like { any: false, negated, expr, pattern, .. } if all_of(pattern).is_some() => {
+            let array = all_of(pattern).unwrap_or_else(|| (**pattern).clone());
+            Some(quantified(ALL_CALL, expr, if *negated { "!~~" } else { "~~" }, &array))
         }
-        Expr::AllOp { left, compare_op, right } if !is_subquery(right) => {
-            Some(quantified(ALL_CALL, left, &compare_op.to_string(), right))
+        Expr::ILike { any: false, negated, expr, pattern, .. } if all_of(pattern).is_some() => {
+            let array = all_of(pattern).unwrap_or_else(|| (**pattern).clone());
+            Some(quantified(ALL_CALL, expr, if *negated { "!~~*" } else { "~~*" }, &array))
         }
         Expr::Like { any: true, negated, expr, pattern, .. } => {
             Some(quantified(ANY_CALL, expr, if *negated { "!~~" } else { "~~" }, pattern))
@@ -251,13 +276,34 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
         }
         Expr::Collate { expr, .. } => Some((**expr).clone()),
-        Expr::BinaryOp { left, op, right } => row_comparison(left, op, right),
-        Expr::InList { expr, list, negated } => row_in(expr, list, *negated),
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            access_chain.iter_mut().for_each(close_slice);
+            None
+        }
+        Expr::BinaryOp { left, op, right } => rows::comparison(left, op, right),
+        Expr::InList { expr, list, negated } => rows::within(expr, list, *negated),
+        Expr::InSubquery { expr, subquery, negated } => rows::within_subquery(expr, subquery, *negated),
         _ => None,
     })
 }
 
-fn cast(expr: Expr, data_type: DataType) -> Expr {
+/// Whether a word is a call without parentheses.
+pub(super) fn is_function_word(ident: &Ident) -> bool {
+    const WORDS: [&str; 8] = [
+        "current_schema",
+        "current_role",
+        "current_user",
+        "session_user",
+        "user",
+        "current_catalog",
+        "localtime",
+        "localtimestamp",
+    ];
+    ident.quote_style.is_none() && WORDS.contains(&ident.value.to_ascii_lowercase().as_str())
+}
+
+/// A cast.
+pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
@@ -279,7 +325,7 @@ fn integer_type(text: &str) -> Option<DataType> {
 }
 
 /// The number literal under the cast that this pass put around it, or a plain one.
-fn number_in(expr: &Expr) -> Option<&Expr> {
+pub(super) fn number_in(expr: &Expr) -> Option<&Expr> {
     match expr {
         Expr::Value(ValueWithSpan { value: Value::Number(..), .. }) => Some(expr),
         Expr::Cast { expr, data_type: DataType::Int4(None) | DataType::Int8(None), .. } => match &**expr {
@@ -333,6 +379,24 @@ fn interval_literal(interval: &Interval) -> Result<Expr> {
     Ok(cast(literal, DataType::Interval { fields: None, precision: None }))
 }
 
+/// json_agg and its kin collect values that are JSON already.
+fn json_aggregate(function: &mut Function) {
+    let name = function.name.to_string().to_ascii_lowercase();
+    let (collect, to_json) = match name.as_str() {
+        "json_agg" => ("json_collect", "to_json"),
+        "jsonb_agg" => ("jsonb_collect", "to_jsonb"),
+        "json_object_agg" => ("json_object_collect", "to_json"),
+        "jsonb_object_agg" => ("jsonb_object_collect", "to_jsonb"),
+        _ => return,
+    };
+    function.name = ObjectName::from(vec![Ident::new(collect)]);
+    if let FunctionArguments::List(list) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.args.last_mut()
+    {
+        *value = call(to_json, vec![value.clone()]);
+    }
+}
+
 /// Functions of pg_catalog and public are found without their schema.
 fn strip_schema(function: &mut Function) {
     let schema = match function.name.0.as_slice() {
@@ -363,86 +427,87 @@ pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
     })
 }
 
-fn is_subquery(expr: &Expr) -> bool {
-    match expr {
-        Expr::Subquery(_) => true,
-        Expr::Nested(inner) => is_subquery(inner),
-        _ => false,
+/// `[:n]` begins with the first item, `[n:]` ends with the last.
+fn close_slice(access: &mut AccessExpr) {
+    let number = |text: &str| cast(Expr::value(Value::Number(text.to_owned(), false)), DataType::Int4(None));
+    if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) = access {
+        lower_bound.get_or_insert_with(|| number("1"));
+        upper_bound.get_or_insert_with(|| number("2147483647"));
     }
+}
+
+fn subquery_in(expr: &Expr) -> Option<&Query> {
+    match expr {
+        Expr::Subquery(query) => Some(query),
+        Expr::Nested(inner) => subquery_in(inner),
+        _ => None,
+    }
+}
+
+fn in_query(left: &Expr, query: &Query, negated: bool) -> Expr {
+    let (expr, subquery) = (Box::new(left.clone()), Box::new(query.clone()));
+    Expr::InSubquery { expr, subquery, negated }
+}
+
+/// The argument of `ALL(…)`, which the parser takes for a function.
+fn all_of(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))]
+            if function.name.to_string().eq_ignore_ascii_case("all") =>
+        {
+            Some(array.clone())
+        }
+        _ => None,
+    }
+}
+
+/// `TABLE t` is `SELECT * FROM t`.
+fn select_all(table: &Table) -> SetExpr {
+    let parts = table.schema_name.iter().chain(&table.table_name).map(|name| Ident::new(name.clone()));
+    let name = ObjectName::from(parts.collect::<Vec<_>>());
+    let mut select = bare_select();
+    select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+    let relation = TableFactor::Table {
+        name,
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    };
+    select.from = vec![TableWithJoins { relation, joins: Vec::new() }];
+    SetExpr::Select(Box::new(select))
+}
+
+/// A recursive query is planned as its two arms, without what WITH stands before them: each gets it.
+fn give_arms_their_with(query: &mut Query) {
+    if query.with.is_none() {
+        return;
+    }
+    let SetExpr::SetOperation { left, right, .. } = query.body.as_mut() else { return };
+    let with = query.with.take();
+    for arm in [left, right] {
+        let body = std::mem::replace(arm, Box::new(SetExpr::Values(no_values())));
+        let mut inner = query_of(bare_select());
+        inner.with = with.clone();
+        inner.body = body;
+        **arm = SetExpr::Query(Box::new(inner));
+    }
+}
+
+fn no_values() -> Values {
+    Values { explicit_row: false, value_keyword: false, rows: Vec::new() }
 }
 
 fn quantified(name: &str, left: &Expr, operator: &str, right: &Expr) -> Expr {
     let operator = Expr::value(Value::SingleQuotedString(operator.to_owned()));
     call(name, vec![operator, left.clone(), right.clone()])
-}
-
-/// `ARRAY(SELECT x … ORDER BY y)` is `(SELECT array_agg(x ORDER BY y) …)`, with an empty array for NULL.
-fn array_subquery(function: &mut Function) -> Option<Expr> {
-    let FunctionArguments::Subquery(query) = &function.args else { return None };
-    let mut query = (**query).clone();
-    let inner = Ident::with_quote('"', "\u{1}array");
-    let mut clauses = Vec::new();
-    let argument;
-    match query.body.as_mut() {
-        // A plain SELECT: aggregate in place, so that correlated columns stay one level deep.
-        SetExpr::Select(select) if is_plain(select) && query.limit_clause.is_none() => {
-            argument = match select.projection.first()? {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr.clone(),
-                _ => return None,
-            };
-            if let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = query.order_by.take() {
-                let by_position = |item: &mut OrderByExpr| {
-                    if number_in(&item.expr).is_some() {
-                        item.expr = argument.clone();
-                    }
-                };
-                let mut exprs = exprs;
-                exprs.iter_mut().for_each(by_position);
-                clauses.push(FunctionArgumentClause::OrderBy(exprs));
-            }
-            let aggregate = aggregate(argument, clauses);
-            select.projection = vec![SelectItem::ExprWithAlias { expr: aggregate, alias: inner }];
-        }
-        _ => {
-            let column = Expr::Identifier(inner.clone());
-            let outer = derived(query, inner.clone());
-            query = outer;
-            if let SetExpr::Select(select) = query.body.as_mut() {
-                let aggregate = aggregate(column, Vec::new());
-                select.projection = vec![SelectItem::ExprWithAlias { expr: aggregate, alias: inner }];
-            }
-        }
-    }
-    let subquery = Expr::Subquery(Box::new(query));
-    Some(call("array_or_empty", vec![subquery]))
-}
-
-fn is_plain(select: &Select) -> bool {
-    select.distinct.is_none()
-        && select.having.is_none()
-        && matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty())
-        && select.projection.len() == 1
-}
-
-fn aggregate(argument: Expr, clauses: Vec<FunctionArgumentClause>) -> Expr {
-    let Expr::Function(mut function) = call("array_agg", vec![argument]) else {
-        return Expr::value(Value::Null);
-    };
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.clauses = clauses;
-    }
-    Expr::Function(function)
-}
-
-/// `SELECT … FROM (query) AS q (column)`.
-fn derived(query: Query, column: Ident) -> Query {
-    let columns = vec![TableAliasColumnDef { name: column, data_type: None }];
-    let alias = TableAlias { explicit: true, name: Ident::with_quote('"', "\u{1}q"), columns, at: None };
-    let factor =
-        TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
-    let mut outer = bare_select();
-    outer.from = vec![TableWithJoins { relation: factor, joins: Vec::new() }];
-    query_of(outer)
 }
 
 /// A SELECT with nothing in it.
@@ -489,94 +554,4 @@ pub(crate) fn query_of(select: Select) -> Query {
         format_clause: None,
         pipe_operators: Vec::new(),
     }
-}
-
-/// Set-returning functions in the select list are lists, unnested.
-fn set_returning(expr: &mut Expr) {
-    match expr {
-        Expr::Function(function) if function.over.is_none() => {
-            let name = function.name.0.last().and_then(|part| part.as_ident()).map(super::names::folded);
-            let list = match name.as_deref() {
-                Some("generate_series") => "generate_series_list",
-                Some("generate_subscripts") => "generate_subscripts_list",
-                Some("regexp_split_to_table") => "regexp_split_to_array",
-                Some("string_to_table") => "string_to_array",
-                Some("jsonb_array_elements") => "jsonb_array_elements_list",
-                Some("jsonb_object_keys") => "jsonb_object_keys_list",
-                _ => return,
-            };
-            function.name = ObjectName::from(vec![Ident::new(list)]);
-            *expr = call("unnest", vec![expr.clone()]);
-        }
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => set_returning(expr),
-        Expr::BinaryOp { left, right, .. } => {
-            set_returning(left);
-            set_returning(right);
-        }
-        _ => {}
-    }
-}
-
-fn tuple(expr: &Expr) -> Option<&[Expr]> {
-    match expr {
-        Expr::Tuple(items) => Some(items),
-        Expr::Nested(inner) => tuple(inner),
-        _ => None,
-    }
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-/// `(a, b) < (c, d)` and its kin, column by column.
-fn row_comparison(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
-    let (left, right) = (tuple(left)?, tuple(right)?);
-    if left.len() != right.len() {
-        return None;
-    }
-    let pairs = || left.iter().cloned().zip(right.iter().cloned());
-    let join = |op: BinaryOperator, all: Vec<Expr>| {
-        all.into_iter().reduce(|a, b| Expr::Nested(Box::new(binary(a, op.clone(), b))))
-    };
-    match op {
-        BinaryOperator::Eq => {
-            join(BinaryOperator::And, pairs().map(|(a, b)| binary(a, BinaryOperator::Eq, b)).collect())
-        }
-        BinaryOperator::NotEq => {
-            join(BinaryOperator::Or, pairs().map(|(a, b)| binary(a, BinaryOperator::NotEq, b)).collect())
-        }
-        BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq => {
-            let strict = match op {
-                BinaryOperator::Lt | BinaryOperator::LtEq => BinaryOperator::Lt,
-                _ => BinaryOperator::Gt,
-            };
-            let mut result: Option<Expr> = None;
-            for (a, b) in pairs().rev() {
-                result = Some(match result {
-                    None => binary(a, op.clone(), b),
-                    Some(rest) => {
-                        let less = binary(a.clone(), strict.clone(), b.clone());
-                        let equal = binary(a, BinaryOperator::Eq, b);
-                        let rest = Expr::Nested(Box::new(binary(equal, BinaryOperator::And, rest)));
-                        Expr::Nested(Box::new(binary(less, BinaryOperator::Or, rest)))
-                    }
-                });
-            }
-            result
-        }
-        _ => None,
-    }
-}
-
-/// `(a, b) IN ((1, 2), (3, 4))`.
-fn row_in(expr: &Expr, list: &[Expr], negated: bool) -> Option<Expr> {
-    tuple(expr)?;
-    let all: Option<Vec<Expr>> =
-        list.iter().map(|item| row_comparison(expr, &BinaryOperator::Eq, item)).collect();
-    let any = all?.into_iter().reduce(|a, b| Expr::Nested(Box::new(binary(a, BinaryOperator::Or, b))))?;
-    Some(match negated {
-        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(any))) },
-        false => any,
-    })
 }

@@ -16,6 +16,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::scalar::ScalarValue;
@@ -117,7 +118,8 @@ impl Binder {
         Typing { schema, params: &self.params, style: &self.style }.of(expr)
     }
 
-    fn plan(
+    /// Plans a query without settling its types.
+    pub(super) fn plan(
         &self,
         mut query: ast::Query,
         uniqueness: Uniqueness,
@@ -160,13 +162,17 @@ impl Binder {
             return Ok(plan);
         }
         let filled = plan.transform_up_with_subqueries(|node| {
+            // What is above knows an expression by its name, which says the parameter.
+            let names = NamePreserver::new(&node);
             let changed = node.map_expressions(|expr| {
-                expr.transform_up(|expr| {
+                let name = names.save(&expr);
+                let filled = expr.transform_up(|expr| {
                     Ok(match self.fill_expr(expr, values, types).map_err(to_datafusion)? {
                         (expr, true) => Transformed::yes(expr),
                         (expr, false) => Transformed::no(expr),
                     })
-                })
+                })?;
+                Ok(filled.update_data(|expr| name.restore(expr)))
             })?;
             match changed.transformed {
                 true => changed.map_data(LogicalPlan::recompute_schema),

@@ -3,7 +3,7 @@
 use super::names::folded;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use quiver_base::{Error, Result, SqlState};
-use quiver_cluster::{Database, Table};
+use quiver_cluster::{Database, Table, View};
 use std::sync::Arc;
 
 /// A relation's name, taken apart.
@@ -54,6 +54,22 @@ pub(crate) fn find_table<'a>(
     let in_schema = |schema: &str| {
         let id = database.schemas.values().find(|found| found.name == schema)?.id;
         database.tables.values().find(|table| table.schema == id && table.name == name.name)
+    };
+    match &name.schema {
+        Some(schema) => in_schema(schema),
+        None => path.iter().find_map(|schema| in_schema(schema)),
+    }
+}
+
+/// A view of the database by name, along the search path.
+pub(crate) fn find_view<'a>(
+    database: &'a Database,
+    path: &[String],
+    name: &RelationName,
+) -> Option<&'a Arc<View>> {
+    let in_schema = |schema: &str| {
+        let id = database.schemas.values().find(|found| found.name == schema)?.id;
+        database.views.values().find(|view| view.schema == id && view.name == name.name)
     };
     match &name.schema {
         Some(schema) => in_schema(schema),

@@ -114,9 +114,12 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         "jsonb" => SqlType::Jsonb,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,
-        "regproc" | "regprocedure" => SqlType::Regproc,
+        "regproc" => SqlType::Regproc,
+        "regprocedure" => SqlType::Regprocedure,
+        "regoper" => SqlType::Regoper,
+        "regoperator" => SqlType::Regoperator,
         "regnamespace" => SqlType::Regnamespace,
-        "regrole" => SqlType::Oid,
+        "regrole" => SqlType::Regrole,
         "int2vector" => SqlType::Int2Vector,
         "oidvector" => SqlType::OidVector,
         "unknown" => SqlType::Unknown,
@@ -236,7 +239,15 @@ pub(crate) fn is_number(ty: &SqlType) -> bool {
 pub(crate) fn is_oid(ty: &SqlType) -> bool {
     matches!(
         ty,
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace
+        SqlType::Oid
+            | SqlType::Regclass
+            | SqlType::Regtype
+            | SqlType::Regproc
+            | SqlType::Regnamespace
+            | SqlType::Regrole
+            | SqlType::Regprocedure
+            | SqlType::Regoper
+            | SqlType::Regoperator
     )
 }
 

@@ -201,15 +201,24 @@ impl Typing<'_> {
         let typed = exprs
             .into_iter()
             .map(|expr| {
-                if self.of(&expr)? == SqlType::Unknown {
-                    self.adapt(expr, &operand_type(&target))
-                } else {
-                    Ok(expr)
+                let ty = self.of(&expr)?;
+                if ty == SqlType::Unknown {
+                    return self.adapt(expr, &operand_type(&target));
+                }
+                match same_family(&ty, &target) && without_modifier(&ty) != without_modifier(&target) {
+                    true => self.cast(expr, &without_modifier(&target)),
+                    false => Ok(expr),
                 }
             })
             .collect::<Result<Vec<_>>>()?;
         if is_vector_like(&target) { alike(typed, self) } else { Ok(typed) }
     }
+}
+
+/// Whether the types of two columns meet in one of them by themselves.
+pub(crate) fn same_family(a: &SqlType, b: &SqlType) -> bool {
+    let temporal = |ty: &SqlType| matches!(ty, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
+    is_number(a) && is_number(b) || temporal(a) && temporal(b)
 }
 
 /// What an untyped operand becomes beside an operand of type `ty`.
@@ -221,7 +230,8 @@ pub(crate) fn operand_type(ty: &SqlType) -> SqlType {
     }
 }
 
-fn wider(a: SqlType, b: SqlType) -> SqlType {
+/// The type of the two that holds the other's values.
+pub(crate) fn wider(a: SqlType, b: SqlType) -> SqlType {
     let rank = |ty: &SqlType| match ty {
         SqlType::Int2 => 1,
         SqlType::Int4 => 2,
@@ -229,6 +239,8 @@ fn wider(a: SqlType, b: SqlType) -> SqlType {
         SqlType::Numeric(_) => 4,
         SqlType::Float4 => 5,
         SqlType::Float8 => 6,
+        SqlType::Timestamp => 1,
+        SqlType::Timestamptz => 2,
         _ => 0,
     };
     if rank(&b) > rank(&a) { b } else { a }

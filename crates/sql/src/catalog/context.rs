@@ -33,7 +33,14 @@ impl CatalogContext {
 
     /// A role's name; the oid in text if it is gone, as pg_get_userbyid says.
     pub(super) fn role_name(&self, oid: u32) -> String {
-        self.catalog.roles.get(&oid).map_or_else(|| format!("unknown (OID={oid})"), |role| role.name.clone())
+        if let Some(role) = self.catalog.roles.get(&oid) {
+            return role.name.clone();
+        }
+        let fixed = super::fixed::fixed().tables.get("pg_authid").and_then(|table| {
+            let row = table.rows.iter().find(|row| table.value(row, "oid") == Some(&oid.to_string()))?;
+            table.value(row, "rolname")
+        });
+        fixed.map_or_else(|| format!("unknown (OID={oid})"), str::to_owned)
     }
 
     /// Oids of the schemas that unqualified names are looked up in, pg_catalog first as it implicitly is.

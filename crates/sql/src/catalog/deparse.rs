@@ -98,8 +98,8 @@ pub(super) fn index_predicate_text(table: &Table, index: &Index) -> Option<Strin
     index.predicate.as_ref().map(|predicate| expression_text(table, &predicate.sql, false))
 }
 
-/// `pg_get_constraintdef(oid)`.
-pub(super) fn constraint_definition(table: &Table, constraint: &Constraint) -> String {
+/// `pg_get_constraintdef(oid, pretty)`.
+pub(super) fn constraint_definition(table: &Table, constraint: &Constraint, pretty: bool) -> String {
     let keys = |index| {
         let index = table.indexes.iter().find(|it| it.id == index);
         let names = index.map(|it| it.columns.iter().map(|key| quote_ident(column_name(table, key.column))));
@@ -108,6 +108,8 @@ pub(super) fn constraint_definition(table: &Table, constraint: &Constraint) -> S
     match &constraint.kind {
         ConstraintKind::PrimaryKey { index } => format!("PRIMARY KEY ({})", keys(*index)),
         ConstraintKind::Unique { index } => format!("UNIQUE ({})", keys(*index)),
-        ConstraintKind::Check { sql, .. } => format!("CHECK (({sql}))"),
+        ConstraintKind::Check { sql, .. } => {
+            format!("CHECK ({})", super::checks::condition(sql, table, pretty))
+        }
     }
 }

@@ -123,6 +123,7 @@ fn type_named(name: &str) -> SqlType {
         "regtype" => SqlType::Regtype,
         "regclass" => SqlType::Regclass,
         "name" | "sql_identifier" => SqlType::Name,
+        "character_data" | "yes_or_no" => SqlType::Varchar(None),
         "char" => SqlType::Char,
         "int2vector" => SqlType::Int2Vector,
         "oidvector" => SqlType::OidVector,

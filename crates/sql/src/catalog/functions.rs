@@ -10,7 +10,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use quiver_base::{ColumnId, Error, Result, SqlState, SqlType};
 use quiver_cluster::{Constraint, Index, Table};
@@ -18,22 +19,27 @@ use std::sync::Arc;
 
 /// The catalog function with this name, for one statement.
 pub(crate) fn function(name: &str, context: &Arc<CatalogContext>) -> Option<Arc<ScalarUDF>> {
-    let (name, returns, body) = FUNCTIONS.iter().find(|(known, _, _)| *known == name)?;
+    let mut known = FUNCTIONS.iter().chain(super::describe::FUNCTIONS);
+    let (name, returns, body) = known.find(|(known, _, _)| *known == name)?;
     Some(Arc::new(ScalarUDF::new_from_impl(CatalogFunction {
         name,
         returns: returns.sql_type(),
         body: *body,
         context: context.clone(),
-        signature: Signature::variadic_any(Volatility::Stable),
+        signature: Signature::one_of(
+            vec![TypeSignature::VariadicAny, TypeSignature::Nullary],
+            Volatility::Stable,
+        ),
     })))
 }
 
 /// Arguments of one call, NULLs included.
-type Arguments<'a> = &'a [ScalarValue];
-type Body = fn(&CatalogContext, Arguments<'_>) -> Result<Value>;
+pub(super) type Arguments<'a> = &'a [ScalarValue];
+/// The work of a function.
+pub(super) type Body = fn(&CatalogContext, Arguments<'_>) -> Result<Value>;
 
 /// What one call gives.
-enum Value {
+pub(super) enum Value {
     Null,
     Bool(bool),
     Int(i64),
@@ -42,7 +48,7 @@ enum Value {
 
 /// What a function returns.
 #[derive(Clone, Copy)]
-enum Returns {
+pub(super) enum Returns {
     Bool,
     Int8,
     Text,
@@ -51,6 +57,10 @@ enum Returns {
     Regtype,
     Regproc,
     Regnamespace,
+    Regrole,
+    Regprocedure,
+    Regoper,
+    Regoperator,
     Oid,
 }
 
@@ -65,6 +75,10 @@ impl Returns {
             Returns::Regtype => SqlType::Regtype,
             Returns::Regproc => SqlType::Regproc,
             Returns::Regnamespace => SqlType::Regnamespace,
+            Returns::Regrole => SqlType::Regrole,
+            Returns::Regprocedure => SqlType::Regprocedure,
+            Returns::Regoper => SqlType::Regoper,
+            Returns::Regoperator => SqlType::Regoperator,
             Returns::Oid => SqlType::Oid,
         }
     }
@@ -106,7 +120,15 @@ const FUNCTIONS: &[(&str, Returns, Body)] = &[
     }),
     ("pg_get_statisticsobjdef_columns", Returns::Text, |_, _| Ok(Value::Null)),
     ("pg_get_triggerdef", Returns::Text, |_, _| Ok(Value::Null)),
-    ("pg_get_viewdef", Returns::Text, |_, _| Ok(Value::Null)),
+    ("pg_get_viewdef", Returns::Text, |context, args| {
+        let oid = match (oid(args, 0), text(args, 0)) {
+            (Some(oid), _) => Some(oid),
+            (None, Some(name)) => names::regclass(context, name)?,
+            (None, None) => None,
+        };
+        let view = oid.and_then(|oid| context.database.views.values().find(|view| view.id.0 == oid));
+        Ok(view.map_or(Value::Null, |view| Value::Text(super::views::definition(view))))
+    }),
     ("pg_get_ruledef", Returns::Text, |_, _| Ok(Value::Null)),
     ("pg_get_partkeydef", Returns::Text, |_, _| Ok(Value::Null)),
     ("pg_get_serial_sequence", Returns::Text, pg_get_serial_sequence),
@@ -130,45 +152,19 @@ const FUNCTIONS: &[(&str, Returns, Body)] = &[
     ("obj_description", Returns::Text, obj_description),
     ("col_description", Returns::Text, col_description),
     ("shobj_description", Returns::Text, |_, _| Ok(Value::Null)),
-    ("to_regclass", Returns::Regclass, |context, args| {
-        optional_name(args, |it| names::regclass(context, it))
-    }),
-    ("to_regtype", Returns::Regtype, |_, args| optional_name(args, names::regtype)),
-    ("to_regproc", Returns::Regproc, |_, args| optional_name(args, names::regproc)),
+    ("to_regclass", Returns::Regclass, |context, args| optional_name(context, args, &SqlType::Regclass)),
+    ("to_regtype", Returns::Regtype, |context, args| optional_name(context, args, &SqlType::Regtype)),
+    ("to_regproc", Returns::Regproc, |context, args| optional_name(context, args, &SqlType::Regproc)),
     ("to_regnamespace", Returns::Regnamespace, |context, args| {
-        optional_name(args, |it| regnamespace(context, it))
+        optional_name(context, args, &SqlType::Regnamespace)
     }),
-    ("regclassin", Returns::Regclass, |context, args| {
-        required_name(args, SqlState::UNDEFINED_TABLE, "relation", |it| names::regclass(context, it))
+    ("to_regrole", Returns::Regrole, |context, args| optional_name(context, args, &SqlType::Regrole)),
+    ("to_regprocedure", Returns::Regprocedure, |context, args| {
+        optional_name(context, args, &SqlType::Regprocedure)
     }),
-    ("regtypein", Returns::Regtype, |_, args| {
-        required_name(args, SqlState::UNDEFINED_OBJECT, "type", names::regtype)
-    }),
-    ("regprocin", Returns::Regproc, |_, args| {
-        required_name(args, SqlState::UNDEFINED_FUNCTION, "function", names::regproc)
-    }),
-    ("regnamespacein", Returns::Regnamespace, |context, args| {
-        required_name(args, SqlState::INVALID_SCHEMA_NAME, "schema", |it| regnamespace(context, it))
-    }),
-    ("regrolein", Returns::Oid, |context, args| {
-        required_name(args, SqlState::UNDEFINED_OBJECT, "role", |it| Ok(role_named(context, it)))
-    }),
-    ("regclassout", Returns::Text, |context, args| {
-        Ok(on_oid(args, |it| Value::Text(names::regclass_name(context, it))))
-    }),
-    ("regtypeout", Returns::Text, |_, args| Ok(on_oid(args, |it| Value::Text(names::regtype_name(it))))),
-    ("regprocout", Returns::Text, |_, args| Ok(on_oid(args, |it| Value::Text(names::regproc_name(it))))),
-    ("regnamespaceout", Returns::Text, |context, args| {
-        Ok(on_oid(args, |it| {
-            Value::Text(match context.schema(it) {
-                Some(schema) => names::quote_ident(&schema.name),
-                None if it == 0 => "-".to_owned(),
-                None => it.to_string(),
-            })
-        }))
-    }),
-    ("regroleout", Returns::Text, |context, args| {
-        Ok(on_oid(args, |it| Value::Text(names::quote_ident(&context.role_name(it)))))
+    ("to_regoper", Returns::Regoper, |context, args| optional_name(context, args, &SqlType::Regoper)),
+    ("to_regoperator", Returns::Regoperator, |context, args| {
+        optional_name(context, args, &SqlType::Regoperator)
     }),
     ("quote_ident", Returns::Text, |_, args| {
         Ok(text(args, 0).map_or(Value::Null, |it| Value::Text(names::quote_ident(it))))
@@ -176,7 +172,7 @@ const FUNCTIONS: &[(&str, Returns, Body)] = &[
 ];
 
 /// Any value that is a number, or a number in text.
-fn oid(args: Arguments<'_>, position: usize) -> Option<u32> {
+pub(super) fn oid(args: Arguments<'_>, position: usize) -> Option<u32> {
     match args.get(position)? {
         ScalarValue::Int16(it) => u32::try_from((*it)?).ok(),
         ScalarValue::Int32(it) => u32::try_from((*it)?).ok(),
@@ -190,7 +186,8 @@ fn oid(args: Arguments<'_>, position: usize) -> Option<u32> {
     }
 }
 
-fn int(args: Arguments<'_>, position: usize) -> Option<i64> {
+/// An integer argument.
+pub(super) fn int(args: Arguments<'_>, position: usize) -> Option<i64> {
     match args.get(position)? {
         ScalarValue::Int16(it) => it.map(i64::from),
         ScalarValue::Int32(it) => it.map(i64::from),
@@ -201,7 +198,8 @@ fn int(args: Arguments<'_>, position: usize) -> Option<i64> {
     }
 }
 
-fn text(args: Arguments<'_>, position: usize) -> Option<&str> {
+/// A text argument.
+pub(super) fn text(args: Arguments<'_>, position: usize) -> Option<&str> {
     match args.get(position)? {
         ScalarValue::Utf8(it) | ScalarValue::Utf8View(it) | ScalarValue::LargeUtf8(it) => it.as_deref(),
         _ => None,
@@ -213,7 +211,7 @@ fn on_oid(args: Arguments<'_>, body: impl FnOnce(u32) -> Value) -> Value {
 }
 
 /// Every role may do everything, until privileges exist.
-fn always(_: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
+pub(super) fn always(_: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
     Ok(if args.iter().any(ScalarValue::is_null) { Value::Null } else { Value::Bool(true) })
 }
 
@@ -254,7 +252,10 @@ fn find_constraint(context: &CatalogContext, oid: u32) -> Option<(&Table, &Const
 
 fn pg_get_constraintdef(context: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
     let found = oid(args, 0).and_then(|oid| find_constraint(context, oid));
-    Ok(found.map_or(Value::Null, |(table, constraint)| Value::Text(constraint_definition(table, constraint))))
+    let pretty = matches!(args.get(1), Some(ScalarValue::Boolean(Some(true))));
+    Ok(found.map_or(Value::Null, |(table, constraint)| {
+        Value::Text(constraint_definition(table, constraint, pretty))
+    }))
 }
 
 fn pg_table_is_visible(context: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
@@ -265,7 +266,7 @@ fn pg_table_is_visible(context: &CatalogContext, args: Arguments<'_>) -> Result<
 }
 
 /// Fixed objects are visible in pg_catalog, and the extension's in public, which is in every sensible search path.
-fn is_visible(args: Arguments<'_>, catalog: &str, schema_column: &str) -> Result<Value> {
+pub(super) fn is_visible(args: Arguments<'_>, catalog: &str, schema_column: &str) -> Result<Value> {
     let (Some(oid), Some(table)) = (oid(args, 0), fixed().tables.get(catalog)) else {
         return Ok(Value::Null);
     };
@@ -275,33 +276,55 @@ fn is_visible(args: Arguments<'_>, catalog: &str, schema_column: &str) -> Result
     Ok(row.map_or(Value::Null, |row| Value::Bool(table.value(row, schema_column) != Some(&hidden))))
 }
 
-fn procedure(args: Arguments<'_>, column: &str) -> Option<String> {
+fn procedure(oid: u32, column: &str) -> Option<String> {
     let table = fixed().tables.get("pg_proc")?;
-    let oid = oid(args, 0)?.to_string();
+    let oid = oid.to_string();
     let row = table.rows.iter().find(|row| table.value(row, "oid") == Some(&oid))?;
     Some(table.value(row, column)?.to_owned())
 }
 
+/// What a fixed function returns.
+pub(super) fn function_result(oid: u32) -> Option<String> {
+    let ty = procedure(oid, "prorettype")?.parse().ok()?;
+    let set = if procedure(oid, "proretset").as_deref() == Some("t") { "SETOF " } else { "" };
+    Some(format!("{set}{}", names::format_type(ty, None)))
+}
+
 fn pg_get_function_result(_: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
-    let Some(ty) = procedure(args, "prorettype").and_then(|it| it.parse().ok()) else {
-        return Ok(Value::Null);
+    Ok(oid(args, 0).and_then(function_result).map_or(Value::Null, Value::Text))
+}
+
+/// A fixed function's arguments, those that go out too.
+pub(super) fn function_arguments(oid: u32) -> Option<String> {
+    let list = |column| {
+        let text = procedure(oid, column)?;
+        Some(text.trim_matches(['{', '}']).split(',').map(str::to_owned).collect::<Vec<_>>())
     };
-    let set = if procedure(args, "proretset").as_deref() == Some("t") { "SETOF " } else { "" };
-    Ok(Value::Text(format!("{set}{}", names::format_type(ty, None))))
+    let types = match list("proallargtypes") {
+        Some(all) => all,
+        None => procedure(oid, "proargtypes")?.split_ascii_whitespace().map(str::to_owned).collect(),
+    };
+    let (named, modes) = (list("proargnames").unwrap_or_default(), list("proargmodes").unwrap_or_default());
+    let types = types.iter().enumerate().filter_map(|(position, ty)| {
+        let ty = names::format_type(ty.parse().unwrap_or(0), None);
+        let mode = match modes.get(position).map_or("i", String::as_str) {
+            "o" => "OUT ",
+            "b" => "INOUT ",
+            "v" => "VARIADIC ",
+            // Columns of a table that is returned.
+            "t" => return None,
+            _ => "",
+        };
+        Some(match named.get(position).filter(|it| !it.is_empty() && *it != "\"\"") {
+            Some(name) => format!("{mode}{name} {ty}"),
+            None => format!("{mode}{ty}"),
+        })
+    });
+    Some(types.collect::<Vec<_>>().join(", "))
 }
 
 fn pg_get_function_arguments(_: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
-    let Some(types) = procedure(args, "proargtypes") else { return Ok(Value::Null) };
-    let named = procedure(args, "proargnames").unwrap_or_default();
-    let named: Vec<&str> = named.trim_matches(['{', '}']).split(',').collect();
-    let types = types.split_ascii_whitespace().enumerate().map(|(position, ty)| {
-        let ty = names::format_type(ty.parse().unwrap_or(0), None);
-        match named.get(position).filter(|it| !it.is_empty() && **it != "\"\"") {
-            Some(name) => format!("{name} {ty}"),
-            None => ty,
-        }
-    });
-    Ok(Value::Text(types.collect::<Vec<_>>().join(", ")))
+    Ok(oid(args, 0).and_then(function_arguments).map_or(Value::Null, Value::Text))
 }
 
 fn pg_get_serial_sequence(context: &CatalogContext, args: Arguments<'_>) -> Result<Value> {
@@ -349,8 +372,12 @@ fn pg_database_size(context: &CatalogContext, args: Arguments<'_>) -> Result<Val
         (None, name) => name == Some(context.database.name.as_str()),
     };
     // Another database's tables are not in this session's view.
-    let total = is_own.then(|| context.tables().map(|table| table_bytes(context, table)).sum());
-    Ok(total.map_or(Value::Int(0), Value::Int))
+    Ok(Value::Int(if is_own { database_bytes(context) } else { 0 }))
+}
+
+/// The bytes of every table of the database.
+pub(super) fn database_bytes(context: &CatalogContext) -> i64 {
+    context.tables().map(|table| table_bytes(context, table)).sum()
 }
 
 /// As PostgreSQL rounds: a unit is used until ten thousand and some of it.
@@ -407,45 +434,17 @@ fn col_description(context: &CatalogContext, args: Arguments<'_>) -> Result<Valu
     Ok(comment(context, PG_CLASS, object, column.0.into()).map_or(Value::Null, Value::Text))
 }
 
-fn regnamespace(context: &CatalogContext, name: &str) -> Result<Option<u32>> {
-    if let Ok(oid) = name.trim().parse() {
-        return Ok(Some(oid));
-    }
-    let parts = names::split_name(name)?;
-    let found = context.database.schemas.values().find(|it| parts.last() == Some(&it.name));
-    Ok(found.map(|schema| schema.id))
-}
-
-fn role_named(context: &CatalogContext, name: &str) -> Option<u32> {
-    let wanted = name.trim_matches('"');
-    wanted
-        .parse()
-        .ok()
-        .or_else(|| context.catalog.roles.values().find(|it| it.name == wanted).map(|it| it.id))
-}
-
-fn optional_name(args: Arguments<'_>, find: impl FnOnce(&str) -> Result<Option<u32>>) -> Result<Value> {
+/// to_regclass and its kin: NULL where a cast would fail for want of the object.
+fn optional_name(context: &CatalogContext, args: Arguments<'_>, ty: &SqlType) -> Result<Value> {
     let Some(name) = text(args, 0) else { return Ok(Value::Null) };
-    Ok(find(name)?.map_or(Value::Null, |oid| Value::Int(oid.into())))
+    if name.trim().parse::<u32>().is_ok() {
+        return Ok(Value::Null);
+    }
+    Ok(super::references::find(context, ty, name)?.map_or(Value::Null, |oid| Value::Int(oid.into())))
 }
 
-fn required_name(
-    args: Arguments<'_>,
-    state: SqlState,
-    kind: &str,
-    find: impl FnOnce(&str) -> Result<Option<u32>>,
-) -> Result<Value> {
-    if let Some(oid) = oid(args, 0) {
-        return Ok(Value::Int(oid.into()));
-    }
-    let Some(name) = text(args, 0) else { return Ok(Value::Null) };
-    if name == "-" {
-        return Ok(Value::Int(0));
-    }
-    find(name)?.map(|oid| Value::Int(oid.into())).ok_or_else(|| missing(state, kind, name))
-}
-
-fn missing(state: SqlState, kind: &str, name: &str) -> Error {
+/// `kind "name" does not exist`.
+pub(super) fn missing(state: SqlState, kind: &str, name: &str) -> Error {
     Error::new(state, format!("{kind} \"{name}\" does not exist"))
 }
 

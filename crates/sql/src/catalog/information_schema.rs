@@ -4,7 +4,7 @@ use super::context::CatalogContext;
 use super::deparse::column_name;
 use super::rows::{Cell, Rows};
 use crate::oids;
-use quiver_base::{IndexId, SqlType};
+use quiver_base::{ColumnId, IndexId, SqlType};
 use quiver_cluster::{Column, ConstraintKind, Table};
 
 /// information_schema.schemata.
@@ -37,18 +37,41 @@ pub(super) fn tables(context: &CatalogContext, rows: &mut Rows<'_>) {
     for table in context.tables() {
         push(context.schema_name(table.schema), &table.name, "BASE TABLE", true);
     }
+    for view in context.database.views.values() {
+        push(context.schema_name(view.schema), &view.name, "VIEW", false);
+    }
 }
 
-/// information_schema.columns, of user tables.
+/// information_schema.columns, of user tables and views.
 pub(super) fn columns(context: &CatalogContext, rows: &mut Rows<'_>) {
     for table in context.tables() {
         for column in table.columns.iter().filter(|it| !it.dropped) {
-            push_column(context, rows, table, column);
+            push_column(context, rows, (table.schema, &table.name, true), column);
+        }
+    }
+    for view in context.database.views.values() {
+        for (position, (name, ty)) in view.columns.iter().enumerate() {
+            let column = Column {
+                id: ColumnId(u16::try_from(position + 1).unwrap_or(u16::MAX)),
+                name: name.clone(),
+                ty: ty.clone(),
+                not_null: false,
+                default: None,
+                identity: None,
+                missing: None,
+                dropped: false,
+            };
+            push_column(context, rows, (view.schema, &view.name, false), &column);
         }
     }
 }
 
-fn push_column(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table, column: &Column) {
+fn push_column(
+    context: &CatalogContext,
+    rows: &mut Rows<'_>,
+    (schema, relation, updatable): (u32, &str, bool),
+    column: &Column,
+) {
     let (data_type, udt_schema, udt_name) = type_names(&column.ty);
     let (precision, radix, scale) = numeric_limits(&column.ty);
     let length = match &column.ty {
@@ -68,8 +91,8 @@ fn push_column(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table, col
     let yes_no = |it: bool| if it { "YES" } else { "NO" };
     rows.push([
         ("table_catalog", context.database.name.as_str().into()),
-        ("table_schema", context.schema_name(table.schema).into()),
-        ("table_name", table.name.as_str().into()),
+        ("table_schema", context.schema_name(schema).into()),
+        ("table_name", relation.into()),
         ("column_name", column.name.as_str().into()),
         ("ordinal_position", i64::from(column.id.0).into()),
         ("column_default", column.default.as_ref().map(|it| it.sql.as_str()).into()),
@@ -93,7 +116,7 @@ fn push_column(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table, col
         ),
         ("identity_cycle", "NO".into()),
         ("is_generated", "NEVER".into()),
-        ("is_updatable", "YES".into()),
+        ("is_updatable", yes_no(updatable).into()),
     ]);
 }
 
@@ -159,6 +182,22 @@ pub(super) fn table_constraints(context: &CatalogContext, rows: &mut Rows<'_>) {
                 ("enforced", "YES".into()),
             ]);
         }
+        // The standard takes NOT NULL for a check.
+        for column in table.columns.iter().filter(|column| column.not_null && !column.dropped) {
+            let name = format!("{}_{}_{}_not_null", table.schema, table.id.0, column.id.0);
+            rows.push([
+                ("constraint_catalog", context.database.name.as_str().into()),
+                ("constraint_schema", context.schema_name(table.schema).into()),
+                ("constraint_name", name.into()),
+                ("table_catalog", context.database.name.as_str().into()),
+                ("table_schema", context.schema_name(table.schema).into()),
+                ("table_name", table.name.as_str().into()),
+                ("constraint_type", "CHECK".into()),
+                ("is_deferrable", "NO".into()),
+                ("initially_deferred", "NO".into()),
+                ("enforced", "YES".into()),
+            ]);
+        }
     }
 }
 
@@ -178,9 +217,9 @@ pub(super) fn key_column_usage(context: &CatalogContext, rows: &mut Rows<'_>) {
     });
 }
 
-/// information_schema.constraint_column_usage.
+/// information_schema.constraint_column_usage: columns of keys and of checks.
 pub(super) fn constraint_column_usage(context: &CatalogContext, rows: &mut Rows<'_>) {
-    for_each_key_column(context, |table, name, _, column| {
+    let mut push = |table: &Table, name: &str, column: &str| {
         rows.push([
             ("table_catalog", context.database.name.as_str().into()),
             ("table_schema", context.schema_name(table.schema).into()),
@@ -190,7 +229,15 @@ pub(super) fn constraint_column_usage(context: &CatalogContext, rows: &mut Rows<
             ("constraint_schema", context.schema_name(table.schema).into()),
             ("constraint_name", name.into()),
         ]);
-    });
+    };
+    for_each_key_column(context, |table, name, _, column| push(table, name, column));
+    for table in context.tables() {
+        for constraint in &table.constraints {
+            if let ConstraintKind::Check { columns, .. } = &constraint.kind {
+                columns.iter().for_each(|column| push(table, &constraint.name, column_name(table, *column)));
+            }
+        }
+    }
 }
 
 fn for_each_key_column(context: &CatalogContext, mut visit: impl FnMut(&Table, &str, usize, &str)) {

@@ -2,25 +2,32 @@
 //! them. Fixed rows (types, functions, operators) are PostgreSQL 16's and pgvector's own; the rest is made from the
 //! catalog that the statement sees. Knows no plans and no protocol.
 
+mod checks;
 mod context;
 mod deparse;
+mod describe;
 mod fixed;
 mod functions;
 mod index_text;
 mod information_schema;
+mod keywords;
 mod names;
 mod objects;
 mod overloads;
+mod references;
 mod relations;
+mod routines;
 mod rows;
 mod sessions;
 mod shared;
 mod statistics;
 mod table;
+mod views;
 
 pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
-pub(crate) use names::{regclass, regclass_name, regproc, regproc_name, regtype, regtype_name};
+pub(crate) use keywords::{is_table_function, table_function};
 pub(crate) use overloads::{is_vector_like, overloads, takes_any_type};
+pub(crate) use references::{object_name, object_oid};
 pub(crate) use shared::predefined_role;
 pub(crate) use table::{is_always_empty, table};

@@ -106,6 +106,10 @@ pub(super) fn relation_in(context: &CatalogContext, schema: u32, name: &str) -> 
     if let Some(sequence) = sequences.find(|it| it.schema == schema && it.name == name) {
         return Some(sequence.id.0);
     }
+    let mut views = context.database.views.values();
+    if let Some(view) = views.find(|it| it.schema == schema && it.name == name) {
+        return Some(view.id.0);
+    }
     let key = (schema_key(context, schema), name.to_owned());
     fixed_relations().get(&key).copied()
 }
@@ -133,7 +137,7 @@ pub(super) fn information_schema_oid() -> u32 {
 }
 
 /// `text::regclass`: an oid in digits, or a relation's name. `None` if there is none.
-pub(crate) fn regclass(context: &CatalogContext, text: &str) -> Result<Option<u32>> {
+pub(super) fn regclass(context: &CatalogContext, text: &str) -> Result<Option<u32>> {
     if let Ok(oid) = text.trim().parse() {
         return Ok(Some(oid));
     }
@@ -161,12 +165,15 @@ pub(super) fn relation(context: &CatalogContext, oid: u32) -> Option<(u32, Strin
     if let Some(sequence) = context.database.sequences.values().find(|it| it.id.0 == oid) {
         return Some((sequence.schema, sequence.name.clone()));
     }
+    if let Some(view) = context.database.views.values().find(|it| it.id.0 == oid) {
+        return Some((view.schema, view.name.clone()));
+    }
     let ((schema, name), _) = fixed_relations().iter().find(|(_, fixed)| **fixed == oid)?;
     Some((*schema, name.clone()))
 }
 
 /// How a relation's oid prints: its name, qualified unless the search path finds it; the number if it is gone.
-pub(crate) fn regclass_name(context: &CatalogContext, oid: u32) -> String {
+pub(super) fn regclass_name(context: &CatalogContext, oid: u32) -> String {
     match relation(context, oid) {
         None if oid == 0 => "-".to_owned(),
         None => oid.to_string(),
@@ -237,6 +244,8 @@ pub(super) fn format_type(oid: u32, modifier: Option<i32>) -> String {
         }
         // Without a length it is not what the bare word means, bit(1).
         "bit" if modifier.is_some() && length.is_none() => "\"bit\"",
+        // A reserved word that is a type of its own accord.
+        "interval" => "interval",
         "bit" => return with_length("bit", length),
         "varbit" => return with_length("bit varying", length),
         "time" => "time without time zone",
@@ -255,7 +264,7 @@ fn with_length(name: &str, length: Option<i32>) -> String {
 }
 
 /// How a type's oid prints.
-pub(crate) fn regtype_name(oid: u32) -> String {
+pub(super) fn regtype_name(oid: u32) -> String {
     match types().contains_key(&oid) || oid == 0 {
         true => format_type(oid, None),
         false => oid.to_string(),
@@ -263,7 +272,7 @@ pub(crate) fn regtype_name(oid: u32) -> String {
 }
 
 /// `text::regtype`: an oid in digits, SQL's spelling of a type, or pg_type's. `None` if there is none.
-pub(crate) fn regtype(text: &str) -> Result<Option<u32>> {
+pub(super) fn regtype(text: &str) -> Result<Option<u32>> {
     let text = text.trim();
     if let Ok(oid) = text.parse() {
         return Ok(Some(oid));
@@ -301,35 +310,60 @@ pub(crate) fn regtype(text: &str) -> Result<Option<u32>> {
     Ok(types().iter().find(|(_, it)| it.name == *name && schema_fits(it)).map(|(oid, _)| *oid))
 }
 
+/// A function's name and schema.
+#[derive(Debug)]
+struct FunctionName {
+    name: String,
+    schema: u32,
+    /// Others have the same name.
+    overloaded: bool,
+}
+
 /// Functions by oid.
-fn functions() -> &'static HashMap<u32, String> {
-    static FUNCTIONS: OnceLock<HashMap<u32, String>> = OnceLock::new();
+fn functions() -> &'static HashMap<u32, FunctionName> {
+    static FUNCTIONS: OnceLock<HashMap<u32, FunctionName>> = OnceLock::new();
     FUNCTIONS.get_or_init(|| {
         let Some(table) = fixed().tables.get("pg_proc") else { return HashMap::new() };
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        for row in &table.rows {
+            *count.entry(table.value(row, "proname").unwrap_or_default()).or_default() += 1;
+        }
         let read = |row: &Vec<Option<String>>| {
-            Some((table.value(row, "oid")?.parse().ok()?, table.value(row, "proname")?.to_owned()))
+            let name = table.value(row, "proname")?;
+            let overloaded = count.get(name).is_some_and(|count| *count > 1);
+            let schema = table.value(row, "pronamespace")?.parse().ok()?;
+            let oid = table.value(row, "oid")?.parse().ok()?;
+            Some((oid, FunctionName { name: name.to_owned(), schema, overloaded }))
         };
         table.rows.iter().filter_map(read).collect()
     })
 }
 
-/// How a function's oid prints.
-pub(crate) fn regproc_name(oid: u32) -> String {
+/// How a function's oid prints: qualified where its name alone would be of several.
+pub(super) fn regproc_name(oid: u32) -> String {
     match functions().get(&oid) {
         None if oid == 0 => "-".to_owned(),
         None => oid.to_string(),
-        Some(name) => quote_ident(name),
+        Some(found) if found.overloaded => {
+            let schema = match found.schema {
+                PG_CATALOG => "pg_catalog",
+                schema if schema == information_schema_oid() => "information_schema",
+                _ => "public",
+            };
+            format!("{schema}.{}", quote_ident(&found.name))
+        }
+        Some(found) => quote_ident(&found.name),
     }
 }
 
 /// `text::regproc`: the one function with this name.
-pub(crate) fn regproc(text: &str) -> Result<Option<u32>> {
+pub(super) fn regproc(text: &str) -> Result<Option<u32>> {
     if let Ok(oid) = text.trim().parse() {
         return Ok(Some(oid));
     }
     let parts = split_name(text)?;
     let Some(name) = parts.last() else { return Ok(None) };
-    let mut found = functions().iter().filter(|(_, it)| *it == name).map(|(oid, _)| *oid);
+    let mut found = functions().iter().filter(|(_, it)| it.name == *name).map(|(oid, _)| *oid);
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => {
             Err(Error::new(SqlState::AMBIGUOUS_FUNCTION, format!("more than one function named \"{text}\"")))

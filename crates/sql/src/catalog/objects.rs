@@ -11,9 +11,15 @@ pub(super) fn pg_namespace(context: &CatalogContext, rows: &mut Rows<'_>) {
         rows.push([
             ("oid", schema.id.into()),
             ("nspname", schema.name.as_str().into()),
-            ("nspowner", schema.owner.into()),
+            ("nspowner", public_owner(schema.owner, &schema.name).into()),
         ]);
     }
+}
+
+/// The schema that comes with a database belongs to whoever owns the database.
+fn public_owner(owner: u32, name: &str) -> u32 {
+    const PG_DATABASE_OWNER: u32 = 6_171;
+    if owner == 10 && name == "public" { PG_DATABASE_OWNER } else { owner }
 }
 
 /// pg_extension.

@@ -8,8 +8,10 @@ use super::rows::{Cell, Rows};
 use crate::bind::column_name_of;
 use crate::oids;
 use crate::parser::parse_expression;
-use quiver_base::{Result, SqlType};
-use quiver_cluster::{Column, Constraint, ConstraintKind, Index, IndexMethod, KeyColumn, Sequence, Table};
+use quiver_base::{ColumnId, Result, SqlType};
+use quiver_cluster::{
+    Column, Constraint, ConstraintKind, Index, IndexMethod, KeyColumn, Sequence, Table, View,
+};
 use quiver_index::VectorIndexKind;
 
 /// pg_class's own oid: what classoid and refclassid say of a relation.
@@ -49,7 +51,26 @@ pub(super) fn pg_class(context: &CatalogContext, rows: &mut Rows<'_>) -> Result<
     for sequence in context.database.sequences.values() {
         push_sequence(rows, sequence);
     }
+    for view in context.database.views.values() {
+        push_view(rows, view);
+    }
     Ok(())
+}
+
+fn push_view(rows: &mut Rows<'_>, view: &View) {
+    rows.push([
+        ("oid", view.id.0.into()),
+        ("relname", view.name.as_str().into()),
+        ("relnamespace", view.schema.into()),
+        ("relowner", view.owner.into()),
+        ("reltuples", Cell::Float(-1.0)),
+        ("relpersistence", "p".into()),
+        ("relkind", "v".into()),
+        ("relnatts", view.columns.len().into()),
+        ("relhasrules", true.into()),
+        ("relispopulated", true.into()),
+        ("relreplident", "n".into()),
+    ]);
 }
 
 fn push_table(context: &CatalogContext, rows: &mut Rows<'_>, table: &Table) {
@@ -127,6 +148,21 @@ pub(super) fn pg_attribute(context: &CatalogContext, rows: &mut Rows<'_>) -> Res
             }
         }
     }
+    for view in context.database.views.values() {
+        for (position, (name, ty)) in view.columns.iter().enumerate() {
+            let column = Column {
+                id: ColumnId(u16::try_from(position + 1).unwrap_or(u16::MAX)),
+                name: name.clone(),
+                ty: ty.clone(),
+                not_null: false,
+                default: None,
+                identity: None,
+                missing: None,
+                dropped: false,
+            };
+            push_column(rows, view.id.0, position as i64 + 1, &column);
+        }
+    }
     Ok(())
 }
 
@@ -158,6 +194,17 @@ fn access_method_oid(index: &Index) -> u32 {
     }
 }
 
+/// typstorage of a type: how PostgreSQL keeps large values.
+fn storage(ty: &SqlType) -> &'static str {
+    let oid = oids::type_oid(ty).to_string();
+    let table = fixed().tables.get("pg_type");
+    let found = table.and_then(|table| {
+        let row = table.rows.iter().find(|row| table.value(row, "oid") == Some(&oid))?;
+        table.value(row, "typstorage")
+    });
+    found.unwrap_or("x")
+}
+
 fn push_column(rows: &mut Rows<'_>, relation: u32, number: i64, column: &Column) {
     let length = oids::type_len(&column.ty);
     let is_text = matches!(column.ty, SqlType::Text | SqlType::Varchar(_) | SqlType::Bpchar(_));
@@ -174,7 +221,7 @@ fn push_column(rows: &mut Rows<'_>, relation: u32, number: i64, column: &Column)
         ("attndims", i32::from(matches!(column.ty, SqlType::Array(_))).into()),
         ("attbyval", (length > 0 && length <= 8).into()),
         ("attalign", if length == 8 { "d" } else { "i" }.into()),
-        ("attstorage", if length > 0 { "p" } else { "x" }.into()),
+        ("attstorage", storage(&column.ty).into()),
         ("attcompression", "".into()),
         ("attnotnull", column.not_null.into()),
         ("atthasdef", column.default.is_some().into()),
@@ -293,7 +340,7 @@ fn push_constraint(rows: &mut Rows<'_>, table: &Table, constraint: &Constraint) 
         ConstraintKind::Check { columns, .. } => ("c", 0, columns.iter().map(|it| i64::from(it.0)).collect()),
     };
     let expression = match &constraint.kind {
-        ConstraintKind::Check { .. } => Some(constraint_definition(table, constraint)),
+        ConstraintKind::Check { .. } => Some(constraint_definition(table, constraint, false)),
         _ => None,
     };
     rows.push([

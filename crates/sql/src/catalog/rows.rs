@@ -3,9 +3,9 @@
 use super::fixed::{FixedColumn, FixedTable};
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-    ListBuilder, StringBuilder, TimestampMicrosecondBuilder, new_null_array,
+    IntervalMonthDayNanoBuilder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder, new_null_array,
 };
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{IntervalMonthDayNano, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use quiver_base::{Error, Result, SqlType};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) enum Cell {
     Ints(Vec<i64>),
     /// text[], name[].
     Texts(Vec<String>),
+    /// An interval without months and days, in microseconds.
+    Interval(i64),
 }
 
 impl From<bool> for Cell {
@@ -81,12 +83,19 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 pub(super) struct Rows<'a> {
     columns: &'a [FixedColumn],
     cells: Vec<Vec<Cell>>,
+    /// What is not said is NULL, whatever the type: so in information_schema.
+    nulls: bool,
 }
 
 impl<'a> Rows<'a> {
     /// No rows yet.
     pub(super) fn new(columns: &'a [FixedColumn]) -> Self {
-        Rows { columns, cells: vec![Vec::new(); columns.len()] }
+        Rows { columns, cells: vec![Vec::new(); columns.len()], nulls: false }
+    }
+
+    /// No rows yet, of a relation of information_schema.
+    pub(super) fn with_nulls(columns: &'a [FixedColumn]) -> Self {
+        Rows { nulls: true, ..Rows::new(columns) }
     }
 
     /// Adds a row. Columns not named take their type's plain value: false, 0, an empty list, NULL for text. Names that the
@@ -102,7 +111,7 @@ impl<'a> Rows<'a> {
             let given =
                 values.iter_mut().find(|it| it.as_ref().is_some_and(|(name, _)| *name == column.name));
             let cell = given.and_then(Option::take).map(|(_, cell)| cell);
-            cells.push(cell.unwrap_or_else(|| plain(&column.ty)));
+            cells.push(cell.unwrap_or_else(|| if self.nulls { Cell::Null } else { plain(&column.ty) }));
         }
         debug_assert!(values.iter().all(Option::is_none), "no such column: {values:?}");
     }
@@ -219,10 +228,12 @@ fn array(ty: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
         SqlType::Timestamptz => {
             collect!(TimestampMicrosecondBuilder::new().with_timezone("+00:00"), cells, Cell::Int(it) => it)
         }
+        SqlType::Interval => collect!(IntervalMonthDayNanoBuilder::new(), cells,
+            Cell::Interval(us) => IntervalMonthDayNano::new(0, 0, us.saturating_mul(1000))),
         SqlType::Int2Vector => lists(&SqlType::Int2, cells)?,
         SqlType::OidVector => lists(&SqlType::Oid, cells)?,
         SqlType::Array(item) => lists(item, cells)?,
-        SqlType::Text | SqlType::Name | SqlType::Char => {
+        SqlType::Text | SqlType::Name | SqlType::Char | SqlType::Varchar(_) => {
             collect!(StringBuilder::new(), cells, Cell::Text(it) => it)
         }
         other => new_null_array(&other.arrow_type(), cells.len()),
@@ -250,6 +261,9 @@ fn lists(item: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
     Ok(match item {
         SqlType::Int2 => ints!(Int16Builder, i16),
         SqlType::Oid | SqlType::Regtype => ints!(Int64Builder, i64),
+        other if !matches!(other, SqlType::Text | SqlType::Name | SqlType::Char) => {
+            new_null_array(&SqlType::Array(Box::new(other.clone())).arrow_type(), cells.len())
+        }
         _ => {
             let mut lists = ListBuilder::new(StringBuilder::new()).with_field(field);
             for cell in cells {

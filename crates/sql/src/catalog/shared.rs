@@ -140,6 +140,7 @@ fn users(context: &CatalogContext, rows: &mut Rows<'_>, password: impl Fn(&Role)
 
 /// pg_group: roles that may not connect, and their members.
 pub(super) fn pg_group(context: &CatalogContext, rows: &mut Rows<'_>) {
+    predefined_groups(context, rows);
     for group in context.catalog.roles.values().filter(|it| !it.login) {
         let is_member =
             |role: &&std::sync::Arc<Role>| role.member_of.iter().any(|grant| grant.role == group.id);
@@ -148,6 +149,26 @@ pub(super) fn pg_group(context: &CatalogContext, rows: &mut Rows<'_>) {
             ("groname", group.name.as_str().into()),
             ("grosysid", group.id.into()),
             ("grolist", Cell::Ints(members.collect())),
+        ]);
+    }
+}
+
+/// PostgreSQL's predefined roles, with the members that they come with and those granted here.
+fn predefined_groups(context: &CatalogContext, rows: &mut Rows<'_>) {
+    let tables = &fixed().tables;
+    let (Some(roles), Some(grants)) = (tables.get("pg_authid"), tables.get("pg_auth_members")) else {
+        return;
+    };
+    for row in &roles.rows {
+        let oid = roles.value(row, "oid").and_then(|it| it.parse::<u32>().ok());
+        let own = grants.rows.iter().filter(|grant| grants.value(grant, "roleid") == roles.value(row, "oid"));
+        let own = own.filter_map(|grant| grants.value(grant, "member")?.parse::<i64>().ok());
+        let is_member = |role: &&std::sync::Arc<Role>| role.member_of.iter().any(|it| Some(it.role) == oid);
+        let granted = context.catalog.roles.values().filter(is_member).map(|role| role.id.into());
+        rows.push([
+            ("groname", roles.value(row, "rolname").into()),
+            ("grosysid", oid.into()),
+            ("grolist", Cell::Ints(own.chain(granted).collect())),
         ]);
     }
 }

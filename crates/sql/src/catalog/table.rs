@@ -3,7 +3,9 @@
 use super::context::CatalogContext;
 use super::fixed::{FixedColumn, PG_CATALOG, fixed};
 use super::rows::Rows;
-use super::{information_schema as standard, objects, relations, sessions, shared, statistics};
+use super::{
+    information_schema as standard, objects, relations, routines, sessions, shared, statistics, views,
+};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
@@ -35,6 +37,7 @@ pub(crate) fn table(
         columns,
         schema: Rows::schema(columns),
         source,
+        standard: *schema != PG_CATALOG,
         context: context.clone(),
     })))
 }
@@ -90,6 +93,15 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         "pg_prepared_statements" => Source::Made(sessions::pg_prepared_statements),
         "pg_cursors" => Source::Made(sessions::pg_cursors),
         "pg_stat_ssl" => Source::Made(shared::ssl),
+        "pg_stat_database" => Source::Made(views::databases),
+        "pg_statio_user_tables" | "pg_statio_all_tables" => Source::Made(views::table_io),
+        "pg_statio_user_indexes" | "pg_statio_all_indexes" => Source::Made(views::index_io),
+        "pg_stat_bgwriter" | "pg_stat_archiver" | "pg_stat_wal" => Source::Made(views::one_row),
+        "pg_views" => Source::Made(views::views),
+        "pg_rewrite" => Source::Made(views::rules),
+        "pg_sequences" => Source::Made(views::sequences),
+        "pg_available_extension_versions" => Source::Made(views::extension_versions),
+        "pg_timezone_names" => Source::Made(views::time_zones),
         "pg_type" | "pg_proc" | "pg_operator" | "pg_cast" | "pg_am" | "pg_opclass" | "pg_opfamily"
         | "pg_amop" | "pg_amproc" | "pg_collation" | "pg_language" | "pg_aggregate" | "pg_range"
         | "pg_tablespace" | "pg_conversion" | "pg_ts_config" => {
@@ -100,9 +112,7 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         | "pg_trigger"
         | "pg_policy"
         | "pg_policies"
-        | "pg_rewrite"
         | "pg_rules"
-        | "pg_views"
         | "pg_matviews"
         | "pg_enum"
         | "pg_event_trigger"
@@ -136,7 +146,22 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         | "pg_parameter_acl"
         | "pg_stat_replication"
         | "pg_stat_subscription"
-        | "pg_replication_origin" => Source::Empty,
+        | "pg_replication_origin"
+        // Statistics that ANALYZE would gather, and progress of what runs elsewhere.
+        | "pg_statistic"
+        | "pg_stats"
+        | "pg_stats_ext_exprs"
+        | "pg_stat_progress_analyze"
+        | "pg_stat_progress_cluster"
+        | "pg_stat_progress_copy"
+        | "pg_stat_progress_create_index"
+        | "pg_stat_progress_vacuum"
+        | "pg_stat_sys_tables"
+        | "pg_stat_sys_indexes"
+        | "pg_stat_user_functions"
+        | "pg_stat_wal_receiver"
+        | "pg_stat_replication_slots"
+        | "pg_replication_origin_status" => Source::Empty,
         _ => return None,
     })
 }
@@ -150,9 +175,35 @@ fn standard_source(name: &str) -> Option<Source> {
         "key_column_usage" => Source::Made(standard::key_column_usage),
         "constraint_column_usage" => Source::Made(standard::constraint_column_usage),
         "sequences" => Source::Made(standard::sequences),
-        "referential_constraints" | "views" | "triggers" | "routines" | "domains" | "foreign_tables" => {
-            Source::Empty
-        }
+        "routines" => Source::Made(routines::routines),
+        "parameters" => Source::Made(routines::parameters),
+        "check_constraints" => Source::Made(routines::check_constraints),
+        "information_schema_catalog_name" => Source::Made(routines::catalog_name),
+        "character_sets" => Source::Made(routines::character_sets),
+        "enabled_roles" => Source::Made(routines::enabled_roles),
+        "table_privileges" | "role_table_grants" => Source::Made(routines::table_privileges),
+        "column_privileges" | "role_column_grants" => Source::Made(routines::column_privileges),
+        // Things that cannot be made here.
+        "views" => Source::Made(views::standard_views),
+        "referential_constraints"
+        | "view_column_usage"
+        | "view_table_usage"
+        | "triggers"
+        | "triggered_update_columns"
+        | "domains"
+        | "domain_constraints"
+        | "domain_udt_usage"
+        | "column_domain_usage"
+        | "foreign_tables"
+        | "foreign_servers"
+        | "foreign_data_wrappers"
+        | "user_defined_types"
+        | "attributes"
+        | "transforms"
+        | "applicable_roles"
+        | "administrable_role_authorizations"
+        | "column_options"
+        | "user_mappings" => Source::Empty,
         _ => return None,
     })
 }
@@ -162,6 +213,8 @@ struct SystemTable {
     columns: &'static [FixedColumn],
     schema: SchemaRef,
     source: Source,
+    /// Of information_schema.
+    standard: bool,
     context: Arc<CatalogContext>,
 }
 
@@ -173,7 +226,7 @@ impl std::fmt::Debug for SystemTable {
 
 impl SystemTable {
     fn batch(&self) -> Result<arrow::record_batch::RecordBatch> {
-        let mut rows = Rows::new(self.columns);
+        let mut rows = if self.standard { Rows::with_nulls(self.columns) } else { Rows::new(self.columns) };
         match self.source {
             Source::Empty => {}
             Source::Fixed(name) => {

@@ -44,6 +44,7 @@ pub(super) async fn alter_table(ctx: &mut StatementContext<'_>, alter: &AlterTab
     ctx.txn.edit(edits)?;
     let database = ctx.txn.database();
     let table = database.tables.get(&id).cloned().ok_or_else(|| Error::internal("a table is gone"))?;
+    super::view::check_readers(ctx, &table)?;
     check_rows(ctx, &table, &not_null, &checks).await?;
     for key in keys {
         ctx.txn.check_unique(&table, key).await?;

@@ -4,7 +4,7 @@ use super::alter::drop_comments;
 use super::constraint::{TableMaker, skipping};
 use super::create::put;
 use super::done;
-use super::names::{index, no_relation, schema, sequence, split, table};
+use super::names::{index, no_relation, schema, sequence, split, table, view};
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectType, Truncate, TruncateIdentityOption};
@@ -22,17 +22,11 @@ pub(super) async fn drop_objects(
 ) -> Result<Outcome> {
     for name in names {
         match kind {
-            ObjectType::Table => drop_table(ctx, name, if_exists).await?,
+            ObjectType::Table => drop_table(ctx, name, if_exists, cascade).await?,
             ObjectType::Index => drop_index(ctx, name, if_exists).await?,
             ObjectType::Sequence => drop_sequence(ctx, name, if_exists, cascade).await?,
             ObjectType::Schema => drop_schema(ctx, name, if_exists, cascade).await?,
-            ObjectType::View | ObjectType::MaterializedView if if_exists => {
-                let message = format!("view \"{name}\" does not exist, skipping");
-                skipping(ctx, SqlState::UNDEFINED_TABLE, message);
-            }
-            ObjectType::View | ObjectType::MaterializedView => {
-                return Err(Error::new(SqlState::UNDEFINED_TABLE, format!("view \"{name}\" does not exist")));
-            }
+            ObjectType::View => drop_view(ctx, name, if_exists, cascade).await?,
             other => return Err(Error::unsupported(format!("DROP {other}"))),
         }
     }
@@ -53,7 +47,12 @@ fn missing(
     Err(Error::new(state, format!("{what} \"{name}\" does not exist")))
 }
 
-async fn drop_table(ctx: &mut StatementContext<'_>, name: &ObjectName, if_exists: bool) -> Result<()> {
+async fn drop_table(
+    ctx: &mut StatementContext<'_>,
+    name: &ObjectName,
+    if_exists: bool,
+    cascade: bool,
+) -> Result<()> {
     let name = split(ctx, name)?;
     let found = match table(ctx, &name) {
         Ok(found) => found,
@@ -68,8 +67,51 @@ async fn drop_table(ctx: &mut StatementContext<'_>, name: &ObjectName, if_exists
         Ok(found) => found,
         Err(_) => return missing(ctx, if_exists, "table", &name.to_string(), SqlState::UNDEFINED_TABLE),
     };
-    let edits = table_edits(ctx, &found);
+    let mut edits = view_edits(ctx, "table", &found.name, &[found.id], cascade)?;
+    edits.extend(table_edits(ctx, &found));
     ctx.txn.edit(edits)
+}
+
+async fn drop_view(
+    ctx: &mut StatementContext<'_>,
+    name: &ObjectName,
+    if_exists: bool,
+    cascade: bool,
+) -> Result<()> {
+    let name = split(ctx, name)?;
+    let Some(found) = view(ctx, &name) else {
+        if table(ctx, &name).is_ok() {
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a view", name.name))
+                .with_hint("Use DROP TABLE to remove a table."));
+        }
+        return missing(ctx, if_exists, "view", &name.to_string(), SqlState::UNDEFINED_TABLE);
+    };
+    ctx.txn.lock_name(found.schema, &found.name).await?;
+    let mut edits = view_edits(ctx, "view", &found.name, &[found.id], cascade)?;
+    edits.extend(drop_comments(ctx, found.id.0));
+    edits.push(CatalogEdit::DropView(ctx.session.database_id, found.id));
+    ctx.txn.edit(edits)
+}
+
+/// Drops the views that read something which goes; refused without CASCADE.
+fn view_edits(
+    ctx: &StatementContext<'_>,
+    kind: &str,
+    name: &str,
+    gone: &[TableId],
+    cascade: bool,
+) -> Result<Vec<CatalogEdit>> {
+    let readers = super::view::readers(&ctx.txn.database(), gone);
+    if let (Some(first), false) = (readers.first(), cascade) {
+        let detail = format!("view {} depends on {kind} {name}", first.name);
+        return Err(depends(&format!("{kind} {name}")).with_detail(detail));
+    }
+    let mut edits = Vec::new();
+    for view in readers {
+        edits.extend(drop_comments(ctx, view.id.0));
+        edits.push(CatalogEdit::DropView(ctx.session.database_id, view.id));
+    }
+    Ok(edits)
 }
 
 /// The table, the sequences that its columns own, its comments.
@@ -196,16 +238,24 @@ async fn drop_schema(
         database.tables.values().filter(|table| table.schema == found.id).cloned().collect();
     let sequences: Vec<_> =
         database.sequences.values().filter(|sequence| sequence.schema == found.id).cloned().collect();
-    if !cascade && (!tables.is_empty() || !sequences.is_empty()) {
-        let first = tables.first().map_or_else(
-            || format!("sequence {name}.{}", sequences[0].name),
-            |table| format!("table {name}.{}", table.name),
-        );
+    let views: Vec<_> = database.views.values().filter(|view| view.schema == found.id).cloned().collect();
+    let first = tables
+        .first()
+        .map(|table| format!("table {name}.{}", table.name))
+        .or_else(|| sequences.first().map(|sequence| format!("sequence {name}.{}", sequence.name)))
+        .or_else(|| views.first().map(|view| format!("view {name}.{}", view.name)));
+    if let (Some(first), false) = (first, cascade) {
         return Err(
             depends(&format!("schema {name}")).with_detail(format!("{first} depends on schema {name}"))
         );
     }
-    let mut edits = Vec::new();
+    let gone: Vec<TableId> =
+        tables.iter().map(|table| table.id).chain(views.iter().map(|view| view.id)).collect();
+    let mut edits = view_edits(ctx, "schema", &name, &gone, true)?;
+    for view in views {
+        edits.extend(drop_comments(ctx, view.id.0));
+        edits.push(CatalogEdit::DropView(ctx.session.database_id, view.id));
+    }
     for table in tables {
         ctx.txn.lock_table(table.id, TableLock::Exclusive).await?;
         edits.extend(table_edits(ctx, &table));

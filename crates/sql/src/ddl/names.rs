@@ -4,7 +4,7 @@ use crate::bind::{RelationName, find_table, folded, relation_name};
 use crate::statement::StatementContext;
 use datafusion::sql::sqlparser::ast::{ObjectName, Owner};
 use quiver_base::{Error, Result, SqlState};
-use quiver_cluster::{Database, Schema, Sequence, Table};
+use quiver_cluster::{Database, Schema, Sequence, Table, View};
 use std::sync::Arc;
 
 /// Identifiers are cut to this many bytes.
@@ -84,6 +84,9 @@ pub(super) fn table(ctx: &StatementContext<'_>, name: &RelationName) -> Result<A
         None if sequence(ctx, name).is_some() => {
             Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", name.name)))
         }
+        None if view(ctx, name).is_some() => {
+            Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", name.name)))
+        }
         None if index(ctx, name).is_some() => {
             Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", name.name)))
         }
@@ -114,6 +117,14 @@ pub(super) fn sequence(ctx: &StatementContext<'_>, name: &RelationName) -> Optio
     })
 }
 
+/// A view by name.
+pub(super) fn view(ctx: &StatementContext<'_>, name: &RelationName) -> Option<Arc<View>> {
+    let database = ctx.txn.database();
+    schemas(ctx, name).into_iter().find_map(|schema| {
+        database.views.values().find(|found| found.schema == schema && found.name == name.name).cloned()
+    })
+}
+
 /// An index by name, with its table.
 pub(super) fn index(ctx: &StatementContext<'_>, name: &RelationName) -> Option<(Arc<Table>, usize)> {
     let database = ctx.txn.database();
@@ -125,11 +136,12 @@ pub(super) fn index(ctx: &StatementContext<'_>, name: &RelationName) -> Option<(
     })
 }
 
-/// Whether a name of the schema is taken by a table, index or sequence.
+/// Whether a name of the schema is taken by a table, index, sequence or view.
 pub(super) fn is_taken(database: &Database, schema: u32, name: &str) -> bool {
     database.tables.values().any(|table| {
         table.schema == schema && (table.name == name || table.indexes.iter().any(|index| index.name == name))
     }) || database.sequences.values().any(|sequence| sequence.schema == schema && sequence.name == name)
+        || database.views.values().any(|view| view.schema == schema && view.name == name)
 }
 
 /// `table_column_suffix`, shortened and numbered until nobody has it.

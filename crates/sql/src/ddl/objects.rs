@@ -2,7 +2,7 @@
 
 use super::constraint::skipping;
 use super::done;
-use super::names::{cut, index, new_owner, no_relation, schema, sequence, split, table};
+use super::names::{cut, index, new_owner, no_relation, schema, sequence, split, table, view};
 use crate::bind::folded;
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
@@ -168,6 +168,10 @@ pub(super) fn comment(
         CommentObject::Sequence => {
             let name = split(ctx, name)?;
             (PG_CLASS, sequence(ctx, &name).ok_or_else(|| no_relation(&name))?.id.0, 0)
+        }
+        CommentObject::View => {
+            let name = split(ctx, name)?;
+            (PG_CLASS, view(ctx, &name).ok_or_else(|| no_relation(&name))?.id.0, 0)
         }
         CommentObject::Column => column(ctx, name)?,
         CommentObject::Schema => (PG_NAMESPACE, schema(&database, &only(name)?)?.id, 0),

@@ -60,6 +60,7 @@ fn compare(
         "!~~" => arrow::compute::kernels::comparison::nlike(&left_items, &right_items)?,
         "~~*" => arrow::compute::kernels::comparison::ilike(&left_items, &right_items)?,
         "!~~*" => arrow::compute::kernels::comparison::nilike(&left_items, &right_items)?,
+        "~" | "!~" | "~*" | "!~*" => super::regex::matches(&left_items, &right_items, operator)?,
         other => return Err(Error::unsupported(format!("{other} with ANY or ALL"))),
     };
     let decisive = quantifier == Quantifier::Any;
@@ -221,44 +222,6 @@ fn subscripts(args: &Args<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
-/// generate_series of integers as a list, before it is unnested.
-fn series(args: &Args<'_>) -> Result<ArrayRef> {
-    const LIMIT: i64 = 50_000_000;
-    let (start, stop) = (args.int8(0)?, args.int8(1)?);
-    let step = if args.count() > 2 { Some(args.int8(2)?) } else { None };
-    let wide = args.types.contains(&SqlType::Int8);
-    let item = if wide { SqlType::Int8 } else { SqlType::Int4 };
-    let mut values = Vec::new();
-    let mut counts = Vec::new();
-    for row in 0..args.rows() {
-        let before = values.len();
-        let step = step.as_ref().map_or(1, |step| step.value(row));
-        if step == 0 {
-            return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero"));
-        }
-        if start.is_valid(row) && stop.is_valid(row) {
-            let (mut at, stop) = (start.value(row), stop.value(row));
-            if (stop.saturating_sub(at)) / step > LIMIT {
-                return Err(Error::new(
-                    SqlState::PROGRAM_LIMIT_EXCEEDED,
-                    "generate_series is too long here; use it in FROM",
-                ));
-            }
-            while (step > 0 && at <= stop) || (step < 0 && at >= stop) {
-                values.push(at);
-                match at.checked_add(step) {
-                    Some(next) => at = next,
-                    None => break,
-                }
-            }
-        }
-        counts.push(values.len() - before);
-    }
-    let items = arrow::compute::cast(&Int64Array::from(values), &item.arrow_type())?;
-    let offsets = arrow::buffer::OffsetBuffer::from_lengths(counts);
-    Ok(Arc::new(ListArray::try_new(Arc::new(item.field("item", true)), offsets, items, None)?))
-}
-
 pub(super) fn functions() -> Vec<Function> {
     let int = |name: &str, value: fn(i64, &SqlType) -> Option<i64>| {
         Function::new(name, Volatility::Immutable, SqlType::Int4, move |args| lengths(args, value))
@@ -286,15 +249,6 @@ pub(super) fn functions() -> Vec<Function> {
             Volatility::Immutable,
             SqlType::Array(Box::new(SqlType::Int4)),
             subscripts,
-        ),
-        Function::typed(
-            "generate_series_list",
-            Volatility::Immutable,
-            |types| {
-                let wide = types.contains(&SqlType::Int8);
-                Ok(SqlType::Array(Box::new(if wide { SqlType::Int8 } else { SqlType::Int4 })))
-            },
-            series,
         ),
     ]
 }

@@ -1,14 +1,14 @@
 //! json and jsonb: operators and the functions that applications use most.
 
 use super::{Args, Function};
-use crate::bind::to_text_array;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, StringBuilder};
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
 
-fn parse(text: &str) -> Result<Value> {
+/// A document read; 22P02 if it is none.
+pub(super) fn parse(text: &str) -> Result<Value> {
     serde_json::from_str(text)
         .map_err(|_| Error::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json"))
 }
@@ -45,7 +45,8 @@ pub(crate) fn write(value: &Value, out: &mut String) {
     }
 }
 
-fn written(value: &Value) -> String {
+/// A value as jsonb writes it.
+pub(super) fn written(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out
@@ -59,7 +60,8 @@ fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-fn member<'a>(value: &'a Value, key: &str, by_number: bool) -> Option<&'a Value> {
+/// The member of an object, or the item of an array.
+pub(super) fn member<'a>(value: &'a Value, key: &str, by_number: bool) -> Option<&'a Value> {
     match value {
         Value::Object(map) if !by_number => map.get(key),
         Value::Array(items) => {
@@ -95,6 +97,7 @@ pub(crate) fn json_operator(symbol: &str) -> Result<Function> {
         "?&" => keys("jsonb_exists_all", true).operator("?&"),
         "||" => combine("jsonb_concat", concat).operator("||"),
         "-" => Function::new("jsonb_delete", immutable, SqlType::Jsonb, delete).operator("-"),
+        "#-" => super::json_edit::delete_path(),
         other => {
             return Err(Error::new(
                 SqlState::UNDEFINED_FUNCTION,
@@ -268,107 +271,10 @@ fn delete(args: &Args<'_>) -> Result<ArrayRef> {
     })
 }
 
-/// Any value as JSON: to_jsonb.
-fn to_json(args: &Args<'_>, index: usize) -> Result<Vec<Value>> {
-    let ty = args.ty(index);
-    let array = args.array(index);
-    values_of(array, ty)
-}
-
-fn values_of(array: &ArrayRef, ty: &SqlType) -> Result<Vec<Value>> {
-    if let (SqlType::Array(item), Some(list)) = (ty, array.as_list_opt::<i32>()) {
-        let items = values_of(list.values(), item)?;
-        return Ok((0..list.len())
-            .map(|row| match list.is_null(row) {
-                true => Value::Null,
-                false => {
-                    let range = list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
-                    Value::Array(items[range].to_vec())
-                }
-            })
-            .collect());
-    }
-    let texts = to_text_array(array, ty, &crate::bind::CastStyle::utc())?;
-    texts
-        .iter()
-        .map(|text| {
-            let Some(text) = text else { return Ok(Value::Null) };
-            Ok(match ty {
-                SqlType::Bool => Value::Bool(text == "true"),
-                SqlType::Json | SqlType::Jsonb => parse(text)?,
-                SqlType::Int2
-                | SqlType::Int4
-                | SqlType::Int8
-                | SqlType::Float4
-                | SqlType::Float8
-                | SqlType::Numeric(_) => parse(text).unwrap_or_else(|_| Value::String(text.to_owned())),
-                _ => Value::String(text.to_owned()),
-            })
-        })
-        .collect()
-}
-
-fn texts_of(values: impl Iterator<Item = Value>) -> ArrayRef {
-    Arc::new(values.map(|value| Some(written(&value))).collect::<StringArray>())
-}
-
-fn build_object(args: &Args<'_>) -> Result<ArrayRef> {
-    let columns = (0..args.count()).map(|index| to_json(args, index)).collect::<Result<Vec<_>>>()?;
-    let mut out = Vec::with_capacity(args.rows());
-    for row in 0..args.rows() {
-        let mut map = Map::new();
-        for pair in columns.chunks(2) {
-            let [keys, values] = pair else {
-                return Err(Error::new(
-                    SqlState::INVALID_PARAMETER_VALUE,
-                    "argument list must have even number of elements",
-                ));
-            };
-            let key = as_text(&keys[row]).ok_or_else(|| {
-                Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "null value not allowed for object key")
-            })?;
-            map.insert(key, values[row].clone());
-        }
-        out.push(Value::Object(map));
-    }
-    Ok(texts_of(out.into_iter()))
-}
-
-fn build_array(args: &Args<'_>) -> Result<ArrayRef> {
-    let columns = (0..args.count()).map(|index| to_json(args, index)).collect::<Result<Vec<_>>>()?;
-    Ok(texts_of(
-        (0..args.rows()).map(|row| Value::Array(columns.iter().map(|column| column[row].clone()).collect())),
-    ))
-}
-
-fn lists(args: &Args<'_>, items: fn(&Value) -> Vec<String>) -> Result<ArrayRef> {
-    let documents = args.text(0)?;
-    let mut out = ListBuilder::new(StringBuilder::new());
-    for document in &documents {
-        if let Some(text) = document {
-            items(&parse(text)?).iter().for_each(|item| out.values().append_value(item));
-        }
-        out.append(document.is_some());
-    }
-    Ok(Arc::new(out.finish()))
-}
-
 pub(super) fn functions() -> Vec<Function> {
     let immutable = Volatility::Immutable;
     let mut list = Vec::new();
-    for (prefix, ty) in [("json", SqlType::Json), ("jsonb", SqlType::Jsonb)] {
-        list.push(Function::new(
-            &format!("{prefix}_build_object"),
-            Volatility::Stable,
-            ty.clone(),
-            build_object,
-        ));
-        list.push(Function::new(
-            &format!("{prefix}_build_array"),
-            Volatility::Stable,
-            ty.clone(),
-            build_array,
-        ));
+    for prefix in ["json", "jsonb"] {
         list.push(Function::new(&format!("{prefix}_typeof"), immutable, SqlType::Text, |args| {
             each(args, |_, value| Ok(Some(kind(&value).to_owned())))
         }));
@@ -394,29 +300,7 @@ pub(super) fn functions() -> Vec<Function> {
                 Ok(at.and_then(as_text))
             })
         }));
-        let name = if prefix == "json" { "to_json" } else { "to_jsonb" };
-        list.push(Function::new(name, Volatility::Stable, ty, |args| {
-            let values = to_json(args, 0)?;
-            let nulls = args.array(0).nulls().cloned();
-            Ok(Arc::new(
-                values
-                    .iter()
-                    .enumerate()
-                    .map(|(row, value)| match &nulls {
-                        Some(nulls) if nulls.is_null(row) => None,
-                        _ => Some(written(value)),
-                    })
-                    .collect::<StringArray>(),
-            ))
-        }));
     }
-    let item = |ty: SqlType| SqlType::Array(Box::new(ty));
-    list.push(Function::new("jsonb_array_elements_list", immutable, item(SqlType::Text), |args| {
-        lists(args, |value| value.as_array().into_iter().flatten().map(written).collect())
-    }));
-    list.push(Function::new("jsonb_object_keys_list", immutable, item(SqlType::Text), |args| {
-        lists(args, |value| value.as_object().into_iter().flat_map(Map::keys).cloned().collect())
-    }));
     list
 }
 

@@ -1,7 +1,9 @@
 //! Regular-expression functions in PostgreSQL's forms.
 
 use super::{Args, Function};
-use arrow::array::{Array, ArrayRef, ListBuilder, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Int32Builder, ListBuilder, StringBuilder,
+};
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use regex::{Regex, RegexBuilder};
@@ -52,6 +54,16 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("regexp_replace", Volatility::Immutable, SqlType::Text, replace),
         Function::new("regexp_match", Volatility::Immutable, list(), first_match),
         Function::new("regexp_split_to_array", Volatility::Immutable, list(), split),
+        Function::new(
+            "regexp_matches_list",
+            Volatility::Immutable,
+            SqlType::Array(Box::new(list())),
+            all_matches,
+        ),
+        Function::new("regexp_like", Volatility::Immutable, SqlType::Bool, like),
+        Function::new("regexp_count", Volatility::Immutable, SqlType::Int4, count),
+        Function::new("regexp_instr", Volatility::Immutable, SqlType::Int4, position),
+        Function::new("regexp_substr", Volatility::Immutable, SqlType::Text, substring),
     ]
 }
 
@@ -64,15 +76,37 @@ fn replace(args: &Args<'_>) -> Result<ArrayRef> {
             out.append_null();
             continue;
         }
-        let flags = flags(args, 3, row)?;
+        // Either flags, or where to start, which match to replace (0: all), and flags.
+        let by_number = args.count() > 3 && crate::bind::is_integer(args.ty(3));
+        let flags = flags(args, if by_number { 5 } else { 3 }, row)?;
         let regex = cached(&mut compiled, patterns.value(row), &flags)?;
         let new = replacement(news.value(row));
+        if by_number {
+            let (rest, _) = from_character(texts.value(row), number(args, 3, row, 1, "start")?);
+            let nth = if args.count() > 4 { number(args, 4, row, 0, "n")? } else { 1 };
+            out.append_value(replace_nth(texts.value(row), rest, regex, &new, nth));
+            continue;
+        }
         out.append_value(match flags.contains('g') {
             true => regex.replace_all(texts.value(row), new.as_str()),
             false => regex.replace(texts.value(row), new.as_str()),
         });
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// Replaces the `nth` match in `rest`, the end of `text`; every one if it is 0.
+fn replace_nth(text: &str, rest: &str, regex: &Regex, new: &str, nth: usize) -> String {
+    let mut out = text[..text.len() - rest.len()].to_owned();
+    let mut copied = 0;
+    for (index, found) in regex.captures_iter(rest).enumerate() {
+        let Some(whole) = found.get(0).filter(|_| nth == 0 || index + 1 == nth) else { continue };
+        out.push_str(&rest[copied..whole.start()]);
+        found.expand(new, &mut out);
+        copied = whole.end();
+    }
+    out.push_str(&rest[copied..]);
+    out
 }
 
 fn cached<'a>(
@@ -127,5 +161,144 @@ fn split(args: &Args<'_>) -> Result<ArrayRef> {
         }
         out.append(valid);
     }
+    Ok(Arc::new(out.finish()))
+}
+
+/// `left ~ right` and its kin, pair by pair.
+pub(super) fn matches(left: &ArrayRef, right: &ArrayRef, operator: &str) -> Result<BooleanArray> {
+    let (texts, patterns) = (left.as_string::<i32>(), right.as_string::<i32>());
+    let (negated, flags) = (operator.starts_with('!'), if operator.ends_with('*') { "i" } else { "" });
+    let mut out = BooleanBuilder::with_capacity(texts.len());
+    let mut compiled = None;
+    for row in 0..texts.len() {
+        match texts.is_null(row) || patterns.is_null(row) {
+            true => out.append_null(),
+            false => {
+                let regex = cached(&mut compiled, patterns.value(row), flags)?;
+                out.append_value(regex.is_match(texts.value(row)) != negated);
+            }
+        }
+    }
+    Ok(out.finish())
+}
+
+/// Calls `value` with each row's text and expression; NULL for a NULL argument.
+fn each_row(
+    args: &Args<'_>,
+    flags_at: usize,
+    mut value: impl FnMut(Option<(usize, &str, &Regex)>) -> Result<()>,
+) -> Result<()> {
+    let (texts, patterns) = (args.text(0)?, args.text(1)?);
+    let mut compiled = None;
+    for row in 0..args.rows() {
+        let null = (0..args.count()).any(|index| args.array(index).is_null(row));
+        if null {
+            value(None)?;
+            continue;
+        }
+        let regex = cached(&mut compiled, patterns.value(row), &flags(args, flags_at, row)?)?;
+        value(Some((row, texts.value(row), regex)))?;
+    }
+    Ok(())
+}
+
+/// Every match of `regexp_matches`: the groups, or the whole without groups; one match only without the flag `g`.
+fn all_matches(args: &Args<'_>) -> Result<ArrayRef> {
+    let inner =
+        ListBuilder::new(StringBuilder::new()).with_field(Arc::new(SqlType::Text.field("item", true)));
+    let item = SqlType::Array(Box::new(SqlType::Text)).field("item", true);
+    let mut out = ListBuilder::new(inner).with_field(Arc::new(item));
+    each_row(args, 2, |row| {
+        if let Some((row, text, regex)) = row {
+            let limit = if flags(args, 2, row)?.contains('g') { usize::MAX } else { 1 };
+            for found in regex.captures_iter(text).take(limit) {
+                let groups = usize::from(found.len() > 1);
+                for group in found.iter().skip(groups) {
+                    out.values().values().append_option(group.map(|group| group.as_str()));
+                }
+                out.values().append(true);
+            }
+        }
+        out.append(true);
+        Ok(())
+    })?;
+    Ok(Arc::new(out.finish()))
+}
+
+fn like(args: &Args<'_>) -> Result<ArrayRef> {
+    let mut out = BooleanBuilder::with_capacity(args.rows());
+    each_row(args, 2, |row| {
+        out.append_option(row.map(|(_, text, regex)| regex.is_match(text)));
+        Ok(())
+    })?;
+    Ok(Arc::new(out.finish()))
+}
+
+fn number(args: &Args<'_>, index: usize, row: usize, default: i64, name: &str) -> Result<usize> {
+    let value = if args.count() > index { args.int8(index)?.value(row) } else { default };
+    usize::try_from(value).ok().filter(|value| *value > 0 || default == 0).ok_or_else(|| {
+        let message = format!("invalid value for parameter \"{name}\": {value}");
+        Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
+    })
+}
+
+/// The text from the `start`-th character on, and how many characters are before it.
+fn from_character(text: &str, start: usize) -> (&str, usize) {
+    let at = text.char_indices().nth(start - 1).map_or(text.len(), |(at, _)| at);
+    (&text[at..], start - 1)
+}
+
+fn count(args: &Args<'_>) -> Result<ArrayRef> {
+    let mut out = Int32Builder::with_capacity(args.rows());
+    each_row(args, 3, |row| {
+        let Some((row, text, regex)) = row else {
+            out.append_null();
+            return Ok(());
+        };
+        let (text, _) = from_character(text, number(args, 2, row, 1, "start")?);
+        out.append_value(i32::try_from(regex.find_iter(text).count()).unwrap_or(i32::MAX));
+        Ok(())
+    })?;
+    Ok(Arc::new(out.finish()))
+}
+
+/// `regexp_instr(string, pattern, start, N, endoption, flags, subexpr)`.
+fn position(args: &Args<'_>) -> Result<ArrayRef> {
+    let mut out = Int32Builder::with_capacity(args.rows());
+    each_row(args, 5, |row| {
+        let Some((row, text, regex)) = row else {
+            out.append_null();
+            return Ok(());
+        };
+        let (rest, before) = from_character(text, number(args, 2, row, 1, "start")?);
+        let nth = number(args, 3, row, 1, "n")?;
+        let at_end = number(args, 4, row, 0, "endoption")? == 1;
+        let group = number(args, 6, row, 0, "subexpr")?;
+        let found = regex.captures_iter(rest).nth(nth - 1).and_then(|found| found.get(group));
+        let place = found.map_or(0, |found| {
+            let end = if at_end { found.end() } else { found.start() };
+            before + rest[..end].chars().count() + 1
+        });
+        out.append_value(i32::try_from(place).unwrap_or(i32::MAX));
+        Ok(())
+    })?;
+    Ok(Arc::new(out.finish()))
+}
+
+/// `regexp_substr(string, pattern, start, N, flags, subexpr)`.
+fn substring(args: &Args<'_>) -> Result<ArrayRef> {
+    let mut out = StringBuilder::new();
+    each_row(args, 4, |row| {
+        let Some((row, text, regex)) = row else {
+            out.append_null();
+            return Ok(());
+        };
+        let (rest, _) = from_character(text, number(args, 2, row, 1, "start")?);
+        let nth = number(args, 3, row, 1, "n")?;
+        let group = number(args, 5, row, 0, "subexpr")?;
+        let found = regex.captures_iter(rest).nth(nth - 1).and_then(|found| found.get(group));
+        out.append_option(found.map(|found| found.as_str()));
+        Ok(())
+    })?;
     Ok(Arc::new(out.finish()))
 }

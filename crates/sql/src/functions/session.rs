@@ -123,6 +123,15 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             Ok(Arc::new(arrow::array::Float64Array::from(values)))
         }),
     ];
+    let client = session.client;
+    list.push(Function::new("inet_client_addr", Volatility::Stable, SqlType::Text, move |args| {
+        let address = client.map(|client| client.ip().to_string());
+        Ok(Arc::new(StringArray::from(vec![address; args.rows()])))
+    }));
+    list.push(Function::new("inet_client_port", Volatility::Stable, SqlType::Int4, move |args| {
+        let port = client.map(|client| i32::from(client.port()));
+        Ok(Arc::new(Int32Array::from(vec![port; args.rows()])))
+    }));
     for name in ["current_user", "user", "current_role"] {
         list.push(user(name, context, Settings::current_user));
     }

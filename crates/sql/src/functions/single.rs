@@ -1,6 +1,6 @@
 //! The aggregate behind scalar subqueries: the value of the only row, 21000 for a second one; and an empty array for NULL.
 
-use super::Function;
+use super::{Function, only_value};
 use arrow::array::{Array, ArrayRef, BooleanArray, ListArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
@@ -78,7 +78,7 @@ impl Single {
 impl Accumulator for Single {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
         let rows = i64::try_from(values[0].len()).unwrap_or(i64::MAX);
-        self.take(rows, || ScalarValue::try_from_array(&values[0], 0))
+        self.take(rows, || only_value(&values[0].slice(0, 1)))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
@@ -87,7 +87,7 @@ impl Accumulator for Single {
                 ScalarValue::Int64(Some(rows)) => rows,
                 _ => 0,
             };
-            self.take(rows, || ScalarValue::try_from_array(&states[0], row))?;
+            self.take(rows, || only_value(&states[0].slice(row, 1)))?;
         }
         Ok(())
     }

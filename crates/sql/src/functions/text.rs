@@ -166,21 +166,31 @@ fn format(text: &str, values: &[Option<&str>]) -> Result<String> {
             next = rest[..digits].parse::<usize>().unwrap_or(1).saturating_sub(1);
             rest = &rest[digits + 1..];
         }
+        let flush_left = rest.starts_with('-');
+        rest = rest.trim_start_matches('-');
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let width = rest[..digits].parse::<usize>().unwrap_or(0);
+        if width > 1_000_000 {
+            return Err(invalid("number is out of range".to_owned()));
+        }
+        rest = &rest[digits..];
         let kind =
             rest.chars().next().ok_or_else(|| invalid("unterminated format() type specifier".to_owned()))?;
         rest = &rest[kind.len_utf8()..];
         let value = values.get(next).ok_or_else(|| invalid("too few arguments for format()".to_owned()))?;
         next += 1;
-        match kind {
-            's' => out.push_str(value.unwrap_or_default()),
-            'I' => out.push_str(&quote_ident(value.ok_or_else(|| {
-                invalid("null values cannot be formatted as an SQL identifier".to_owned())
-            })?)),
-            'L' => out.push_str(&value.map_or_else(|| "NULL".to_owned(), quote_literal)),
-            other => {
-                return Err(invalid(format!("unrecognized format() type specifier \"{other}\"")));
-            }
-        }
+        let shown =
+            match kind {
+                's' => value.unwrap_or_default().to_owned(),
+                'I' => quote_ident(value.ok_or_else(|| {
+                    invalid("null values cannot be formatted as an SQL identifier".to_owned())
+                })?),
+                'L' => value.map_or_else(|| "NULL".to_owned(), quote_literal),
+                other => {
+                    return Err(invalid(format!("unrecognized format() type specifier \"{other}\"")));
+                }
+            };
+        out.push_str(&if flush_left { format!("{shown:<width$}") } else { format!("{shown:>width$}") });
     }
     out.push_str(rest);
     Ok(out)

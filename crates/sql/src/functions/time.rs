@@ -97,7 +97,8 @@ pub(crate) fn at_time_zone(context: &Arc<FunctionContext>) -> Function {
     })
 }
 
-fn zone(name: &str) -> Result<Tz> {
+/// A time zone by name.
+pub(super) fn zone(name: &str) -> Result<Tz> {
     let found = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(name));
     found.copied().ok_or_else(|| {
         Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized"))

@@ -1,4 +1,4 @@
-//! to_char of dates and times: PostgreSQL's template patterns. Numbers have patterns of their own, which are refused.
+//! to_char of dates and times: PostgreSQL's template patterns. Numbers have patterns of their own (`number_format`).
 
 use super::{Args, Function};
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
@@ -10,10 +10,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// Patterns, longest first where one begins with another.
-const PATTERNS: [&str; 32] = [
+const PATTERNS: [&str; 36] = [
     "HH24", "HH12", "YYYY", "Month", "MONTH", "month", "IYYY", "SSSS", "DDD", "Mon", "MON", "mon", "Day",
     "DAY", "day", "HH", "MI", "SS", "MS", "US", "YY", "MM", "DD", "Dy", "DY", "dy", "AM", "PM", "am", "pm",
-    "IW", "Q",
+    "IW", "Q", "D", "J", "TH", "th",
 ];
 
 const MONTHS: [&str; 12] = [
@@ -41,6 +41,12 @@ fn to_char(args: &Args<'_>, zone: chrono_tz::Tz) -> Result<ArrayRef> {
     let is_zoned = match args.ty(0) {
         SqlType::Timestamptz => true,
         SqlType::Timestamp | SqlType::Date => false,
+        SqlType::Int2
+        | SqlType::Int4
+        | SqlType::Int8
+        | SqlType::Float4
+        | SqlType::Float8
+        | SqlType::Numeric(_) => return super::number_format::numbers_to_char(args),
         other => return Err(Error::unsupported(format!("to_char({other}, text)"))),
     };
     let to = if is_zoned { SqlType::Timestamptz } else { SqlType::Timestamp };
@@ -105,6 +111,28 @@ fn push(out: &mut String, value: NaiveDateTime, pattern: &str, fill: bool) {
         "MM" => (i64::from(value.month()), 2),
         "DD" => (i64::from(value.day()), 2),
         "DDD" => (i64::from(value.ordinal()), 3),
+        "D" => (i64::from(value.weekday().number_from_sunday()), 1),
+        "J" => (i64::from(value.num_days_from_ce()) + 1_721_425, 1),
+        "TH" | "th" => {
+            let number: String = out
+                .chars()
+                .rev()
+                .take_while(char::is_ascii_digit)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
+            let number: u64 = number.parse().unwrap_or(0);
+            let suffix = match (number % 100, number % 10) {
+                (11..=13, _) => "th",
+                (_, 1) => "st",
+                (_, 2) => "nd",
+                (_, 3) => "rd",
+                _ => "th",
+            };
+            out.push_str(&if pattern == "TH" { suffix.to_uppercase() } else { suffix.to_owned() });
+            return;
+        }
         "Q" => (i64::from(value.month0() / 3 + 1), 1),
         "HH24" => (i64::from(value.hour()), 2),
         "HH12" | "HH" => (i64::from(hour12), 2),

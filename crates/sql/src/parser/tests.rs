@@ -84,5 +84,6 @@ fn statements_are_sorted_by_who_handles_them() {
         assert!(kind(sql).starts_with("Maintenance"), "{sql}");
     }
     assert!(kind("ALTER SEQUENCE s RESTART WITH 10 NO CYCLE").starts_with("AlterSequence"));
-    assert_eq!(error("CREATE VIEW v AS SELECT 1").0, "0A000");
+    assert!(kind("CREATE OR REPLACE VIEW v AS SELECT 1").starts_with("Ddl"));
+    assert_eq!(error("CREATE MATERIALIZED VIEW v AS SELECT 1").0, "0A000");
 }

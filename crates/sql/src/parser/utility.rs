@@ -159,7 +159,7 @@ fn refuse(parser: &Parser<'_>) -> Parse<Option<Sorted>> {
         ["CREATE", "OR", "REPLACE", kind, ..] | ["CREATE" | "DROP", kind, ..] => match *kind {
             "MATERIALIZED" => Some("MATERIALIZED VIEW"),
             "TRIGGER" | "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "OPERATOR" | "CAST" | "RULE" | "POLICY"
-            | "PUBLICATION" | "SUBSCRIPTION" | "TABLESPACE" | "DOMAIN" | "TYPE" | "VIEW" | "STATISTICS"
+            | "PUBLICATION" | "SUBSCRIPTION" | "TABLESPACE" | "DOMAIN" | "TYPE" | "STATISTICS"
             | "FOREIGN" | "SERVER" | "USER" | "LANGUAGE" | "CONVERSION" | "COLLATION" | "EVENT" => {
                 Some(*kind)
             }

@@ -1,7 +1,7 @@
 //! Names behind oids for results that show regclass and its kin.
 
 use super::{SessionInfo, Shared};
-use crate::catalog::{CatalogContext, regclass_name, regproc_name, regtype_name};
+use crate::catalog::{CatalogContext, object_name};
 use crate::encode::ObjectNames;
 use crate::settings::Settings;
 use quiver_base::{Result, SqlType};
@@ -33,15 +33,6 @@ impl SessionNames {
 
 impl ObjectNames for SessionNames {
     fn name(&self, ty: &SqlType, oid: i64) -> Option<String> {
-        let oid = u32::try_from(oid).ok()?;
-        match ty {
-            SqlType::Regclass => Some(regclass_name(&self.context, oid)),
-            SqlType::Regtype => Some(regtype_name(oid)),
-            SqlType::Regproc => Some(regproc_name(oid)),
-            SqlType::Regnamespace => {
-                self.context.database.schemas.get(&oid).map(|schema| schema.name.clone())
-            }
-            _ => None,
-        }
+        object_name(&self.context, ty, oid)
     }
 }

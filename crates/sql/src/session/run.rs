@@ -238,7 +238,14 @@ pub(super) struct Executed {
 /// Types that print the name behind an oid.
 fn shows_name(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Regclass | SqlType::Regtype | SqlType::Regproc | SqlType::Regnamespace => true,
+        SqlType::Regclass
+        | SqlType::Regtype
+        | SqlType::Regproc
+        | SqlType::Regnamespace
+        | SqlType::Regrole
+        | SqlType::Regprocedure
+        | SqlType::Regoper
+        | SqlType::Regoperator => true,
         SqlType::Array(item) => shows_name(item),
         _ => false,
     }

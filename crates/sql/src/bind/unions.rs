@@ -1,0 +1,143 @@
+//! UNION, and what is made of it: every column gets the type that its arms meet in, by PostgreSQL's rules.
+
+use super::cast_kernel::CastStyle;
+use super::casts::labelled;
+use super::overloads::common_type;
+use super::params::Params;
+use super::types::without_modifier;
+use super::typing::{Typing, same_family, wider};
+use crate::catalog::is_vector_like;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union};
+use quiver_base::SqlType;
+use quiver_exec::to_datafusion;
+use std::sync::Arc;
+
+/// The union with its arms cast to common types.
+pub(super) fn unified(union: Union, params: &Params, style: &Arc<CastStyle>) -> DfResult<LogicalPlan> {
+    let width = union.schema.fields().len();
+    let arms: Vec<Vec<Arm>> = union.inputs.iter().map(|input| arms(input, width)).collect();
+    let same_width = arms.iter().all(|arm| arm.len() == width);
+    if !same_width {
+        return Union::try_new_with_loose_types(union.inputs).map(LogicalPlan::Union);
+    }
+    let targets: Vec<Option<SqlType>> =
+        (0..width).map(|column| common(arms.iter().map(|arm| &arm[column]))).collect();
+    let mut inputs = Vec::with_capacity(union.inputs.len());
+    for (input, arm) in union.inputs.into_iter().zip(&arms) {
+        inputs.push(cast_arm(input, arm, &targets, params, style)?);
+    }
+    Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
+}
+
+/// A column of an arm.
+struct Arm {
+    ty: SqlType,
+    /// A literal without a type of its own takes the others' type.
+    untyped: bool,
+    /// A value without a type of its own may not fit the others' length or dimensions.
+    any_length: bool,
+}
+
+fn arms(plan: &LogicalPlan, width: usize) -> Vec<Arm> {
+    let schema = plan.schema();
+    (0..width.min(schema.fields().len()))
+        .map(|index| {
+            let literal = literal(plan, index);
+            Arm {
+                ty: SqlType::of_field(schema.field(index)).unwrap_or(SqlType::Unknown),
+                untyped: literal.is_some(),
+                any_length: literal.flatten().is_some(),
+            }
+        })
+        .collect()
+}
+
+/// The text of a string or NULL that an arm has for a column.
+fn literal(plan: &LogicalPlan, index: usize) -> Option<Option<String>> {
+    match plan {
+        LogicalPlan::Projection(projection) => match projection.expr.get(index)?.clone().unalias() {
+            Expr::Literal(ScalarValue::Utf8(text), _) => Some(text),
+            Expr::Literal(ScalarValue::Null, _) => Some(None),
+            _ => None,
+        },
+        LogicalPlan::SubqueryAlias(alias) => literal(&alias.input, index),
+        _ => None,
+    }
+}
+
+fn common<'a>(arms: impl Iterator<Item = &'a Arm>) -> Option<SqlType> {
+    let mut target: Option<SqlType> = None;
+    let mut differ = false;
+    for arm in arms {
+        if arm.untyped {
+            differ |= arm.any_length;
+            continue;
+        }
+        target = Some(match target {
+            None => arm.ty.clone(),
+            Some(target) if target == arm.ty => target,
+            Some(target) if same_family(&target, &arm.ty) => {
+                differ = true;
+                wider(target, arm.ty.clone())
+            }
+            Some(target) => {
+                let both = common_type(&target, &arm.ty);
+                differ |= both.is_some() || without_modifier(&target) == without_modifier(&arm.ty);
+                both.unwrap_or(target)
+            }
+        });
+    }
+    match differ {
+        true => target.map(|ty| without_modifier(&ty)),
+        false => target,
+    }
+}
+
+fn cast_arm(
+    input: Arc<LogicalPlan>,
+    arm: &[Arm],
+    targets: &[Option<SqlType>],
+    params: &Params,
+    style: &Arc<CastStyle>,
+) -> DfResult<Arc<LogicalPlan>> {
+    let mut changed = false;
+    let schema = input.schema().clone();
+    let typing = Typing { schema: schema.as_ref(), params, style };
+    let mut exprs = Vec::with_capacity(arm.len());
+    for (index, (column, target)) in arm.iter().zip(targets).enumerate() {
+        let (qualifier, field) = schema.qualified_field(index);
+        let expr = Expr::from((qualifier, field));
+        let Some(target) = target.as_ref().filter(|target| **target != column.ty) else {
+            exprs.push(expr);
+            continue;
+        };
+        let cast = match (column.untyped, literal(&input, index)) {
+            (true, Some(text)) => {
+                let literal =
+                    Expr::Literal(text.map_or(ScalarValue::Null, |it| ScalarValue::Utf8(Some(it))), None);
+                typing.adapt(literal, target)
+            }
+            _ if same_family(&column.ty, target)
+                || without_modifier(&column.ty) == without_modifier(target)
+                || common_type(&column.ty, target).is_some() =>
+            {
+                typing.cast(expr, target)
+            }
+            _ => {
+                exprs.push(expr);
+                continue;
+            }
+        };
+        changed = true;
+        let cast = cast.map_err(to_datafusion)?;
+        let cast = if is_vector_like(target) { labelled(cast, target) } else { cast };
+        exprs.push(cast.alias_qualified(qualifier.cloned(), field.name()));
+    }
+    if !changed {
+        return Ok(input);
+    }
+    let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).project(exprs)?.build()?;
+    Ok(Arc::new(plan))
+}
