@@ -9,6 +9,7 @@ mod functions;
 mod keys;
 mod lateral;
 mod memory;
+mod pushdown;
 mod scan;
 mod search;
 mod table;

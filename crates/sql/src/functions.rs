@@ -6,6 +6,7 @@ mod collect;
 mod date_parse;
 mod date_trunc;
 mod dates;
+mod exact;
 mod json;
 mod json_build;
 mod json_edit;
@@ -13,12 +14,14 @@ mod lists;
 mod math;
 mod misc;
 mod number_format;
+mod ordering;
 mod pattern;
 mod regex;
 mod sequence;
 mod series;
 mod session;
 mod single;
+mod sums;
 mod text;
 mod time;
 mod to_char;
@@ -28,6 +31,7 @@ pub(crate) use collect::aggregate;
 pub(crate) use dates::extract;
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
+pub(crate) use ordering::{interval_extreme, is_key, key};
 pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use single::{array_of_nothing, single_value};
 pub(crate) use text::quote_ident;
@@ -279,6 +283,7 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
     FIXED.get_or_init(|| {
         let lists = [
             array::functions(),
+            exact::functions(),
             json::functions(),
             lists::functions(),
             math::functions(),
@@ -290,6 +295,11 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
         ];
         by_name(lists.into_iter().flatten())
     })
+}
+
+/// One of the functions that stand for another one's exact form.
+pub(crate) fn exact(name: &str) -> Option<Arc<ScalarUDF>> {
+    fixed().get(name).cloned()
 }
 
 fn by_name(functions: impl Iterator<Item = Function>) -> HashMap<String, Arc<ScalarUDF>> {

@@ -2,6 +2,7 @@
 //! PostgreSQL's form, from the same tokens by hand. Knows no catalog.
 
 mod errors;
+mod literals;
 mod text;
 mod utility;
 
@@ -32,7 +33,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let tokens = Tokenizer::new(&DIALECT, sql)
         .tokenize_with_location()
         .map_err(|error| errors::from_tokenizer(&text, &error))?;
-    let tokens = join_operators(tokens);
+    let tokens = literals::read(&text, join_operators(tokens))?;
     let mut statements = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
         let first = tokens.iter().position(|token| !matches!(token.token, Token::Whitespace(_)));
@@ -53,7 +54,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<ast::Expr> {
     let tokens = Tokenizer::new(&DIALECT, sql)
         .tokenize_with_location()
         .map_err(|error| errors::from_tokenizer(&text, &error))?;
-    let tokens = join_operators(tokens);
+    let tokens = literals::read(&text, join_operators(tokens))?;
     let mut parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());

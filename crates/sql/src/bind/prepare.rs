@@ -3,7 +3,7 @@
 
 use super::array_query::{array_of, array_subquery};
 use super::names::{Uniqueness, name_columns};
-use super::{rows, sets, system_columns};
+use super::{exactness, rows, sets, system_columns};
 use datafusion::sql::sqlparser::ast::*;
 use quiver_base::{Error, Result};
 use std::ops::ControlFlow;
@@ -45,6 +45,9 @@ impl VisitorMut for Prepare {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Err(error) = exactness::check_query(query) {
+            return ControlFlow::Break(error);
+        }
         match query.body.as_mut() {
             SetExpr::Values(values) => cast_like_neighbours(values),
             SetExpr::Table(table) => *query.body = select_all(table),
@@ -63,6 +66,10 @@ impl VisitorMut for Prepare {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         name_columns(select, self.uniqueness);
+        if let Err(error) = exactness::check_select(select) {
+            return ControlFlow::Break(error);
+        }
+        exactness::distinct_on_positions(select);
         if let Err(error) = sets::expand_from(&mut select.from) {
             return ControlFlow::Break(error);
         }
@@ -113,6 +120,11 @@ impl VisitorMut for Prepare {
             limit.iter_mut().for_each(unwrap_number);
             offset.iter_mut().for_each(|offset| unwrap_number(&mut offset.value));
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        exactness::bind_minus(expr);
         ControlFlow::Continue(())
     }
 
@@ -199,7 +211,17 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
     Ok(match expr {
         Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => {
             let text = text.replace('_', "");
-            integer_type(&text).map(|ty| cast(expr.clone(), ty))
+            match integer_type(&text) {
+                Some(ty) => Some(cast(expr.clone(), ty)),
+                None => exactness::large_number(&text),
+            }
+        }
+        Expr::Cast { expr: inner, data_type, .. } => {
+            exactness::float_literal(inner, data_type);
+            None
+        }
+        Expr::IsNull(inner) | Expr::IsNotNull(inner) if exactness::is_row(inner) => {
+            return Err(Error::unsupported("a test of a whole row for NULL"));
         }
         // A negative integer is a literal too; a number with a fraction needs no cast.
         Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => match (&**inner, number_in(inner)) {
