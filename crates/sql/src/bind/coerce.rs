@@ -120,6 +120,9 @@ fn coerce_node(
             sort.expr = super::keys::sorted(sort.expr, &typing).map_err(to_datafusion)?;
             Ok(LogicalPlan::Sort(sort))
         }
+        LogicalPlan::Limit(limit) if super::orders::is_no_limit(&limit) => {
+            Ok(Arc::unwrap_or_clone(limit.input))
+        }
         LogicalPlan::Join(join) => super::orders::merged(join),
         LogicalPlan::Projection(projection) if subquery::wants_join(&projection) => {
             subquery::join_into(projection).map_err(to_datafusion)

@@ -83,6 +83,16 @@ pub(super) fn distinct_on_positions(select: &mut Select) {
     }
 }
 
+/// The planner drops the order of a subquery in FROM unless it has a limit: it gets one, which the plan pass takes away.
+pub(super) fn keep_order(factor: &mut TableFactor) {
+    let TableFactor::Derived { subquery, .. } = factor else { return };
+    if subquery.order_by.is_some() && subquery.limit_clause.is_none() && subquery.fetch.is_none() {
+        let limit = Expr::value(Value::Number(i64::MAX.to_string(), false));
+        subquery.limit_clause =
+            Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() });
+    }
+}
+
 /// An outer join's USING merges columns: names of either side's own column are refused then.
 pub(super) fn check_select(select: &Select) -> Result<()> {
     let mut merged: Vec<String> = Vec::new();

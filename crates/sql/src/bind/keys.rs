@@ -109,7 +109,7 @@ pub(super) fn choice(function: &ScalarFunction, typing: &Typing<'_>) -> Result<O
         _ => return Ok(None),
     };
     let Some(first) = function.args.first() else { return Ok(None) };
-    Ok(is_interval(first, typing)?.then_some(name))
+    Ok((typing.of(first)? == SqlType::Interval).then_some(name))
 }
 
 /// 0A000 where DataFusion itself would compare intervals.

@@ -1,7 +1,7 @@
 //! What DataFusion's plans lose on the way: the order of a subquery's rows under an aggregate, and the merged columns of an
 //! outer join with USING.
 
-use datafusion::common::{Column, ExprSchema, JoinConstraint, JoinType};
+use datafusion::common::{ExprSchema, JoinConstraint, JoinType, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::expr_fn::row_number;
@@ -107,6 +107,12 @@ fn numbered(plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
         },
         _ => return Ok(None),
     }))
+}
+
+/// The limit that keeps a subquery's order.
+pub(super) fn is_no_limit(limit: &Limit) -> bool {
+    let most = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Int64(Some(i64::MAX)), _));
+    limit.skip.is_none() && limit.fetch.as_deref().is_some_and(most)
 }
 
 /// The columns of USING are the left side's, or where that has no row the right side's. The statement names them without a

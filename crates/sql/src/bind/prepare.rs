@@ -29,6 +29,7 @@ impl VisitorMut for Prepare {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        exactness::keep_order(factor);
         // The FROM of a SELECT is expanded with it; what is left is of UPDATE and DELETE.
         let left = match factor {
             TableFactor::Table { name, args: Some(_), .. } => {
@@ -143,7 +144,14 @@ fn cast_like_neighbours(values: &mut Values) {
     let width = values.rows.first().map_or(0, |row| row.content.len());
     for column in 0..width {
         let ty = values.rows.iter().find_map(|row| match row.content.get(column) {
-            Some(Expr::Cast { data_type, .. }) => Some(data_type.clone()),
+            // Without its modifier, which is of the one value.
+            Some(Expr::Cast { data_type, .. }) => Some(match data_type {
+                DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => {
+                    DataType::Numeric(ExactNumberInfo::None)
+                }
+                DataType::Varchar(_) | DataType::CharacterVarying(_) => DataType::Varchar(None),
+                other => other.clone(),
+            }),
             _ => None,
         });
         let Some(ty) = ty else { continue };
