@@ -37,7 +37,8 @@ impl Engine {
     pub fn new(memory: Arc<MemoryBudget>) -> Result<Arc<Engine>> {
         let runtime = runtime(memory)?;
         // First the query's own order is written down as a requirement; then sorts may go.
-        let mut rules = PhysicalOptimizer::new().rules;
+        let mut rules: Vec<_> =
+            PhysicalOptimizer::new().rules.into_iter().map(crate::pushdown::careful).collect();
         rules.insert(1, Arc::new(VectorTopK));
         let mut logical_rules = Optimizer::new().rules;
         let own_lateral = logical_rules.iter().position(|rule| rule.name() == "decorrelate_lateral_join");

@@ -227,6 +227,10 @@ fn execution(text: &str) -> Error {
         );
     } else if text.contains("Divide by zero") || text.contains("division by zero") {
         return division_by_zero();
+    } else if text.contains("negative count not allowed") {
+        return Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed");
+    } else if text.contains("field position must not be zero") {
+        SqlState::INVALID_PARAMETER_VALUE
     } else if text.contains("verflow") || text.contains("out of range") {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE
     } else if text.contains("parsing") || text.contains("Cannot cast") || text.contains("invalid") {

@@ -10,6 +10,7 @@ mod indexed;
 mod keys;
 mod lateral;
 mod memory;
+mod pushdown;
 mod scan;
 mod search;
 mod table;

@@ -10,6 +10,7 @@ mod date_parse;
 mod date_trunc;
 mod dates;
 mod deferred;
+mod exact;
 mod json;
 mod json_build;
 mod json_edit;
@@ -17,12 +18,14 @@ mod lists;
 mod math;
 mod misc;
 mod number_format;
+mod ordering;
 mod pattern;
 mod regex;
 mod sequence;
 mod series;
 mod session;
 mod single;
+mod sums;
 mod text;
 mod time;
 mod to_char;
@@ -36,6 +39,7 @@ pub(crate) use dates::extract;
 pub(crate) use deferred::{deferred, deferred_aggregate, labelled_aggregate, settled, settled_aggregate};
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
+pub(crate) use ordering::{interval_extreme, is_key, key};
 pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use single::{array_of_nothing, single_value};
 pub(crate) use text::quote_ident;
@@ -287,6 +291,7 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
     FIXED.get_or_init(|| {
         let lists = [
             array::functions(),
+            exact::functions(),
             json::functions(),
             lists::functions(),
             math::functions(),
@@ -319,6 +324,11 @@ pub(crate) fn extension_function(name: &str) -> Option<Arc<ScalarUDF>> {
         all
     });
     all.get(name).cloned()
+}
+
+/// One of the functions that stand for another one's exact form.
+pub(crate) fn exact(name: &str) -> Option<Arc<ScalarUDF>> {
+    fixed().get(name).cloned()
 }
 
 fn by_name(functions: impl Iterator<Item = Function>) -> HashMap<String, Arc<ScalarUDF>> {

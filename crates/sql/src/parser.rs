@@ -3,6 +3,7 @@
 
 mod errors;
 mod identity;
+mod literals;
 mod locking;
 mod text;
 mod utility;
@@ -34,7 +35,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let tokens = Tokenizer::new(&DIALECT, sql)
         .tokenize_with_location()
         .map_err(|error| errors::from_tokenizer(&text, &error))?;
-    let tokens = cast_typed_literals(join_operators(tokens));
+    let tokens = cast_typed_literals(literals::read(&text, join_operators(tokens))?);
     let mut statements = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
         let first = tokens.iter().position(|token| !matches!(token.token, Token::Whitespace(_)));
@@ -55,7 +56,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<ast::Expr> {
     let tokens = Tokenizer::new(&DIALECT, sql)
         .tokenize_with_location()
         .map_err(|error| errors::from_tokenizer(&text, &error))?;
-    let tokens = cast_typed_literals(join_operators(tokens));
+    let tokens = cast_typed_literals(literals::read(&text, join_operators(tokens))?);
     let mut parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());

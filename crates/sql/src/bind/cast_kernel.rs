@@ -71,6 +71,8 @@ pub(crate) fn cast_array(
             limit_length(&text, to, context)
         }
         _ if is_integer(to) || is_oid(to) => to_integer(array, from, to),
+        // By the digits PostgreSQL takes for certain.
+        (SqlType::Float8 | SqlType::Float4, SqlType::Numeric(_)) => float_to_numeric(array, from, to, style),
         (_, SqlType::Numeric(_)) => to_numeric(array, to),
         // Through its digits, as division by a power of ten rounds twice.
         (SqlType::Numeric(_), SqlType::Float8 | SqlType::Float4) => {
@@ -281,6 +283,17 @@ fn to_integer(array: &ArrayRef, from: &SqlType, to: &SqlType) -> Result<ArrayRef
         return Err(out_of_range(to));
     }
     Ok(result)
+}
+
+fn float_to_numeric(array: &ArrayRef, from: &SqlType, to: &SqlType, style: &CastStyle) -> Result<ArrayRef> {
+    let digits = if *from == SqlType::Float4 { 5 } else { 14 };
+    let floats = arrow::compute::cast(array, &DataType::Float64)?;
+    let texts: StringArray = floats
+        .as_primitive::<Float64Type>()
+        .iter()
+        .map(|value| value.map(|value| format!("{value:.digits$e}")))
+        .collect();
+    from_text(&(Arc::new(texts) as ArrayRef), to, style)
 }
 
 fn to_numeric(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef> {

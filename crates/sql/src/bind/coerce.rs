@@ -84,11 +84,20 @@ fn coerce_node(
         LogicalPlan::Union(union) => return Ok(Transformed::yes(unions::unified(union, params, style)?)),
         other => other,
     };
+    super::keys::check(&plan, &typing)?;
+    let (plan, place) = super::orders::pass_on(plan)?;
+    if place.is_some() {
+        schema = merge_schema(&plan.inputs());
+    }
+    let typing = Typing { schema: &schema, params, style };
+    let group_types = group_types(&plan, &typing);
+    let mut position = 0;
     let lost = LostTypes::under(&plan);
     let root = RootKind::of(&plan);
     let preserver = NamePreserver::new(&plan);
     let changed = plan.map_expressions(|expr| {
         let name = preserver.save(&expr);
+        position += 1;
         let changed = expr.transform_up(|expr| {
             let expr = lost.restored(expr);
             Ok(Transformed::yes(coerce(expr, &typing).map_err(to_datafusion)?))
@@ -100,19 +109,61 @@ fn coerce_node(
                 typing.adapt(finished, &SqlType::Text).map_err(to_datafusion)?
             }
             RootKind::Count => count(finished, &typing).map_err(to_datafusion)?,
-            RootKind::Condition => typing.adapt(finished, &SqlType::Bool).map_err(to_datafusion)?,
+            RootKind::Condition => {
+                let finished = subquery::in_condition(finished, &schema)?;
+                typing.adapt(finished, &SqlType::Bool).map_err(to_datafusion)?
+            }
             RootKind::Order => overloads::sort_key(finished, &typing).map_err(to_datafusion)?,
-            RootKind::Other => finished,
+            // A computed key of groups carries its type by itself: DataFusion loses track of what a column's field says.
+            RootKind::Other => match group_types.get(position - 1) {
+                Some(Some(ty)) => call(typed_as(ty), vec![finished]),
+                _ => match &place {
+                    Some(place) => super::orders::ordered(finished, place),
+                    None => finished,
+                },
+            },
         };
         Ok(Transformed::yes(name.restore(finished)))
     })?;
     changed.map_data(|plan| match plan {
         LogicalPlan::Unnest(_) => label_unnested(plan.recompute_schema()?),
+        LogicalPlan::Sort(mut sort) => {
+            sort.expr = super::keys::sorted(sort.expr, &typing).map_err(to_datafusion)?;
+            Ok(LogicalPlan::Sort(sort))
+        }
+        LogicalPlan::Limit(limit) if super::orders::is_no_limit(&limit) => {
+            Ok(Arc::unwrap_or_clone(limit.input))
+        }
+        LogicalPlan::Join(join) => super::orders::merged(join),
         LogicalPlan::Projection(projection) if subquery::wants_join(&projection) => {
             subquery::join_into(projection).map_err(to_datafusion)
         }
         other => other.recompute_schema(),
     })
+}
+
+/// The types of the computed keys of groups, where an aggregate takes different values only.
+fn group_types(plan: &LogicalPlan, typing: &Typing<'_>) -> Vec<Option<SqlType>> {
+    let LogicalPlan::Aggregate(aggregate) = plan else { return Vec::new() };
+    let distinct = aggregate.aggr_expr.iter().any(|expr| {
+        matches!(expr.clone().unalias(), Expr::AggregateFunction(function) if function.params.distinct)
+    });
+    if !distinct {
+        return Vec::new();
+    }
+    let ty = |expr: &Expr| match expr {
+        Expr::Column(_) | Expr::GroupingSet(_) => None,
+        expr => coerced_type(expr, typing),
+    };
+    aggregate.group_expr.iter().map(ty).collect()
+}
+
+fn coerced_type(expr: &Expr, typing: &Typing<'_>) -> Option<SqlType> {
+    let typed = expr
+        .clone()
+        .transform_up(|expr| Ok(Transformed::yes(coerce(expr, typing).map_err(to_datafusion)?)))
+        .ok()?;
+    typing.of(&typed.data).ok().filter(|ty| *ty != SqlType::Unknown)
 }
 
 /// What a node's expressions are for: decides what an untyped one becomes.
@@ -227,14 +278,16 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             {
                 function.func = labelled_aggregate(function.func, SqlType::Array(boxed_type(&ty)));
             }
-            if function.func.name() == "avg"
-                && let [argument] = function.params.args.as_mut_slice()
-                && is_integer(&typing.of(argument)?)
-            {
-                // The mean of integers is exact.
-                *argument = typing.cast(argument.clone(), &SqlType::Numeric(None))?;
-            }
-            Ok(Expr::AggregateFunction(function))
+            super::keys::in_aggregate(function, typing)
+        }
+        Expr::Exists(exists) => subquery::existence(exists),
+        Expr::InSubquery(InSubquery { expr, subquery, negated })
+            if subquery::is_one_row(&subquery.subquery) && !subquery.outer_ref_columns.is_empty() =>
+        {
+            // Equal to the only row: DataFusion's join would have no row where the aggregate had none to read.
+            let (left, right, ..) = typing.pair(*expr, Expr::ScalarSubquery(subquery), "=")?;
+            let op = if negated { Operator::NotEq } else { Operator::Eq };
+            Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
         }
         Expr::WindowFunction(mut function) => {
             if let WindowFunctionDefinition::AggregateUDF(aggregate) = function.fun {
@@ -244,11 +297,14 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             let order = function.params.order_by;
             let keyed = |sort: Sort| Ok(Sort { expr: overloads::frame_key(sort.expr, typing)?, ..sort });
             function.params.order_by = order.into_iter().map(keyed).collect::<Result<_>>()?;
-            Ok(Expr::WindowFunction(function))
+            super::keys::in_window(*function, typing)
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
             let column = subquery.subquery.schema().field(0).clone();
             let expr = match SqlType::of_field(&column) {
+                Some(SqlType::Interval) => {
+                    return Err(quiver_base::Error::unsupported("IN with a subquery of intervals"));
+                }
                 Some(ty) => typing.adapt(*expr, &operand_type(&ty))?,
                 None => *expr,
             };
@@ -355,7 +411,11 @@ fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
                 expr = Some(boxed(operand));
                 when
             }
-            None => typing.adapt(*when, &SqlType::Bool)?,
+            // NULL is not true, which DataFusion forgets of nested ones.
+            None => match typing.adapt(*when, &SqlType::Bool)? {
+                when @ (Expr::Case(_) | Expr::ScalarFunction(_)) => Expr::IsTrue(boxed(when)),
+                when => when,
+            },
         };
         whens.push(when);
         results.push(*then);
@@ -400,15 +460,32 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
     let args = match func.name() {
         ANY_CALL => return quantified(args, typing, Quantifier::Any),
         ALL_CALL => return quantified(args, typing, Quantifier::All),
+        "nullif" => return super::keys::nullif(args, typing),
+        "round" | "to_hex" if args.len() == 1 => {
+            let ty = typing.of(&args[0])?;
+            let exact = match (func.name(), ty) {
+                ("round", SqlType::Numeric(_) | SqlType::Unknown) => None,
+                ("round", _) => Some("round_even"),
+                (_, SqlType::Int2 | SqlType::Int4) => Some("to_hex_int4"),
+                _ => None,
+            };
+            match exact.and_then(crate::functions::exact) {
+                Some(func) => return Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
+                None => args,
+            }
+        }
         name @ ("greatest" | "least") => {
             let args = typing.unify(args)?;
             let types = args.iter().map(|arg| typing.of(arg)).collect::<Result<Vec<_>>>()?;
             if let Some(ty) = types.iter().find(|ty| is_vector_like(ty)) {
                 return Err(quiver_base::Error::unsupported(format!("{name} of {ty}")));
             }
+            if let Some(name) = super::keys::choice(name, &args, typing)? {
+                return Ok(call(crate::functions::interval_extreme(name), args));
+            }
             args
         }
-        "coalesce" | "nullif" => {
+        "coalesce" => {
             let args = alike_arrays(typing.unify(args)?, typing)?;
             if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
                 let call = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });

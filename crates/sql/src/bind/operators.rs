@@ -313,7 +313,9 @@ impl PgOperators {
             };
             let (left, right) = (typing.cast(left, &ty)?, typing.cast(right, &ty)?);
             return Ok(match op {
-                Operator::Divide => udf(functions::int_math(symbol, &ty), vec![left, right]),
+                Operator::Divide | Operator::Multiply => {
+                    udf(functions::int_math(symbol, &ty), vec![left, right])
+                }
                 _ => native(left, op, right),
             });
         }

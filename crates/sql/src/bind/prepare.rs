@@ -3,7 +3,7 @@
 
 use super::array_query::{array_of, array_subquery};
 use super::names::{Uniqueness, name_columns};
-use super::{rows, sets, system_columns};
+use super::{exactness, rows, sets, system_columns};
 use datafusion::sql::sqlparser::ast::*;
 use quiver_base::{Error, Result};
 use std::ops::ControlFlow;
@@ -34,6 +34,7 @@ impl VisitorMut for Prepare {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        exactness::keep_order(factor);
         // The FROM of a SELECT is expanded with it; what is left is of UPDATE and DELETE.
         let left = match factor {
             TableFactor::Table { name, args: Some(_), .. } => {
@@ -50,6 +51,9 @@ impl VisitorMut for Prepare {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Err(error) = exactness::check_query(query) {
+            return ControlFlow::Break(error);
+        }
         match query.body.as_mut() {
             SetExpr::Values(values) => cast_like_neighbours(values),
             SetExpr::Table(table) => *query.body = select_all(table),
@@ -68,6 +72,10 @@ impl VisitorMut for Prepare {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         name_columns(select, self.uniqueness);
+        if let Err(error) = exactness::check_select(select) {
+            return ControlFlow::Break(error);
+        }
+        exactness::distinct_on_positions(select);
         if let Err(error) = sets::expand_from(&mut select.from) {
             return ControlFlow::Break(error);
         }
@@ -121,6 +129,11 @@ impl VisitorMut for Prepare {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        exactness::bind_minus(expr);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         match change(expr) {
             Ok(Some(changed)) => *expr = changed,
@@ -136,7 +149,14 @@ fn cast_like_neighbours(values: &mut Values) {
     let width = values.rows.first().map_or(0, |row| row.content.len());
     for column in 0..width {
         let ty = values.rows.iter().find_map(|row| match row.content.get(column) {
-            Some(Expr::Cast { data_type, .. }) => Some(data_type.clone()),
+            // Without its modifier, which is of the one value.
+            Some(Expr::Cast { data_type, .. }) => Some(match data_type {
+                DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => {
+                    DataType::Numeric(ExactNumberInfo::None)
+                }
+                DataType::Varchar(_) | DataType::CharacterVarying(_) => DataType::Varchar(None),
+                other => other.clone(),
+            }),
             Some(Expr::Value(ValueWithSpan {
                 value: Value::SingleQuotedByteStringLiteral(_) | Value::HexStringLiteral(_),
                 ..
@@ -208,7 +228,17 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
     Ok(match expr {
         Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => {
             let text = text.replace('_', "");
-            integer_type(&text).map(|ty| cast(expr.clone(), ty))
+            match integer_type(&text) {
+                Some(ty) => Some(cast(expr.clone(), ty)),
+                None => exactness::large_number(&text),
+            }
+        }
+        Expr::Cast { expr: inner, data_type, .. } => {
+            exactness::float_literal(inner, data_type);
+            None
+        }
+        Expr::IsNull(inner) | Expr::IsNotNull(inner) if exactness::is_row(inner) => {
+            return Err(Error::unsupported("a test of a whole row for NULL"));
         }
         Expr::Value(ValueWithSpan { value: Value::SingleQuotedByteStringLiteral(digits), .. }) => {
             Some(bit_string('b', digits))

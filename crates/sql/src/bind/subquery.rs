@@ -3,7 +3,7 @@
 
 use crate::functions::{Function, Quantifier, array_of_nothing, compare_array, single_value};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, JoinType};
+use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, ScalarFunction, Sort};
 use datafusion::logical_expr::utils::split_conjunction;
@@ -42,6 +42,102 @@ pub(super) fn at_most_one_row(subquery: Subquery) -> Result<Expr> {
         .and_then(LogicalPlanBuilder::build)
         .map_err(from_datafusion)?;
     Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery }))
+}
+
+/// Whether a query gives one row whatever it reads: an aggregate without GROUP BY and without HAVING.
+pub(super) fn is_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_one_row(&alias.input),
+        LogicalPlan::Sort(sort) => sort.fetch.is_none() && is_one_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        _ => false,
+    }
+}
+
+/// EXISTS over an aggregate that always has its row is true; with HAVING and a reference to the outer query DataFusion would
+/// lose the row of nothing.
+pub(super) fn existence(exists: Exists) -> Result<Expr> {
+    if is_one_row(&exists.subquery.subquery) {
+        return Ok(lit(!exists.negated));
+    }
+    if !exists.subquery.outer_ref_columns.is_empty() && filters_one_row(&exists.subquery.subquery) {
+        return Err(quiver_base::Error::unsupported("EXISTS over a correlated aggregate with HAVING"));
+    }
+    Ok(Expr::Exists(exists))
+}
+
+fn filters_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => filters_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => filters_one_row(&alias.input),
+        LogicalPlan::Filter(filter) => is_one_row(&filter.input),
+        _ => false,
+    }
+}
+
+/// A condition whose subqueries DataFusion joins with all that NULL means: a part of its own that is IN or EXISTS becomes a
+/// join, NOT IN with references to the outer query becomes NOT EXISTS, and IN inside anything else becomes a value.
+pub(super) fn in_condition(condition: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    let mut parts = Vec::new();
+    for part in split_conjunction(&condition) {
+        parts.push(match part.clone() {
+            Expr::InSubquery(within) => joined(within, schema)?,
+            Expr::Not(inner) => match *inner {
+                Expr::InSubquery(within) => {
+                    joined(InSubquery { negated: !within.negated, ..within }, schema)?
+                }
+                other => Expr::Not(Box::new(values_within(other)?)),
+            },
+            other => values_within(other)?,
+        });
+    }
+    Ok(parts.into_iter().reduce(Expr::and).unwrap_or(condition))
+}
+
+fn values_within(expr: Expr) -> DfResult<Expr> {
+    let replaced = expr.transform_up(|expr| match expr {
+        Expr::InSubquery(_) => as_value(expr),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(replaced.data)
+}
+
+fn joined(within: InSubquery, schema: &DFSchema) -> DfResult<Expr> {
+    if !within.negated || within.subquery.outer_ref_columns.is_empty() {
+        return Ok(Expr::InSubquery(within));
+    }
+    let nested = within.expr.exists(|expr| {
+        Ok(matches!(
+            expr,
+            Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_)
+        ))
+    })?;
+    if nested {
+        return as_value(Expr::InSubquery(within)).map(|value| value.data);
+    }
+    let InSubquery { expr, mut subquery, .. } = within;
+    let outside = expr
+        .transform_up(|expr| {
+            Ok(match expr {
+                Expr::Column(column) => {
+                    let field = schema.qualified_field_from_column(&column)?.1.clone();
+                    let outer = Expr::OuterReferenceColumn(field, column);
+                    if !subquery.outer_ref_columns.contains(&outer) {
+                        subquery.outer_ref_columns.push(outer.clone());
+                    }
+                    Transformed::yes(outer)
+                }
+                other => Transformed::no(other),
+            })
+        })?
+        .data;
+    let column = Expr::from(subquery.subquery.schema().qualified_field(0));
+    // A row that is equal or may be: either keeps NOT IN from being true.
+    let hit = Expr::IsNotFalse(Box::new(outside.eq(column)));
+    let plan = LogicalPlanBuilder::from((*subquery.subquery).clone()).filter(hit)?.build()?;
+    let subquery = Subquery { subquery: Arc::new(plan), ..subquery };
+    Ok(Expr::Exists(Exists { subquery, negated: true }))
 }
 
 fn returns_one_row(plan: &LogicalPlan) -> bool {

@@ -154,7 +154,7 @@ impl Typing<'_> {
         right: Expr,
         operator: &str,
     ) -> Result<(Expr, Expr, SqlType, SqlType)> {
-        let (left, right) = (self.settle(left)?, self.settle(right)?);
+        let (left, right) = (super::keys::bare(self.settle(left)?), super::keys::bare(self.settle(right)?));
         let (a, b) = (self.of(&left)?, self.of(&right)?);
         let (left, right) = match (&a, &b) {
             (SqlType::Unknown, SqlType::Unknown) => {
@@ -179,6 +179,9 @@ impl Typing<'_> {
             let (a, b) = (self.of(&left)?, self.of(&right)?);
             return Ok((left, right, a, b));
         }
+        if let Some((left, right)) = super::keys::both(left.clone(), right.clone(), &a, &b) {
+            return Ok((left, right, a, b));
+        }
         Ok((left, right, a, b))
     }
 
@@ -194,10 +197,20 @@ impl Typing<'_> {
                 (Some(target), ty) => wider(target, ty),
             });
         }
-        let target = match target {
+        let mut target = match target {
             None | Some(SqlType::Unknown) => SqlType::Text,
             Some(ty) => ty,
         };
+        // Numerics of different scales meet in the one that holds every scale.
+        if matches!(target, SqlType::Numeric(Some(_))) {
+            for expr in &exprs {
+                let ty = self.of(expr)?;
+                if ty != target && ty != SqlType::Unknown {
+                    target = SqlType::Numeric(None);
+                    break;
+                }
+            }
+        }
         let typed = exprs
             .into_iter()
             .map(|expr| {
@@ -205,7 +218,10 @@ impl Typing<'_> {
                 if ty == SqlType::Unknown {
                     return self.adapt(expr, &operand_type(&target));
                 }
-                match same_family(&ty, &target) && without_modifier(&ty) != without_modifier(&target) {
+                let open = target == SqlType::Numeric(None) && ty != target;
+                match same_family(&ty, &target)
+                    && (open || without_modifier(&ty) != without_modifier(&target))
+                {
                     true => self.cast(expr, &without_modifier(&target)),
                     false => Ok(expr),
                 }

@@ -9,6 +9,7 @@ use crate::dml::{DefaultValues, Defaults, RowChecks, live_columns};
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
 use arrow::array::{Array, StringArray};
+use datafusion::common::DFSchema;
 use datafusion::sql::sqlparser::ast::{
     AlterColumnOperation, AlterTable, AlterTableOperation, ColumnOption, Ident, RenameTableNameKind,
 };
@@ -182,6 +183,13 @@ async fn add_missing(
         return Ok(());
     }
     let binder = Binder::new(ctx, &[]);
+    if let (true, Some(default)) = (has_rows, &column.default) {
+        let schema = DFSchema::empty();
+        let expr = binder.expression(crate::parser::parse_expression(&default.sql)?, &schema)?;
+        if expr.is_volatile() {
+            return Err(Error::unsupported("adding a column with a volatile default to a table with rows"));
+        }
+    }
     let defaults = Defaults::new(&binder, &maker.table)?;
     let live = live_columns(&maker.table).len() - 1;
     let (cluster, session) = (ctx.cluster.clone(), ctx.session.clone());

@@ -8,6 +8,7 @@ use super::returning::Returning;
 use super::target::{column_position, last_ident, live_columns, target};
 use super::values::is_default;
 use crate::bind::{Binder, CastContext, bare_select, coerce_expr, folded, query_of};
+use crate::functions::quote_ident;
 use crate::outcome::Outcome;
 use crate::parser::parse_expression;
 use crate::statement::StatementContext;
@@ -20,7 +21,7 @@ use datafusion::sql::sqlparser::ast::{
     self, AssignmentTarget, FromTable, SelectItem, TableFactor, TableWithJoins, UpdateTableFromKind,
 };
 use futures::TryStreamExt;
-use quiver_base::{Error, Result, RowId, ShardId, SqlState, SqlType};
+use quiver_base::{Error, Result, RowId, ShardId, SqlState, SqlType, TableId};
 use quiver_cluster::{LockOutcome, RowLock, RowRef, Table, TableLock};
 use quiver_exec::{ROW_COLUMN, SHARD_COLUMN, from_datafusion};
 use std::collections::HashSet;
@@ -286,7 +287,9 @@ pub(super) fn new_value(
             column.name
         )));
     }
+    let identity = column.identity.as_ref().filter(|_| is_default(value));
     let value = match (is_default(value), &column.default) {
+        (true, _) if identity.is_some() => next_of_identity(binder, identity.map(|it| it.sequence))?,
         (false, _) => value.clone(),
         (true, Some(default)) => parse_expression(&default.sql)?,
         (true, None) => ast::Expr::value(ast::Value::Null),
@@ -294,6 +297,16 @@ pub(super) fn new_value(
     let expr = binder.expression(value, schema)?;
     let expr = coerce_expr(expr, schema, &binder.params, &binder.style)?;
     binder.assigned(expr, schema, &column.ty, &column.name, CastContext::Assignment)
+}
+
+/// The call that gives an identity column its next value.
+fn next_of_identity(binder: &Binder, sequence: Option<TableId>) -> Result<ast::Expr> {
+    let found = binder.database.sequences.values().find(|it| Some(it.id) == sequence);
+    let found = found.ok_or_else(|| Error::internal("an identity column without its sequence"))?;
+    let schema = binder.database.schemas.values().find(|it| it.id == found.schema);
+    let schema = schema.ok_or_else(|| Error::internal("a sequence without its schema"))?;
+    let name = format!("{}.{}", quote_ident(&schema.name), quote_ident(&found.name));
+    parse_expression(&format!("nextval('{}'::regclass)", name.replace('\'', "''")))
 }
 
 /// Runs a bound UPDATE or DELETE.

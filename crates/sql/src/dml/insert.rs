@@ -62,15 +62,15 @@ pub(crate) fn bind_insert(binder: &Binder, insert: &ast::Insert) -> Result<Bound
     let (table, _) = target(binder, name)?;
     let names = insert.columns.iter().map(last_ident).collect::<Result<Vec<_>>>()?;
     let mut positions = target_columns(&table, &names)?;
-    let source = match &insert.source {
+    let mut source = match &insert.source {
         None => {
             positions.clear();
             Source::Values(vec![Vec::new()])
         }
         Some(query) => bind_source(binder, query, &table, &mut positions, !names.is_empty())?,
     };
-    let mut bound_positions = positions;
-    check_identity(&table, &mut bound_positions, &source, insert)?;
+    let bound_positions = positions;
+    check_identity(&table, &bound_positions, &mut source, insert)?;
     let alias = match &insert.table_alias {
         Some(alias) => folded(&alias.alias),
         None => table.name.clone(),
@@ -166,14 +166,23 @@ fn limit_width(positions: &mut Vec<usize>, width: usize, named: bool) -> Result<
 /// `overwrite` and OVERRIDING USER VALUE in `ignore`, which PostgreSQL's INSERT has no use for.
 fn check_identity(
     table: &Table,
-    positions: &mut [usize],
-    source: &Source,
+    positions: &[usize],
+    source: &mut Source,
     insert: &ast::Insert,
 ) -> Result<()> {
     let live = live_columns(table);
     for (index, position) in positions.iter().enumerate() {
         let column = live[*position];
         let Some(identity) = column.identity else { continue };
+        if insert.ignore {
+            match source {
+                Source::Values(rows) => rows.iter_mut().for_each(|row| row[index] = Cell::Default),
+                Source::Query(_) => {
+                    return Err(Error::unsupported("OVERRIDING USER VALUE with a query"));
+                }
+            }
+            continue;
+        }
         if !identity.always || insert.overwrite {
             continue;
         }
@@ -181,7 +190,7 @@ fn check_identity(
             Source::Values(rows) => rows.iter().all(|row| matches!(row[index], Cell::Default)),
             Source::Query(_) => false,
         };
-        if !all_default && !insert.ignore {
+        if !all_default {
             return Err(Error::new(
                 SqlState::GENERATED_ALWAYS,
                 format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),

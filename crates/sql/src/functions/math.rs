@@ -27,13 +27,32 @@ pub(crate) fn int_math(operator: &'static str, ty: &SqlType) -> Function {
             "/" => numeric::div(&left, &right),
             _ => numeric::rem(&left, &right),
         };
-        computed.map_err(|error| match error {
+        let computed = computed.map_err(|error| match error {
             ArrowError::DivideByZero => division_by_zero(),
             ArrowError::ArithmeticOverflow(_) => out_of_range(&result),
             other => other.into(),
-        })
+        })?;
+        if result == SqlType::Float8 {
+            check_infinite(&computed, &left, &right)?;
+        }
+        Ok(computed)
     })
     .operator(operator)
+}
+
+/// 22003 where finite operands give infinity.
+fn check_infinite(result: &ArrayRef, left: &ArrayRef, right: &ArrayRef) -> Result<()> {
+    let floats = |array: &ArrayRef| array.as_primitive::<arrow::datatypes::Float64Type>().clone();
+    let values = floats(result);
+    if !values.values().iter().any(|value| value.is_infinite()) {
+        return Ok(());
+    }
+    let (left, right) = (floats(left), floats(right));
+    for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+        let unbounded = left.value(row).is_infinite() || right.value(row).is_infinite();
+        super::exact::in_range(values.value(row), unbounded, true)?;
+    }
+    Ok(())
 }
 
 fn division_by_zero() -> Error {

@@ -129,7 +129,15 @@ fn length(name: &str, count: fn(&str) -> usize) -> Function {
 }
 
 fn texts(args: &Args<'_>, from: usize, style: &crate::bind::CastStyle) -> Result<Vec<StringArray>> {
-    (from..args.count()).map(|index| to_text_array(args.array(index), args.ty(index), style)).collect()
+    let one = |index: usize| match args.ty(index) {
+        // By the output function, where a cast to text says true and false.
+        SqlType::Bool => {
+            let values = args.bool(index)?;
+            Ok(values.iter().map(|value| value.map(|value| if value { "t" } else { "f" })).collect())
+        }
+        ty => to_text_array(args.array(index), ty, style),
+    };
+    (from..args.count()).map(one).collect()
 }
 
 /// NULLs are left out; a NULL separator gives NULL.

@@ -117,16 +117,31 @@ fn scaled(name: &str, scale: fn(f64, f64) -> f64) -> Function {
                 continue;
             }
             let (value, factor) = (intervals.value(row), factors.value(row));
-            let months = scale(f64::from(value.months), factor);
-            let days = scale(f64::from(value.days), factor) + months.fract() * 30.0;
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-            // as PostgreSQL computes it
-            let nanos = scale(value.nanoseconds as f64, factor) + days.fract() * 86_400e9;
-            #[allow(clippy::cast_possible_truncation)] // as PostgreSQL computes it
+            // Remainders are rounded to microseconds where they go down a unit, as PostgreSQL does.
+            let rounded = |x: f64| (x * 1e6).round_ties_even() / 1e6;
+            let (months, days) =
+                (scale(f64::from(value.months), factor), scale(f64::from(value.days), factor));
+            let (whole_months, mut whole_days) = (months.trunc(), days.trunc());
+            let extra_days = rounded((months - whole_months) * 30.0);
+            let mut seconds = rounded((days - whole_days + extra_days - extra_days.trunc()) * 86_400.0);
+            if seconds.abs() >= 86_400.0 {
+                whole_days += (seconds / 86_400.0).trunc();
+                seconds -= (seconds / 86_400.0).trunc() * 86_400.0;
+            }
+            whole_days += extra_days.trunc();
+            #[allow(clippy::cast_precision_loss)] // as PostgreSQL computes it
+            let micros = scale((value.nanoseconds / 1000) as f64, factor) + seconds * 1e6;
+            let fits = whole_months.abs() <= f64::from(i32::MAX)
+                && whole_days.abs() <= f64::from(i32::MAX)
+                && micros.abs() < 9.2e15;
+            if !fits {
+                return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range"));
+            }
+            #[allow(clippy::cast_possible_truncation)] // checked above
             out.append_value(IntervalMonthDayNano::new(
-                months.trunc() as i32,
-                days.trunc() as i32,
-                ((nanos / 1000.0).round() as i64) * 1000,
+                whole_months as i32,
+                whole_days as i32,
+                (micros.round_ties_even() as i64) * 1000,
             ));
         }
         Ok(Arc::new(out.finish()))

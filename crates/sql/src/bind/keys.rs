@@ -1,0 +1,157 @@
+//! Where values are compared, sorted or grouped whose stored form does not say which are equal (intervals, JSON): by their
+//! keys, or not at all.
+
+use super::casts::labelled;
+use super::types::needs_label;
+use super::typing::Typing;
+use crate::functions::{is_key, key};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DfResult;
+use datafusion::functions_aggregate::first_last::last_value_udaf;
+use datafusion::logical_expr::expr::{
+    AggregateFunction, Case, NullTreatment, ScalarFunction, Sort, WindowFunction,
+};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use quiver_base::{Error, Result, SqlType};
+use quiver_exec::to_datafusion;
+
+/// The value under its key; whatever else as it is.
+pub(super) fn bare(expr: Expr) -> Expr {
+    match (is_key(&expr), expr) {
+        (Some(_), Expr::ScalarFunction(mut function)) if function.args.len() == 1 => {
+            function.args.pop().unwrap_or_else(|| Expr::ScalarFunction(function))
+        }
+        (_, expr) => expr,
+    }
+}
+
+/// Two operands of a comparison as their keys.
+pub(super) fn both(left: Expr, right: Expr, a: &SqlType, b: &SqlType) -> Option<(Expr, Expr)> {
+    if a != b {
+        return None;
+    }
+    Some((key(a, left)?, key(b, right)?))
+}
+
+fn keyed(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
+    if is_key(&expr).is_some() {
+        return Ok(expr);
+    }
+    // JSON sorts as text does; only its equality matters here.
+    match typing.of(&expr)? {
+        SqlType::Interval => Ok(key(&SqlType::Interval, expr.clone()).unwrap_or(expr)),
+        _ => Ok(expr),
+    }
+}
+
+/// What rows are sorted by.
+pub(super) fn sorted(order_by: Vec<Sort>, typing: &Typing<'_>) -> Result<Vec<Sort>> {
+    order_by.into_iter().map(|sort| Ok(Sort { expr: keyed(sort.expr, typing)?, ..sort })).collect()
+}
+
+fn refused(what: &str) -> Error {
+    Error::unsupported(format!("{what} of intervals"))
+}
+
+fn is_interval(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
+    // Columns of tables first: a type is not known of every expression.
+    match expr {
+        Expr::GroupingSet(_) | Expr::Literal(..) => Ok(false),
+        expr => Ok(matches!(typing.of(expr), Ok(SqlType::Interval))),
+    }
+}
+
+/// min and max of intervals are the last by their keys; counts of different ones count keys.
+pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>) -> Result<Expr> {
+    function.params.order_by = sorted(function.params.order_by, typing)?;
+    let of_interval = match function.params.args.first() {
+        Some(argument) => is_interval(argument, typing)?,
+        None => false,
+    };
+    if of_interval {
+        let argument = function.params.args.first().cloned();
+        match (function.func.name(), argument) {
+            ("min" | "max", Some(argument)) => {
+                let asc = function.func.name() == "max";
+                let by = Sort { expr: keyed(argument, typing)?, asc, nulls_first: true };
+                function.params.order_by = vec![by];
+                function.params.distinct = false;
+                function.params.null_treatment = Some(NullTreatment::IgnoreNulls);
+                function.func = last_value_udaf();
+            }
+            ("count", Some(argument)) if function.params.distinct => {
+                function.params.args = vec![keyed(argument, typing)?];
+            }
+            _ if function.params.distinct => return Err(refused("an aggregate of different values")),
+            _ => {}
+        }
+    }
+    Ok(Expr::AggregateFunction(function))
+}
+
+/// The same for what a window is made by.
+pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Result<Expr> {
+    let of_interval = match function.params.args.first() {
+        Some(argument) => is_interval(argument, typing)?,
+        None => false,
+    };
+    if of_interval && matches!(function.fun.name(), "min" | "max") {
+        return Err(refused("a window's minimum or maximum"));
+    }
+    function.params.order_by = sorted(function.params.order_by, typing)?;
+    function.params.partition_by =
+        function.params.partition_by.into_iter().map(|expr| keyed(expr, typing)).collect::<Result<_>>()?;
+    Ok(Expr::WindowFunction(Box::new(function)))
+}
+
+/// What stands for greatest and least of intervals.
+pub(super) fn choice(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<Option<&'static str>> {
+    let name = if name == "greatest" { "interval_greatest" } else { "interval_least" };
+    let Some(first) = args.first() else { return Ok(None) };
+    Ok((typing.of(first)? == SqlType::Interval).then_some(name))
+}
+
+/// NULL where the two are equal, else the first: DataFusion's own loses rows of outer joins.
+pub(super) fn nullif(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
+    let Ok([value, other]) = <[Expr; 2]>::try_from(args) else {
+        return Err(Error::new(quiver_base::SqlState::SYNTAX_ERROR, "NULLIF takes two arguments"));
+    };
+    let (left, right, ty, _) = typing.pair(value, other, "=")?;
+    let value = bare(left.clone());
+    let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right)));
+    let null = typing.adapt(Expr::Literal(ScalarValue::Null, None), &ty)?;
+    let case = Expr::Case(Case {
+        expr: None,
+        when_then_expr: vec![(Box::new(Expr::IsTrue(Box::new(equal))), Box::new(null))],
+        else_expr: Some(Box::new(value)),
+    });
+    Ok(if needs_label(&ty) { labelled(case, &ty) } else { case })
+}
+
+/// 0A000 where DataFusion itself would compare intervals.
+pub(super) fn check(plan: &LogicalPlan, typing: &Typing<'_>) -> DfResult<()> {
+    let any = |exprs: &[Expr]| -> DfResult<bool> {
+        for expr in exprs {
+            if is_interval(expr, typing).map_err(to_datafusion)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let in_schema = |plan: &LogicalPlan| {
+        plan.schema().fields().iter().any(|field| SqlType::of_field(field) == Some(SqlType::Interval))
+    };
+    let what = match plan {
+        LogicalPlan::Aggregate(aggregate) if any(&aggregate.group_expr)? => "GROUP BY",
+        LogicalPlan::Distinct(_) if in_schema(plan) => "DISTINCT or UNION",
+        LogicalPlan::Join(join) => {
+            let keys: Vec<Expr> = join.on.iter().map(|(left, _)| left.clone()).collect();
+            if !any(&keys)? {
+                return Ok(());
+            }
+            "a join by equal columns"
+        }
+        _ => return Ok(()),
+    };
+    Err(to_datafusion(refused(what)))
+}

@@ -1,0 +1,95 @@
+//! sum and avg with the types PostgreSQL gives them: the sum of bigints and the mean of integers are numeric.
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature,
+    Volatility,
+};
+use quiver_base::SqlType;
+use std::sync::Arc;
+
+/// DataFusion's aggregate over arguments brought to an exact type first.
+pub(super) fn exact(inner: Arc<AggregateUDF>, mean: bool) -> Arc<AggregateUDF> {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    Arc::new(AggregateUDF::new_from_impl(Exact { inner, mean, signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Exact {
+    inner: Arc<AggregateUDF>,
+    mean: bool,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Exact {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        use DataType::{Int8, Int16, Int32, Int64, UInt64};
+        let wanted = match (self.mean, types) {
+            (true, [Int8 | Int16 | Int32 | Int64 | UInt64]) => SqlType::Numeric(None).arrow_type(),
+            // Ten more digits are left for the sum.
+            (false, [Int64 | UInt64]) => DataType::Decimal128(20, 0),
+            _ => {
+                let inner = self.inner.signature();
+                return match inner.type_signature {
+                    datafusion::logical_expr::TypeSignature::UserDefined => self.inner.coerce_types(types),
+                    _ => datafusion::logical_expr::type_coercion::functions::fields_with_udf(
+                        &types
+                            .iter()
+                            .map(|ty| Arc::new(Field::new("", ty.clone(), true)))
+                            .collect::<Vec<FieldRef>>(),
+                        self.inner.as_ref(),
+                    )
+                    .map(|fields| fields.iter().map(|field| field.data_type().clone()).collect()),
+                };
+            }
+        };
+        Ok(vec![wanted])
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
+        self.inner.accumulator(args)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
+        self.inner.state_fields(args)
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        self.inner.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
+        self.inner.create_groups_accumulator(args)
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
+        self.inner.create_sliding_accumulator(args)
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.inner.order_sensitivity()
+    }
+
+    fn set_monotonicity(&self, ty: &DataType) -> SetMonotonicity {
+        self.inner.inner().set_monotonicity(ty)
+    }
+}
