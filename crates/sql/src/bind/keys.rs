@@ -5,10 +5,11 @@ use super::typing::Typing;
 use crate::functions::{is_key, key};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{
     AggregateFunction, NullTreatment, ScalarFunction, Sort, WindowFunction,
 };
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
 use quiver_base::{Error, Result, SqlType};
 use quiver_exec::to_datafusion;
 
@@ -58,9 +59,21 @@ fn is_interval(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
     }
 }
 
+/// Whether it is the sum of integers smaller than bigint, which is a bigint: once DataFusion has widened them, only the
+/// function itself can say so.
+fn sums_small(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<bool> {
+    match (name, args) {
+        ("total", [argument]) => Ok(matches!(typing.of(argument)?, SqlType::Int2 | SqlType::Int4)),
+        _ => Ok(false),
+    }
+}
+
 /// min and max of intervals are the last by their keys; counts of different ones count keys.
 pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>) -> Result<Expr> {
     function.params.order_by = sorted(function.params.order_by, typing)?;
+    if sums_small(function.func.name(), &function.params.args, typing)? {
+        function.func = sum_udaf();
+    }
     let of_interval = match function.params.args.first() {
         Some(argument) => is_interval(argument, typing)?,
         None => false,
@@ -92,6 +105,9 @@ pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Re
         Some(argument) => is_interval(argument, typing)?,
         None => false,
     };
+    if sums_small(function.fun.name(), &function.params.args, typing)? {
+        function.fun = WindowFunctionDefinition::AggregateUDF(sum_udaf());
+    }
     if of_interval && matches!(function.fun.name(), "min" | "max") {
         return Err(refused("a window's minimum or maximum"));
     }
