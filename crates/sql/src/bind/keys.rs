@@ -8,11 +8,12 @@ use crate::functions::{is_key, key};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{
     AggregateFunction, Case, NullTreatment, ScalarFunction, Sort, WindowFunction,
 };
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
-use quiver_base::{Error, Result, SqlType};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, WindowFunctionDefinition};
+use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::to_datafusion;
 
 /// The value under its key; whatever else as it is.
@@ -61,9 +62,21 @@ fn is_interval(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
     }
 }
 
+/// Whether it is the sum of integers smaller than bigint, which is a bigint: once DataFusion has widened them, only the
+/// function itself can say so.
+fn sums_small(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<bool> {
+    match (name, args) {
+        ("total", [argument]) => Ok(matches!(typing.of(argument)?, SqlType::Int2 | SqlType::Int4)),
+        _ => Ok(false),
+    }
+}
+
 /// min and max of intervals are the last by their keys; counts of different ones count keys.
 pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>) -> Result<Expr> {
     function.params.order_by = sorted(function.params.order_by, typing)?;
+    if sums_small(function.func.name(), &function.params.args, typing)? {
+        function.func = sum_udaf();
+    }
     let of_interval = match function.params.args.first() {
         Some(argument) => is_interval(argument, typing)?,
         None => false,
@@ -95,6 +108,9 @@ pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Re
         Some(argument) => is_interval(argument, typing)?,
         None => false,
     };
+    if sums_small(function.fun.name(), &function.params.args, typing)? {
+        function.fun = WindowFunctionDefinition::AggregateUDF(sum_udaf());
+    }
     if of_interval && matches!(function.fun.name(), "min" | "max") {
         return Err(refused("a window's minimum or maximum"));
     }
@@ -114,7 +130,7 @@ pub(super) fn choice(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<O
 /// NULL where the two are equal, else the first: DataFusion's own loses rows of outer joins.
 pub(super) fn nullif(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
     let Ok([value, other]) = <[Expr; 2]>::try_from(args) else {
-        return Err(Error::new(quiver_base::SqlState::SYNTAX_ERROR, "NULLIF takes two arguments"));
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments"));
     };
     let (left, right, ty, _) = typing.pair(value, other, "=")?;
     let value = bare(left.clone());

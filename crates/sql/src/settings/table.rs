@@ -248,7 +248,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
     ),
     works(
         "extra_float_digits",
-        int(-15, 3),
+        int(1, 3),
         "1",
         "Sets the number of digits displayed for floating-point values; always the shortest exact form.",
     ),
