@@ -42,6 +42,7 @@ pub(crate) use math::{date_math, int_math};
 pub(crate) use ordering::{interval_extreme, is_key, key};
 pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use single::{array_of_nothing, single_value};
+pub(crate) use sums::called;
 pub(crate) use text::quote_ident;
 pub(crate) use time::at_time_zone;
 

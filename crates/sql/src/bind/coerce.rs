@@ -14,7 +14,7 @@ use super::typing::{Typing, operand_type};
 use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
-    Function, Quantifier, bit_aggregate, labelled_aggregate, like_escape, settled, settled_aggregate,
+    Function, Quantifier, bit_aggregate, called, labelled_aggregate, like_escape, settled, settled_aggregate,
     similar_to_escape, typed_as,
 };
 use arrow::array::Array;
@@ -256,7 +256,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::IsNotNull(inner) => Ok(Expr::IsNotNull(boxed(typing.adapt(*inner, &SqlType::Text)?))),
         Expr::ScalarFunction(function) => coerce_function(function, typing),
         Expr::AggregateFunction(mut function) => {
-            overloads::check_aggregate(function.func.name(), &function.params.args, typing)?;
+            overloads::check_aggregate(called(function.func.name()), &function.params.args, typing)?;
             function.params.args = placeholders_as(function.params.args, typing, &SqlType::Text)?;
             if !function.params.distinct {
                 function.params.order_by = sort_keys(function.params.order_by, typing)?;
@@ -291,7 +291,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         }
         Expr::WindowFunction(mut function) => {
             if let WindowFunctionDefinition::AggregateUDF(aggregate) = function.fun {
-                overloads::check_aggregate(aggregate.name(), &function.params.args, typing)?;
+                overloads::check_aggregate(called(aggregate.name()), &function.params.args, typing)?;
                 function.fun = WindowFunctionDefinition::AggregateUDF(settled_aggregate(aggregate));
             }
             let order = function.params.order_by;

@@ -4,7 +4,7 @@
 use super::casts::labelled;
 use super::types::needs_label;
 use super::typing::Typing;
-use crate::functions::{is_key, key};
+use crate::functions::{called, is_key, key};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
@@ -66,7 +66,7 @@ fn is_interval(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
 /// function itself can say so.
 fn sums_small(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<bool> {
     match (name, args) {
-        ("total", [argument]) => Ok(matches!(typing.of(argument)?, SqlType::Int2 | SqlType::Int4)),
+        ("sum", [argument]) => Ok(matches!(typing.of(argument)?, SqlType::Int2 | SqlType::Int4)),
         _ => Ok(false),
     }
 }
@@ -74,7 +74,7 @@ fn sums_small(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<bool> {
 /// min and max of intervals are the last by their keys; counts of different ones count keys.
 pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>) -> Result<Expr> {
     function.params.order_by = sorted(function.params.order_by, typing)?;
-    if sums_small(function.func.name(), &function.params.args, typing)? {
+    if sums_small(called(function.func.name()), &function.params.args, typing)? {
         function.func = sum_udaf();
     }
     let of_interval = match function.params.args.first() {
@@ -108,7 +108,7 @@ pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Re
         Some(argument) => is_interval(argument, typing)?,
         None => false,
     };
-    if sums_small(function.fun.name(), &function.params.args, typing)? {
+    if sums_small(called(function.fun.name()), &function.params.args, typing)? {
         function.fun = WindowFunctionDefinition::AggregateUDF(sum_udaf());
     }
     if of_interval && matches!(function.fun.name(), "min" | "max") {

@@ -11,6 +11,14 @@ use datafusion::logical_expr::{
 use quiver_base::SqlType;
 use std::sync::Arc;
 
+/// What plans call sum.
+const TOTAL: &str = "total";
+
+/// The name by which statements call an aggregate of a plan.
+pub(crate) fn called(name: &str) -> &str {
+    if name == TOTAL { "sum" } else { name }
+}
+
 /// DataFusion's aggregate over arguments brought to an exact type first.
 pub(super) fn exact(inner: Arc<AggregateUDF>, mean: bool) -> Arc<AggregateUDF> {
     let signature = Signature::user_defined(Volatility::Immutable);
@@ -27,7 +35,7 @@ struct Exact {
 impl AggregateUDFImpl for Exact {
     fn name(&self) -> &str {
         // Not by the name "sum": DataFusion would add up sums of integers as bigints are added.
-        if self.mean { self.inner.name() } else { "total" }
+        if self.mean { self.inner.name() } else { TOTAL }
     }
 
     fn signature(&self) -> &Signature {
@@ -60,6 +68,10 @@ impl AggregateUDFImpl for Exact {
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         self.inner.return_type(types)
+    }
+
+    fn return_field(&self, args: &[FieldRef]) -> DfResult<FieldRef> {
+        self.inner.return_field(args)
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
