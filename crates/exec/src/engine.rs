@@ -3,7 +3,7 @@
 use crate::lateral::{EngineQueryPlanner, LateralToApply};
 use crate::memory::BudgetPool;
 use crate::topk::VectorTopK;
-use crate::{QueryContext, from_datafusion, functions};
+use crate::{QueryContext, cancel, from_datafusion, functions};
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DFSchema;
@@ -35,6 +35,7 @@ pub struct Engine {
 impl Engine {
     /// An engine whose queries draw from `memory`.
     pub fn new(memory: Arc<MemoryBudget>) -> Result<Arc<Engine>> {
+        let sized = functions::sized::all(&memory);
         let runtime = runtime(memory)?;
         // First the query's own order is written down as a requirement; then sorts may go.
         let mut rules: Vec<_> =
@@ -52,7 +53,7 @@ impl Engine {
             .with_physical_optimizer_rules(rules)
             .with_query_planner(Arc::new(EngineQueryPlanner))
             .build();
-        for function in functions::extension_functions() {
+        for function in functions::extension_functions().into_iter().chain(sized) {
             template.register_udf(function).map_err(from_datafusion)?;
         }
         let builtin: Vec<_> = template.aggregate_functions().values().cloned().collect();
@@ -79,7 +80,8 @@ impl Engine {
 
     /// Optimises and plans.
     pub async fn plan(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        state.create_physical_plan(plan).await.map_err(from_datafusion)
+        let physical = state.create_physical_plan(plan).await.map_err(from_datafusion)?;
+        stoppable(state, physical)
     }
 
     /// Only optimises: the slow half of planning, and the one that can be kept for a statement's next run. Placeholders may be left.
@@ -93,7 +95,8 @@ impl Engine {
         state: &SessionState,
         plan: &LogicalPlan,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        state.query_planner().create_physical_plan(plan, state).await.map_err(from_datafusion)
+        let planned = state.query_planner().create_physical_plan(plan, state).await;
+        stoppable(state, planned.map_err(from_datafusion)?)
     }
 
     /// Runs a physical plan as one stream.
@@ -121,6 +124,14 @@ impl Engine {
         let simplifier = ExprSimplifier::new(context);
         let expr = simplifier.coerce(expr, schema).and_then(|expr| simplifier.simplify(expr));
         state.create_physical_expr(expr.map_err(from_datafusion)?, schema).map_err(from_datafusion)
+    }
+}
+
+/// A plan that looks whether its statement is to stop where it computes for long.
+fn stoppable(state: &SessionState, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    match state.config().get_extension::<QueryContext>() {
+        Some(statement) => cancel::stoppable(plan, &statement).map_err(from_datafusion),
+        None => Ok(plan),
     }
 }
 

@@ -24,6 +24,17 @@ enum Command {
     Demo(Options),
 }
 
+/// Address space for the stack of a thread: trees of statements are walked recursively, and the parser lets none pass that
+/// needs more. Memory is taken by what is used only.
+const STACK_BYTES: usize = 64 << 20;
+
+/// How many threads serve connections and run queries: more than there are processors, so that queries which compute for long
+/// leave the others to the system's scheduler.
+fn workers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    processors * 2 + 2
+}
+
 /// Runs a command until it is done or the process is told to stop.
 pub(crate) fn run(cli: Cli) -> Result<()> {
     let (options, is_demo) = match cli.command {
@@ -35,6 +46,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("quiver")
+        .thread_stack_size(STACK_BYTES)
+        .worker_threads(workers())
         .build()
         .map_err(|cause| Error::io("cannot start threads", cause))?;
     runtime.block_on(async {

@@ -11,6 +11,7 @@ mod exactness;
 mod keys;
 mod lost_types;
 mod names;
+mod nesting;
 mod oids;
 mod operators;
 mod orders;

@@ -74,6 +74,8 @@ pub(crate) struct Function {
     /// How it prints as an operator between its arguments; a function otherwise.
     operator: Option<&'static str>,
     returns: Returns,
+    /// The type of every call.
+    fixed: Option<SqlType>,
     body: Body,
     signature: Signature,
 }
@@ -86,7 +88,8 @@ impl Function {
         returns: SqlType,
         body: impl Fn(&Args<'_>) -> Result<ArrayRef> + Send + Sync + 'static,
     ) -> Function {
-        Self::typed(name, volatility, move |_| Ok(returns.clone()), body)
+        let fixed = Some(returns.clone());
+        Function { fixed, ..Self::typed(name, volatility, move |_| Ok(returns.clone()), body) }
     }
 
     /// A function whose type depends on its arguments'.
@@ -100,6 +103,7 @@ impl Function {
             name: name.to_owned(),
             operator: None,
             returns: Arc::new(returns),
+            fixed: None,
             body: Arc::new(body),
             signature: Signature::variadic_any(volatility),
         }
@@ -144,6 +148,11 @@ impl Hash for Function {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
     }
+}
+
+/// The type of a call whatever its arguments are; `None` if it depends on them, or is not known here.
+pub(crate) fn fixed_type(function: &ScalarUDF) -> Option<&SqlType> {
+    function.inner().downcast_ref::<Function>()?.fixed.as_ref()
 }
 
 fn types(fields: &[FieldRef]) -> Vec<SqlType> {

@@ -1,6 +1,8 @@
 //! From a query string to statements: tokens once, split at semicolons, each parsed by sqlparser or, where it lacks
 //! PostgreSQL's form, from the same tokens by hand. Knows no catalog.
 
+mod depth;
+mod dialect;
 mod errors;
 mod identity;
 mod literals;
@@ -57,7 +59,9 @@ pub(crate) fn parse_expression(sql: &str) -> Result<ast::Expr> {
         .tokenize_with_location()
         .map_err(|error| errors::from_tokenizer(&text, &error))?;
     let tokens = cast_typed_literals(literals::read(&text, join_operators(tokens))?);
-    let mut parser = Parser::new(&DIALECT)
+    depth::check(&tokens)?;
+    let dialect = dialect::Bounded::new(tokens.len());
+    let mut parser = Parser::new(&dialect)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());
     parser.parse_expr().map_err(|error| errors::from_parser(&text, &tokens, &parser, &error))
@@ -88,7 +92,9 @@ fn parse_one(text: &Text<'_>, tokens: &[TokenWithSpan]) -> Result<Parsed> {
     locking::say_plain_strengths(&mut tokens);
     let overriding = take_overriding(&mut tokens);
     let concurrently = take_drop_concurrently(&mut tokens);
-    let mut parser = Parser::new(&DIALECT)
+    depth::check(&tokens)?;
+    let dialect = dialect::Bounded::new(tokens.len());
+    let mut parser = Parser::new(&dialect)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());
     let parsed = match utility::parse(&mut parser) {

@@ -6,6 +6,7 @@ mod distance;
 mod measure;
 mod operand;
 mod shape;
+pub(crate) mod sized;
 
 pub use distance::Distance;
 pub(crate) use measure::Measure;

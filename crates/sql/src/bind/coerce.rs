@@ -4,6 +4,7 @@
 use super::cast_kernel::CastStyle;
 use super::casts::{LABEL, label_unnested, labelled, relabelled};
 use super::lost_types::LostTypes;
+use super::nesting;
 use super::overloads;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
@@ -486,7 +487,7 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
             args
         }
         "coalesce" => {
-            let args = alike_arrays(typing.unify(args)?, typing)?;
+            let args = nesting::flat_coalesce(alike_arrays(typing.unify(args)?, typing)?)?;
             if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
                 let call = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
                 return Ok(labelled(call, &ty));

@@ -2,6 +2,7 @@
 //! keys, or not at all.
 
 use super::casts::labelled;
+use super::nesting;
 use super::types::needs_label;
 use super::typing::Typing;
 use crate::functions::{called, is_key, key};
@@ -132,6 +133,7 @@ pub(super) fn nullif(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
     let Ok([value, other]) = <[Expr; 2]>::try_from(args) else {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments"));
     };
+    nesting::check_nullif(&value)?;
     let (left, right, ty, _) = typing.pair(value, other, "=")?;
     let value = bare(left.clone());
     let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right)));

@@ -8,10 +8,11 @@ use super::params::Params;
 use super::types::{is_integer, is_number, is_oid, is_text, needs_label, without_modifier};
 use crate::catalog::is_vector_like;
 use crate::decode::value_from_text;
+use crate::functions::fixed_type;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{ExprSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Alias, Cast, Placeholder};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use quiver_base::{Error, Result, SQL_TYPE_KEY, SqlState, SqlType};
 use quiver_exec::from_datafusion;
 use std::sync::Arc;
@@ -46,6 +47,23 @@ impl Typing<'_> {
                 Ok(self.params.get(id).unwrap_or(SqlType::Unknown))
             }
             Expr::Cast(Cast { field, .. }) => Ok(SqlType::of_field(field).unwrap_or(SqlType::Unknown)),
+            // Short cuts: DataFusion's way goes down the whole tree and prints it at each level.
+            Expr::ScalarFunction(call) => match fixed_type(&call.func) {
+                Some(ty) => Ok(ty.clone()),
+                None => self.of_field(expr),
+            },
+            Expr::BinaryExpr(binary) => match binary.op {
+                Operator::And
+                | Operator::Or
+                | Operator::Eq
+                | Operator::NotEq
+                | Operator::Lt
+                | Operator::LtEq
+                | Operator::Gt
+                | Operator::GtEq => Ok(SqlType::Bool),
+                Operator::StringConcat => Ok(SqlType::Text),
+                _ => self.of_field(expr),
+            },
             // DataFusion's CASE does not say what its Arrow type stands for.
             Expr::Case(case) => {
                 let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);

@@ -57,7 +57,7 @@ impl<'a> Parser<'a> {
     fn nested(&mut self, out: &mut String, read: fn(&mut Self, &mut String) -> Result<()>) -> Result<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "stack depth limit exceeded"));
+            return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded"));
         }
         self.at += 1;
         read(self, out)?;

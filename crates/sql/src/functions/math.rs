@@ -4,7 +4,9 @@ use super::{Args, Function};
 use crate::bind::out_of_range;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::{DataType, Date32Type, Decimal256Type, Int32Type, TimestampMicrosecondType, i256};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal256Type, Int32Type, TimeUnit, TimestampMicrosecondType, i256,
+};
 use arrow::error::ArrowError;
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -107,8 +109,12 @@ fn days(args: &Args<'_>, index: usize) -> Result<ArrayRef> {
 /// Whole days and the rest, as PostgreSQL's timestamp_mi gives it.
 fn timestamp_difference(args: &Args<'_>) -> Result<ArrayRef> {
     const DAY_US: i64 = 86_400_000_000;
-    let left = args.array(0).as_primitive::<TimestampMicrosecondType>();
-    let right = args.array(1).as_primitive::<TimestampMicrosecondType>();
+    // What DataFusion's functions give may count nanoseconds and carry a zone or none.
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let left = arrow::compute::cast(args.array(0), &micros)?;
+    let right = arrow::compute::cast(args.array(1), &micros)?;
+    let (left, right) =
+        (left.as_primitive::<TimestampMicrosecondType>(), right.as_primitive::<TimestampMicrosecondType>());
     let mut out = arrow::array::IntervalMonthDayNanoBuilder::with_capacity(args.rows());
     for row in 0..args.rows() {
         if left.is_null(row) || right.is_null(row) {

@@ -50,9 +50,7 @@ pub(super) fn from_parser(
 ) -> Error {
     let message = match error {
         ParserError::RecursionLimitExceeded => {
-            return Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "stack depth limit exceeded").with_hint(
-                "The statement nests expressions or queries too deeply; write it in smaller parts.",
-            );
+            return super::depth::too_deep();
         }
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
     };

@@ -26,6 +26,11 @@ impl Watch {
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         }
     }
+
+    /// Whether its time is up.
+    fn is_past(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
 }
 
 /// Runs `step` to its end or until something stops it; it is dropped then.
@@ -36,6 +41,7 @@ pub(super) async fn guarded<T>(
     step: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     info.interrupt.start(watch.flag.clone());
+    let alarm = Alarm::set(watch);
     let caught = AssertUnwindSafe(step).catch_unwind();
     let result = tokio::select! {
         biased;
@@ -46,12 +52,41 @@ pub(super) async fn guarded<T>(
             Err(Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost"))
         }
     };
+    drop(alarm);
+    let asked = info.interrupt.asked();
     info.interrupt.finish();
     match result {
         Ok(value) => Ok(value),
+        // What saw the flag does not know who set it.
+        Err(error) if error.state() == SqlState::QUERY_CANCELED && !asked && watch.is_past() => {
+            Err(timed_out())
+        }
         Err(error) => {
             watch.flag.store(true, Ordering::SeqCst);
             Err(error)
+        }
+    }
+}
+
+/// Sets a statement's flag at its deadline while the statement computes and does not look at the clock.
+struct Alarm(Option<tokio::task::JoinHandle<()>>);
+
+impl Alarm {
+    fn set(watch: &Watch) -> Alarm {
+        let (flag, deadline) = (watch.flag.clone(), watch.deadline);
+        Alarm(deadline.map(|deadline| {
+            tokio::spawn(async move {
+                tokio::time::sleep_until(deadline).await;
+                flag.store(true, Ordering::SeqCst);
+            })
+        }))
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
         }
     }
 }

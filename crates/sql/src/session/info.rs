@@ -323,6 +323,11 @@ impl Interrupt {
         self.running.lock().clone()
     }
 
+    /// Whether somebody has asked for a stop that was not answered yet.
+    pub(super) fn asked(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst) != 0
+    }
+
     /// A statement begins, or a portal goes on, that looks at `flag`.
     pub(super) fn start(&self, flag: Arc<AtomicBool>) {
         *self.running.lock() = Some(flag);
