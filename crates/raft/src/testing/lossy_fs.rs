@@ -3,7 +3,7 @@
 //! Modelled: writes, truncations and reservations are lost, kept, or kept in part (sectors of 512 bytes, in
 //! any order) unless the file was synced after them. A created, renamed or removed name is undone unless
 //! its folder was synced after it; of the changes since, any prefix may survive. An fsync that returned keeps
-//! its promise, unless `ignore_syncs` is on: then a test must see loss. From the cut until `power_on` every
+//! its promise, unless `ignore_syncs` says otherwise: then a test must see loss. From the cut until `power_on` every
 //! operation fails, and files opened before the cut fail for ever.
 //!
 //! Not modelled: loss of folders themselves, bit rot, and the lock file and folder listing of raft-engine,
@@ -52,7 +52,7 @@ struct Disk {
     power_is_off: bool,
     operations: u64,
     cut_at: Option<u64>,
-    ignore_syncs: bool,
+    ignored: Option<fn(&Path) -> bool>,
     fail_syncs: bool,
     syncs: u64,
 }
@@ -87,9 +87,9 @@ impl LossyFs {
         Self::default()
     }
 
-    /// From now on fsyncs do nothing and say they did.
-    pub fn ignore_syncs(&self, ignore: bool) {
-        self.0.lock().ignore_syncs = ignore;
+    /// From now on fsyncs of these files and folders do nothing and say they did.
+    pub fn ignore_syncs(&self, of: fn(&Path) -> bool) {
+        self.0.lock().ignored = Some(of);
     }
 
     /// From now on fsyncs of files fail.
@@ -144,6 +144,10 @@ impl Disk {
             self.power_is_off = true;
         }
         self.powered()
+    }
+
+    fn ignores(&self, path: &Path) -> bool {
+        self.ignored.is_some_and(|of| of(path))
     }
 
     fn powered(&self) -> io::Result<()> {
@@ -320,7 +324,8 @@ impl RaftFile for LossyFile {
             return Err(io::Error::other("the disk failed"));
         }
         disk.syncs += 1;
-        if !disk.ignore_syncs {
+        let path = disk.names.iter().find(|(_, inode)| **inode == self.inode).map(|(path, _)| path);
+        if !path.is_some_and(|path| disk.ignores(path)) {
             disk.inodes.get_mut(&self.inode).unwrap().unsynced.clear();
         }
         Ok(())
@@ -376,7 +381,7 @@ impl RaftFs for LossyFs {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.0.lock();
         disk.change()?;
-        if disk.ignore_syncs {
+        if disk.ignores(path) {
             return Ok(());
         }
         let changes = std::mem::take(&mut disk.name_changes);
