@@ -30,19 +30,16 @@ mod typing;
 mod unions;
 mod views;
 
-pub(crate) use cast_kernel::{
-    CastContext, CastStyle, OidLookup, cast_array, out_of_range, to_text as to_text_array,
-};
+pub(crate) use cast_kernel::{CastContext, CastStyle, cast_array, out_of_range, to_text as to_text_array};
 pub(crate) use casts::{can_assign, cast_expr, cast_scalar, literal};
-pub(crate) use coerce::{coerce_expr, visit_exprs};
-pub(crate) use context::{Binder, cast_style};
+pub(crate) use coerce::coerce_expr;
+pub(crate) use context::Binder;
 pub(crate) use names::{column_name as column_name_of, folded, shown};
-pub(crate) use params::Params;
-pub(crate) use prepare::{bare_select, call, query_of};
+pub(crate) use prepare::{bare_select, query_of};
 pub(crate) use query::{BoundQuery, conform, conform_stream};
 pub(crate) use relations::{RelationName, find_table, find_view, relation_name};
 pub(crate) use types::{is_integer, is_text, serial, sql_type, without_modifier};
-pub(crate) use typing::{fixed_size, is_unknown_field};
+pub(crate) use typing::is_unknown_field;
 pub(crate) use views::bare_columns;
 
 use crate::decode::InputStyle;

@@ -11,8 +11,6 @@ mod number;
 mod tests;
 mod vector;
 
-pub(crate) use builder::{
-    ColumnBuilder, DateOrder, InputStyle, fitting_text, utf8, value_from_binary, value_from_text,
-};
-pub(crate) use json::{canonical_jsonb, check_json, put_string};
-pub(crate) use number::{bool_word, parse_bool, parse_decimal, parse_float8, parse_int};
+pub(crate) use builder::{ColumnBuilder, DateOrder, InputStyle, utf8, value_from_binary, value_from_text};
+pub(crate) use json::{canonical_jsonb, put_string};
+pub(crate) use number::{bool_word, parse_int};

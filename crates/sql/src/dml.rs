@@ -17,6 +17,5 @@ pub(crate) use checks::RowChecks;
 pub(crate) use defaults::{DefaultValues, Defaults};
 pub(crate) use insert::{BoundInsert, bind_insert, run_insert};
 pub(crate) use lock::{lock_selected, without_row_columns};
-pub(crate) use returning::Returning;
 pub(crate) use target::{live_columns, row_schema, target_columns};
 pub(crate) use with::{bind_with, is_write};

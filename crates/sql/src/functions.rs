@@ -24,6 +24,7 @@ mod regex;
 mod sequence;
 mod series;
 mod session;
+mod signal;
 mod single;
 mod sums;
 mod text;
@@ -44,7 +45,6 @@ pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use single::{array_of_nothing, single_value};
 pub(crate) use sums::called;
 pub(crate) use text::quote_ident;
-pub(crate) use time::at_time_zone;
 
 use crate::bind::{CastContext, CastStyle, cast_array, is_unknown_field};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, StringArray};
@@ -379,6 +379,7 @@ impl FunctionSet {
 fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<ScalarUDF>> {
     let lists = [
         session::functions(context),
+        signal::functions(context),
         advisory::functions(context),
         sequence::functions(context),
         date_parse::functions(context),

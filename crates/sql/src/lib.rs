@@ -1,9 +1,6 @@
 //! Speaks PostgreSQL: protocol, sessions, parsing, binding, DDL and DML over transactions, system catalogs.
 //! Knows nothing of shards on disk or of Raft.
 
-// Parts land one by one; what the session does not call yet is not dead.
-#![allow(dead_code, unused_imports)]
-
 mod admin;
 mod bind;
 mod calendar;

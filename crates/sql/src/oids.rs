@@ -62,11 +62,6 @@ pub(crate) fn type_oid(ty: &SqlType) -> u32 {
     }
 }
 
-/// The oid of the array type over a type; 0 if there is none.
-pub(crate) fn array_oid(ty: &SqlType) -> u32 {
-    base(ty).1
-}
-
 /// typlen: bytes of a fixed-length type, -1 for variable length.
 pub(crate) fn type_len(ty: &SqlType) -> i16 {
     match ty {

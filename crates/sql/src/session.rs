@@ -20,7 +20,7 @@ mod transaction;
 pub(crate) use backends::{Backends, ClosedDatabase, Registered};
 pub(crate) use command::{Reader, SessionCommand, Token, isolation_named, parse_command};
 pub(crate) use identity::{current_role, set_role};
-pub(crate) use info::{Activity, Identity, SessionInfo, Stop, now_us};
+pub(crate) use info::{Identity, SessionInfo, Stop, now_us};
 
 use crate::outcome::{Notice, Severity};
 use crate::settings::{DEFINITIONS, Settings};

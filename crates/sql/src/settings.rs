@@ -5,7 +5,7 @@ mod table;
 mod tests;
 mod value;
 
-pub(crate) use table::{DEFINITIONS, Definition, Effect, Kind, SERVER_VERSION, Unit, definition};
+pub(crate) use table::{DEFINITIONS, Definition, Effect, definition};
 
 use crate::decode::{InputStyle, bool_word};
 use crate::encode::OutputStyle;

@@ -8,6 +8,9 @@ use quiver_base::SqlState;
 use super::*;
 use crate::testing::{Dice, LossyFs, Residue};
 
+/// Tells files and folders apart.
+type Which = fn(&Path) -> bool;
+
 /// Proposes from several tasks until the power goes; returns what was acknowledged.
 async fn write_until_cut(node: &RaftNode, round: u64) -> Vec<String> {
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
@@ -83,7 +86,7 @@ async fn power_cuts_lose_nothing_acknowledged() {
 /// Each fsync that the node does, left out alone: acknowledged entries are lost, or the next start says what is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fsync_is_needed() {
-    let kinds: [(&str, fn(&Path) -> bool); 6] = [
+    let kinds: [(&str, Which); 6] = [
         ("the log", |path| path.extension().is_some_and(|it| it == "raftlog")),
         ("the log's folder", |path| path.ends_with("log")),
         ("a checkpoint", |path| {

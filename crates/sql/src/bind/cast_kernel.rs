@@ -5,7 +5,7 @@ use crate::decode::{ColumnBuilder, InputStyle};
 use crate::encode::{ColumnEncoder, OutputStyle};
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -358,9 +358,4 @@ fn list_to_list(
     let items = cast_array(list.values(), from, to, context, style)?;
     let field = Arc::new(to.field("item", true));
     Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
-}
-
-/// Integers of any width as bigint.
-pub(crate) fn as_int8(array: &ArrayRef) -> Result<Int64Array> {
-    Ok(arrow::compute::cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }

@@ -2,7 +2,7 @@
 //! rules, untyped literals and parameters by their neighbours, ANY and ALL, scalar subqueries that may return one row only.
 
 use super::cast_kernel::CastStyle;
-use super::casts::{LABEL, label_unnested, labelled, relabelled};
+use super::casts::{label_unnested, labelled, relabelled};
 use super::lost_types::LostTypes;
 use super::nesting;
 use super::overloads;
@@ -18,7 +18,6 @@ use crate::functions::{
     Function, Quantifier, bit_aggregate, called, labelled_aggregate, like_escape, settled, settled_aggregate,
     similar_to_escape, typed_as,
 };
-use arrow::array::Array;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;

@@ -10,9 +10,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
-use datafusion::logical_expr::expr::{
-    AggregateFunction, Case, NullTreatment, ScalarFunction, Sort, WindowFunction,
-};
+use datafusion::logical_expr::expr::{AggregateFunction, Case, NullTreatment, Sort, WindowFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, WindowFunctionDefinition};
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::to_datafusion;

@@ -13,7 +13,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Like, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
-use datafusion::logical_expr::{BinaryExpr, Expr, GetFieldAccess, Operator, ScalarUDF};
+use datafusion::logical_expr::{BinaryExpr, Expr, GetFieldAccess, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator as Op;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::to_datafusion;

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::{ExprSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Alias, Cast, Placeholder};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
-use quiver_base::{Error, Result, SQL_TYPE_KEY, SqlState, SqlType};
+use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::from_datafusion;
 use std::sync::Arc;
 
@@ -342,9 +342,4 @@ pub(crate) fn no_operator(operator: &str, a: &SqlType, b: &SqlType) -> Error {
     Error::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {a} {operator} {b}")).with_hint(
         "No operator matches the given name and argument types. You might need to add explicit type casts.",
     )
-}
-
-/// Whether the metadata of a field says a type.
-pub(crate) fn has_type(field: &Field) -> bool {
-    field.metadata().contains_key(SQL_TYPE_KEY)
 }

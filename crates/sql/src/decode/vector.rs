@@ -1,6 +1,6 @@
 //! A growing column of `vector` or `halfvec`.
 
-use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float16Array, Float32Array, ListArray};
+use arrow::array::{ArrayRef, FixedSizeListArray, Float16Array, Float32Array, ListArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::DataType;
 use half::f16;

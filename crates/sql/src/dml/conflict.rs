@@ -4,7 +4,7 @@ use super::change::new_value;
 use super::checks::RowChecks;
 use super::insert::{batch_of, take_rows};
 use super::target::{column_position, last_ident, live_columns, row_schema};
-use crate::bind::{Binder, CastContext, coerce_expr, folded};
+use crate::bind::{Binder, coerce_expr, folded};
 use crate::statement::StatementContext;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Field, Schema};

@@ -36,11 +36,6 @@ impl Defaults {
             .collect::<Result<Vec<_>>>()?;
         Ok(Defaults { sources })
     }
-
-    /// Whether a column has no default but NULL.
-    pub(crate) fn is_null(&self, position: usize) -> bool {
-        matches!(self.sources[position].0, Source::Null)
-    }
 }
 
 fn source(binder: &Binder, column: &Column) -> Result<Source> {

@@ -1,9 +1,7 @@
 //! Rows of INSERT … VALUES. Plain literals and parameters go straight into column builders, without a plan.
 
 use super::defaults::{DefaultValues, Defaults};
-use crate::bind::{
-    Binder, CastContext, CastStyle, cast_scalar, coerce_expr, is_integer, is_text, without_modifier,
-};
+use crate::bind::{Binder, CastContext, cast_scalar, coerce_expr, is_integer, is_text, without_modifier};
 use crate::decode::ColumnBuilder;
 use arrow::array::{Array, ArrayRef, new_null_array};
 use datafusion::common::DFSchema;

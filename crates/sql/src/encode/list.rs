@@ -3,7 +3,7 @@
 use super::column::{ColumnEncoder, Source};
 use super::scalar::quote_array_item;
 use crate::oids;
-use arrow::array::{Array, ListArray};
+use arrow::array::ListArray;
 use quiver_base::{Error, Result, SqlType};
 use std::ops::Range;
 

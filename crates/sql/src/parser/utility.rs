@@ -64,8 +64,6 @@ pub(crate) enum MaintenanceCommand {
     Vacuum {
         /// Into one segment a shard.
         full: bool,
-        /// ANALYZE too.
-        analyze: bool,
         /// Named tables.
         tables: Vec<ast::ObjectName>,
     },
@@ -374,17 +372,17 @@ fn vacuum(parser: &mut Parser<'_>) -> Parse<MaintenanceCommand> {
         })
     };
     let list = options(parser)?;
-    let (mut full, mut analyze) = (on(&list, "full"), on(&list, "analyze"));
+    let mut full = on(&list, "full");
+    // Statistics are kept up as rows come, so ANALYZE has nothing to add.
+    let changes_nothing = ["analyze", "analyse", "freeze", "verbose"];
     loop {
         if word_if(parser, "full") {
             full = true;
-        } else if word_if(parser, "analyze") || word_if(parser, "analyse") {
-            analyze = true;
-        } else if !word_if(parser, "freeze") && !word_if(parser, "verbose") {
+        } else if !changes_nothing.iter().any(|word| word_if(parser, word)) {
             break;
         }
     }
-    Ok(MaintenanceCommand::Vacuum { full, analyze, tables: tables(parser)? })
+    Ok(MaintenanceCommand::Vacuum { full, tables: tables(parser)? })
 }
 
 fn reindex(parser: &mut Parser<'_>) -> Parse<MaintenanceCommand> {

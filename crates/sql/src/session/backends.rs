@@ -95,18 +95,8 @@ impl Backends {
         }
     }
 
-    /// pg_cancel_backend, pg_terminate_backend: whether there is such a session.
-    pub(crate) fn stop(&self, pid: i32, stop: Stop) -> bool {
-        match self.find(pid) {
-            Some(info) => {
-                info.interrupt.request(stop);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn find(&self, pid: i32) -> Option<Arc<SessionInfo>> {
+    /// A session by its number.
+    pub(crate) fn find(&self, pid: i32) -> Option<Arc<SessionInfo>> {
         self.sessions.lock().by_pid.get(&pid).cloned()
     }
 }

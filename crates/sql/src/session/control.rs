@@ -3,7 +3,7 @@
 use super::command::{Direction, Discard, SessionCommand};
 use super::extended::{already_open, already_prepared};
 use super::identity::{set_authorization, set_role};
-use super::portal::{Keep, Portal, PortalState, Prepared, ScrollRows, no_portal};
+use super::portal::{Keep, Portal, PortalState, ScrollRows};
 use super::rows::RowSource;
 use super::run::{Executed, Step, tag_of};
 use super::transaction::Block;

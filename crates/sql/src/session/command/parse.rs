@@ -5,7 +5,7 @@ use super::reader::Reader;
 use super::{Direction, Discard, SessionCommand, TransactionModes};
 use crate::settings::SetScope;
 use crate::statement::{Parsed, Statement};
-use quiver_base::{Error, Result, SqlState};
+use quiver_base::{Error, Result};
 use quiver_cluster::Isolation;
 
 /// Takes a statement if it is one of the session's, by its first word; `None`: it is somebody else's. `sql` is the text of one
