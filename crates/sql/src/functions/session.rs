@@ -33,21 +33,19 @@ pub(crate) struct FunctionContext {
 
 /// Whether the statement that calls a function is to stop. Asked for when the function runs: a prepared statement is bound in
 /// another statement than it runs in.
-pub(super) struct Cancel(Option<Arc<AtomicBool>>);
+pub(super) struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
     /// Of what the session runs now.
     pub(super) fn of(session: &SessionInfo) -> Cancel {
-        Cancel(session.interrupt.running())
+        Cancel(session.interrupt.flag())
     }
 
     fn check(&self) -> Result<()> {
-        match &self.0 {
-            Some(flag) if flag.load(Ordering::Relaxed) => {
-                Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"))
-            }
-            _ => Ok(()),
+        if self.0.load(Ordering::Relaxed) {
+            return Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"));
         }
+        Ok(())
     }
 
     /// Returns the error once it is to stop.

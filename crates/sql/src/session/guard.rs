@@ -55,17 +55,13 @@ pub(super) async fn guarded<T>(
     drop(alarm);
     let asked = info.interrupt.asked();
     info.interrupt.finish();
-    match result {
-        Ok(value) => Ok(value),
+    result.map_err(|error| {
+        // Whatever still works for the statement in another task ends too: it may hold locks of the session.
+        watch.flag.store(true, Ordering::SeqCst);
         // What saw the flag does not know who set it.
-        Err(error) if error.state() == SqlState::QUERY_CANCELED && !asked && watch.is_past() => {
-            Err(timed_out())
-        }
-        Err(error) => {
-            watch.flag.store(true, Ordering::SeqCst);
-            Err(error)
-        }
-    }
+        let timed = error.state() == SqlState::QUERY_CANCELED && !asked && watch.is_past();
+        if timed { timed_out() } else { error }
+    })
 }
 
 /// Sets a statement's flag at its deadline while the statement computes and does not look at the clock.

@@ -301,6 +301,8 @@ pub(crate) struct Interrupt {
     wake: Notify,
     /// The running statement's flag, which blocking work looks at.
     running: Mutex<Option<Arc<AtomicBool>>>,
+    /// The flag of the statement that runs or ran last.
+    latest: Mutex<Arc<AtomicBool>>,
 }
 
 impl Interrupt {
@@ -318,9 +320,9 @@ impl Interrupt {
         self.wake.notify_one();
     }
 
-    /// The running statement's flag.
-    pub(crate) fn running(&self) -> Option<Arc<AtomicBool>> {
-        self.running.lock().clone()
+    /// The flag of the statement that runs, also between two of its steps, when a query may go on in a task of its own.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        self.latest.lock().clone()
     }
 
     /// Whether somebody has asked for a stop that was not answered yet.
@@ -330,6 +332,7 @@ impl Interrupt {
 
     /// A statement begins, or a portal goes on, that looks at `flag`.
     pub(super) fn start(&self, flag: Arc<AtomicBool>) {
+        self.latest.lock().clone_from(&flag);
         *self.running.lock() = Some(flag);
     }
 
