@@ -17,7 +17,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -47,6 +47,11 @@ impl Binder {
 
     /// Plans a query.
     pub(crate) fn bind(&self, query: &ast::Query) -> Result<BoundQuery> {
+        self.bind_as(query, &[])
+    }
+
+    /// Plans a query for columns of these types: constants and parameters without a type of their own have those of the columns.
+    pub(crate) fn bind_as(&self, query: &ast::Query, columns: &[SqlType]) -> Result<BoundQuery> {
         let plan = match self.plan(query.clone(), Uniqueness::Plain)? {
             Ok(plan) => plan,
             Err(error) if is_duplicate_name(&error) => {
@@ -57,10 +62,37 @@ impl Binder {
             }
             Err(error) => return Err(plan_error(error)),
         };
+        let plan = if columns.is_empty() { plan } else { self.typed_as(plan, columns)? };
         let plan = coerce_plan(plan, &self.params, &self.style)?;
         let plan = self.settle_params(plan)?;
         let schema = shown_schema(plan.schema().as_arrow());
         Ok(BoundQuery { plan, schema })
+    }
+
+    /// Types what the outermost select list leaves open.
+    fn typed_as(&self, plan: LogicalPlan, columns: &[SqlType]) -> Result<LogicalPlan> {
+        let typed = plan.transform_down(|node| match node {
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Ok(Transformed::no(node)),
+            LogicalPlan::Projection(list) => {
+                let typing = Typing { schema: list.input.schema(), params: &self.params, style: &self.style };
+                let typed = |(expr, column): (Expr, Option<&SqlType>)| -> Result<Expr> {
+                    let Some(column) = column else { return Ok(expr) };
+                    let name = NamePreserver::new_for_projection().save(&expr);
+                    let bare = expr.clone().unalias();
+                    let is_open = matches!(bare, Expr::Literal(..) | Expr::Placeholder(_));
+                    if !is_open || typing.of(&bare)? != SqlType::Unknown {
+                        return Ok(expr);
+                    }
+                    Ok(name.restore(typing.adapt(bare, &without_modifier(column))?))
+                };
+                let columns = columns.iter().map(Some).chain(std::iter::repeat(None));
+                let exprs = list.expr.into_iter().zip(columns).map(typed).collect::<Result<Vec<_>>>();
+                let list = Projection::try_new(exprs.map_err(to_datafusion)?, list.input)?;
+                Ok(Transformed::new(LogicalPlan::Projection(list), true, TreeNodeRecursion::Stop))
+            }
+            other => Ok(Transformed::new(other, false, TreeNodeRecursion::Stop)),
+        });
+        Ok(typed.map_err(from_datafusion)?.data)
     }
 
     /// Plans an expression over a schema; its types are not settled yet.

@@ -129,9 +129,16 @@ fn bind_source(
             return Ok(Source::Values(rows));
         }
     }
-    let bound = binder.bind(query)?;
-    limit_width(positions, bound.schema.fields().len(), named)?;
     let live = live_columns(table);
+    // As PostgreSQL has it, not through DISTINCT and UNION.
+    let bound = match query.body.as_ref() {
+        SetExpr::Select(select) if select.distinct.is_none() => {
+            let types: Vec<_> = positions.iter().map(|position| live[*position].ty.clone()).collect();
+            binder.bind_as(query, &types)?
+        }
+        _ => binder.bind(query)?,
+    };
+    limit_width(positions, bound.schema.fields().len(), named)?;
     for (field, position) in bound.schema.fields().iter().zip(positions.iter()) {
         let from = SqlType::of_field(field).unwrap_or(SqlType::Text);
         let column = live[*position];
