@@ -10,7 +10,7 @@ use datafusion::common::DFSchema;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::Optimizer;
@@ -84,21 +84,6 @@ impl Engine {
         stoppable(state, physical)
     }
 
-    /// Only optimises: the slow half of planning, and the one that can be kept for a statement's next run. Placeholders may be left.
-    pub fn optimize(&self, state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan> {
-        state.optimize(plan).map_err(from_datafusion)
-    }
-
-    /// Only plans what [`Engine::optimize`] gave, placeholders filled in.
-    pub async fn plan_optimized(
-        &self,
-        state: &SessionState,
-        plan: &LogicalPlan,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let planned = state.query_planner().create_physical_plan(plan, state).await;
-        stoppable(state, planned.map_err(from_datafusion)?)
-    }
-
     /// Runs a physical plan as one stream.
     pub fn run(
         &self,
@@ -106,6 +91,23 @@ impl Engine {
         plan: Arc<dyn ExecutionPlan>,
     ) -> Result<SendableRecordBatchStream> {
         execute_stream(plan, state.task_ctx()).map_err(from_datafusion)
+    }
+
+    /// What a plan runs with that was made for an earlier statement: the state without what only planning needs.
+    pub(crate) fn task(&self, context: Arc<QueryContext>) -> Arc<TaskContext> {
+        let mut config = self.template.config().clone();
+        config.set_extension(context);
+        let (session, runtime) = (self.template.session_id().to_owned(), self.template.runtime_env().clone());
+        Arc::new(TaskContext::new(
+            None,
+            session,
+            config,
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            runtime,
+        ))
     }
 
     /// An expression ready to evaluate over batches of `schema`, with types coerced. Simplified as a plan's would be: some

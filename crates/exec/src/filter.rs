@@ -1,5 +1,6 @@
 //! A predicate of a plan as storage's `RowFilter`: evaluated by DataFusion's expressions, pruned by DataFusion's pruning.
 
+use crate::ready::Param;
 use crate::scan::ScanColumn;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -26,7 +27,7 @@ pub(crate) struct Predicate {
     expr: Arc<dyn PhysicalExpr>,
     schema: SchemaRef,
     ids: Vec<Option<ColumnId>>,
-    /// Made once, unless it has to wait for a scalar subquery's value.
+    /// Made once, unless it has to wait for the value of a scalar subquery or a parameter.
     prepared: Option<Arc<ExprFilter>>,
 }
 
@@ -37,7 +38,7 @@ impl Predicate {
         columns: &[ScanColumn],
     ) -> DfResult<Arc<Predicate>> {
         let ids = Self::ids(columns);
-        let waits = expr.exists(|expr| Ok(expr.is::<ScalarSubqueryExpr>()))?;
+        let waits = expr.exists(|expr| Ok(expr.is::<ScalarSubqueryExpr>() || Param::of(expr).is_some()))?;
         let prepared = if waits { None } else { Some(ExprFilter::new(&expr, schema, &ids)?) };
         Ok(Arc::new(Predicate { expr, schema: schema.clone(), ids, prepared }))
     }
@@ -60,7 +61,7 @@ impl Predicate {
         if let Some(prepared) = &self.prepared {
             return Ok(prepared.clone());
         }
-        let resolve = || ExprFilter::new(&with_subquery_values(self.expr.clone())?, &self.schema, &self.ids);
+        let resolve = || ExprFilter::new(&with_values(self.expr.clone())?, &self.schema, &self.ids);
         Ok(resolve().map_err(crate::from_datafusion)?)
     }
 }
@@ -71,10 +72,14 @@ impl fmt::Display for Predicate {
     }
 }
 
-/// The expression with the results of uncorrelated scalar subqueries, which have run by now, as literals.
-pub(crate) fn with_subquery_values(expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
+/// The expression with what is known once the plan runs as literals: parameters, and the results of uncorrelated scalar
+/// subqueries, which have run by now.
+pub(crate) fn with_values(expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
     let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
     let resolved = expr.transform(|expr| {
+        if let Some(param) = Param::of(&expr) {
+            return Ok(Transformed::yes(param.literal()?));
+        }
         if !expr.is::<ScalarSubqueryExpr>() {
             return Ok(Transformed::no(expr));
         }

@@ -1,7 +1,8 @@
 //! Finds predicates that name every column of a unique key, so that rows are looked up and not scanned for.
 
+use crate::ready::{Param, ParamReader};
 use arrow::array::ArrayRef;
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::split_conjunction;
@@ -20,26 +21,60 @@ pub(crate) struct KeyLookup {
     pub(crate) index: IndexId,
     /// The key's name, for EXPLAIN.
     pub(crate) name: String,
-    /// One list a key column, all equally long.
-    values: Vec<Vec<ScalarValue>>,
+    /// One value a key column, each.
+    keys: Vec<Vec<KeyValue>>,
+    /// Of the key's columns.
+    types: Vec<DataType>,
+}
+
+/// A key column's value.
+#[derive(Clone, Debug)]
+enum KeyValue {
+    Constant(ScalarValue),
+    /// Known once the plan runs.
+    Param(ParamReader),
+}
+
+impl KeyValue {
+    fn value(&self, ty: &DataType) -> Result<ScalarValue> {
+        match self {
+            KeyValue::Constant(value) => Ok(value.clone()),
+            KeyValue::Param(reader) => reader.value().cast_to(ty),
+        }
+    }
 }
 
 impl KeyLookup {
     /// How many keys.
     pub(crate) fn rows(&self) -> usize {
-        self.values.first().map_or(0, Vec::len)
+        self.keys.len()
     }
 
-    /// The keys as storage wants them: an array a key column.
-    pub(crate) fn arrays(&self) -> Result<Vec<ArrayRef>> {
-        self.values.iter().map(|column| ScalarValue::iter_to_array(column.iter().cloned())).collect()
+    /// The keys as storage wants them: an array a key column; each key once. `None` if there are none: NULL is no key.
+    pub(crate) fn arrays(&self) -> Result<Option<Vec<ArrayRef>>> {
+        let mut seen = HashSet::new();
+        let mut columns = vec![Vec::with_capacity(self.keys.len()); self.types.len()];
+        for key in &self.keys {
+            let values = key.iter().zip(&self.types).map(|(value, ty)| value.value(ty));
+            let values = values.collect::<Result<Vec<ScalarValue>>>()?;
+            if values.iter().any(ScalarValue::is_null)
+                || (self.keys.len() > 1 && !seen.insert(values.clone()))
+            {
+                continue;
+            }
+            columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+        }
+        if columns.iter().any(Vec::is_empty) {
+            return Ok(None);
+        }
+        columns.into_iter().map(ScalarValue::iter_to_array).collect::<Result<_>>().map(Some)
     }
 }
 
 /// The keys of `index` that `filters`, a conjunction, allow. `fields` describe the key's columns.
 pub(crate) fn find(index: &Index, fields: &[&Field], filters: &[Expr]) -> Option<KeyLookup> {
     let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
-    let mut keys: Vec<Vec<ScalarValue>> = vec![vec![]];
+    let mut keys: Vec<Vec<KeyValue>> = vec![vec![]];
     for field in fields {
         let allowed = conjuncts.iter().find_map(|conjunct| allowed_values(conjunct, field))?;
         if keys.len().saturating_mul(allowed.len()) > KEYS_MAX {
@@ -55,20 +90,23 @@ pub(crate) fn find(index: &Index, fields: &[&Field], filters: &[Expr]) -> Option
     if keys.is_empty() || fields.is_empty() {
         return None;
     }
-    let values = (0..fields.len()).map(|at| keys.iter().map(|key| key[at].clone()).collect()).collect();
-    Some(KeyLookup { index: index.id, name: index.name.clone(), values })
+    let types = fields.iter().map(|field| field.data_type().clone()).collect();
+    Some(KeyLookup { index: index.id, name: index.name.clone(), keys, types })
 }
 
 /// The constants that a predicate confines a column to: `c = 1`, `c IN (1, 2)`, `c = 1 OR c = 2`.
-fn allowed_values(predicate: &Expr, field: &Field) -> Option<Vec<ScalarValue>> {
+fn allowed_values(predicate: &Expr, field: &Field) -> Option<Vec<KeyValue>> {
     let mut values = Vec::new();
     collect_values(predicate, field, &mut values)?;
     let mut seen = HashSet::new();
-    values.retain(|value| seen.insert(value.clone()));
+    values.retain(|value| match value {
+        KeyValue::Constant(value) => seen.insert(value.clone()),
+        KeyValue::Param(_) => true,
+    });
     Some(values)
 }
 
-fn collect_values(predicate: &Expr, field: &Field, values: &mut Vec<ScalarValue>) -> Option<()> {
+fn collect_values(predicate: &Expr, field: &Field, values: &mut Vec<KeyValue>) -> Option<()> {
     match predicate {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
             collect_values(left, field, values)?;
@@ -99,13 +137,18 @@ fn is_column(expr: &Expr, field: &Field) -> bool {
     matches!(expr, Expr::Column(column) if column.name == *field.name())
 }
 
-fn constant(expr: &Expr, field: &Field) -> Option<ScalarValue> {
+fn constant(expr: &Expr, field: &Field) -> Option<KeyValue> {
+    if let Some(param) = Param::of_call(expr) {
+        return (param.data_type() == field.data_type()).then(|| KeyValue::Param(param.reader()));
+    }
     match expr {
-        Expr::Literal(value, _) if value.data_type() == *field.data_type() => Some(value.clone()),
-        // As when a parameter's value was put in after the plan was simplified.
+        Expr::Literal(value, _) if value.data_type() == *field.data_type() => {
+            Some(KeyValue::Constant(value.clone()))
+        }
+        // The cast loses nothing, as it is DataFusion's own.
         Expr::Cast(cast) if cast.field.data_type() == field.data_type() => match cast.expr.as_ref() {
-            Expr::Literal(value, _) => value.cast_to(field.data_type()).ok(),
-            _ => None,
+            Expr::Literal(value, _) => value.cast_to(field.data_type()).ok().map(KeyValue::Constant),
+            inner => Param::of_call(inner).map(|param| KeyValue::Param(param.reader())),
         },
         _ => None,
     }

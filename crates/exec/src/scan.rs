@@ -178,6 +178,11 @@ impl ExecutionPlan for CollectionScanExec {
         Ok(self)
     }
 
+    /// With metrics of its own: the same plan may run again.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(CollectionScanExec { metrics: ExecutionPlanMetricsSet::new(), ..self.as_ref().clone() }))
+    }
+
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,

@@ -23,7 +23,7 @@ pub const SHARD_COLUMN: &str = "__quiver_shard";
 pub const ROW_COLUMN: &str = "__quiver_row";
 
 /// Fewer rows than this are scanned by one task: handing them to more costs more than it saves.
-const PARALLEL_SCAN_ROWS_MIN: u64 = 32_768;
+pub(crate) const PARALLEL_SCAN_ROWS_MIN: u64 = 32_768;
 
 /// A table provider over a catalog table. Holds no snapshot: a scan finds the statement's through the task context.
 #[derive(Debug)]

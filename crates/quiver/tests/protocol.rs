@@ -235,3 +235,26 @@ async fn what_makes_no_sense_is_refused_and_the_session_goes_on() {
     let error = session.find(b'E').await;
     assert!(String::from_utf8_lossy(&error).contains("08P01"), "an unknown message ends the connection");
 }
+
+/// One of them has the plan that the statement keeps; neither sees the other's parameter.
+#[tokio::test]
+async fn two_portals_of_a_statement_run_side_by_side() {
+    let server = TestServer::start();
+    let mut client = server.connect().await;
+    let load = "CREATE TABLE t (i int); INSERT INTO t SELECT i FROM generate_series(1, 40000) i";
+    client.batch_execute(load).await.expect("rows");
+    let statement = client.prepare("SELECT i FROM t WHERE i > $1").await.expect("prepared");
+    for above in [39_999, 39_998] {
+        let rows = client.query(&statement, &[&above]).await.expect("rows");
+        assert_eq!(rows.len(), 40_000 - above as usize);
+    }
+    let tx = client.transaction().await.expect("a transaction");
+    let all = tx.bind(&statement, &[&0]).await.expect("a portal");
+    let few = tx.bind(&statement, &[&39_990]).await.expect("a portal");
+    let begun = tx.query_portal(&all, 1).await.expect("a row");
+    assert_eq!(tx.query_portal(&few, 0).await.expect("rows").len(), 10);
+    let rest = tx.query_portal(&all, 0).await.expect("rows");
+    let mut found: Vec<i32> = begun.iter().chain(&rest).map(|row| row.get(0)).collect();
+    found.sort_unstable();
+    assert!(found.into_iter().eq(1..=40_000));
+}

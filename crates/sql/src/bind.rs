@@ -21,6 +21,7 @@ mod prepare;
 mod quantified;
 mod query;
 mod relations;
+mod reuse;
 mod rows;
 mod sets;
 mod subquery;
@@ -38,6 +39,7 @@ pub(crate) use names::{column_name as column_name_of, folded, shown};
 pub(crate) use prepare::{bare_select, query_of};
 pub(crate) use query::{BoundQuery, conform, conform_stream};
 pub(crate) use relations::{RelationName, find_table, find_view, relation_name};
+pub(crate) use reuse::{KeptPlan, PlanCounts};
 pub(crate) use types::{is_integer, is_text, serial, sql_type, without_modifier};
 pub(crate) use typing::is_unknown_field;
 pub(crate) use views::bare_columns;
@@ -53,6 +55,7 @@ impl CastStyle {
             input: InputStyle { time_zone: Tz::UTC, now_us: 0, date_order: Default::default() },
             output: OutputStyle::default(),
             oids: None,
+            session: None,
         }
     }
 }

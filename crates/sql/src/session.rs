@@ -9,6 +9,7 @@ mod extended;
 mod guard;
 mod identity;
 mod info;
+mod known;
 mod names;
 mod portal;
 mod rows;
@@ -27,6 +28,7 @@ use crate::settings::{DEFINITIONS, Settings};
 use crate::wire::connection::Connection;
 use crate::wire::{SqlMetrics, backend};
 use guard::Watch;
+use known::KnownStatements;
 use portal::Portal;
 use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Cluster;
@@ -61,6 +63,7 @@ pub(crate) struct Session {
     settings: Settings,
     transaction: Transaction,
     portals: HashMap<String, Portal>,
+    known: KnownStatements,
     notices: Vec<Notice>,
     /// What the client was last told, in the order of the reported settings.
     told: Vec<String>,
@@ -79,6 +82,7 @@ impl Session {
             settings,
             transaction: Transaction::default(),
             portals: HashMap::new(),
+            known: KnownStatements::default(),
             notices: Vec::new(),
             told: Vec::new(),
             told_version: u64::MAX,

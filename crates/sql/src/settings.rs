@@ -51,6 +51,13 @@ struct State {
 /// Values that differ from the defaults, by lower-case name. Copied when it changes, so that a savepoint costs nothing.
 type Values = Arc<HashMap<String, String>>;
 
+/// The settings at some moment, to compare the forms of text.
+#[derive(Clone, Debug)]
+pub(crate) struct StyleMark(Values);
+
+/// What [`Settings::input_style`] and [`Settings::output_style`] look at.
+const STYLE: &[&str] = &["timezone", "datestyle", "intervalstyle", "bytea_output"];
+
 /// What RESET ALL leaves as it is.
 const NOT_RESET: &[&str] =
     &["role", "session_authorization", "is_superuser", "transaction_isolation", "transaction_read_only"];
@@ -286,6 +293,18 @@ impl Settings {
             escape_bytea: self.with("bytea_output", |kept| kept == "escape"),
             names: None,
         }
+    }
+
+    /// How text is read and written now.
+    pub(crate) fn style_mark(&self) -> StyleMark {
+        StyleMark(self.state.read().current.clone())
+    }
+
+    /// Whether text is read and written as it was then.
+    pub(crate) fn has_style(&self, mark: &StyleMark) -> bool {
+        let state = self.state.read();
+        let same = |name: &&str| state.current.get(*name) == mark.0.get(*name);
+        Arc::ptr_eq(&state.current, &mark.0) || STYLE.iter().all(same)
     }
 
     /// Looks at the kept value of a setting of the table; the name in lower case.

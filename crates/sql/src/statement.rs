@@ -2,18 +2,20 @@
 //! Parsed once; never rewritten as text.
 
 use crate::admin::{self, AdminCommand};
-use crate::bind::{Binder, BoundQuery, conform_stream};
+use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, conform_stream};
 use crate::dml::{self, BoundChange, BoundInsert};
 use crate::explain::{self, ExplainOptions};
 use crate::outcome::{Notice, Outcome, Tag};
 pub(crate) use crate::parser::parse;
 use crate::parser::{AlterSequence, CopyStatement, MaintenanceCommand};
 use crate::session::{SessionCommand, SessionInfo};
-use crate::settings::Settings;
+use crate::settings::{Settings, StyleMark};
 use crate::{copy, ddl, maintenance};
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
+use parking_lot::Mutex;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{Catalog, Cluster, Txn};
 use quiver_exec::Engine;
@@ -93,14 +95,50 @@ pub(crate) struct Analyzed {
     pub params: Vec<SqlType>,
     /// The result's columns; `None` if it has no rows.
     pub columns: Option<SchemaRef>,
-    /// The plan, and what it was made from: used again while that has not changed.
-    plan: Option<Arc<Plan>>,
+    /// The plan, and what it was made from: used again while that has not changed, and made again once it has.
+    plan: Arc<Mutex<Option<Arc<Plan>>>>,
 }
 
 impl Analyzed {
     /// A statement that nobody plans: of the session, or empty.
     pub(crate) fn without_plan(parsed: Arc<Parsed>, columns: Option<SchemaRef>) -> Analyzed {
-        Analyzed { parsed, params: Vec::new(), columns, plan: None }
+        Analyzed { parsed, params: Vec::new(), columns, plan: Arc::default() }
+    }
+
+    /// Whether it is a query that means the same whenever it is read, as long as catalog and settings stay.
+    pub(crate) fn is_settled(&self) -> bool {
+        let Statement::Plannable(statement) = &self.parsed.statement else { return false };
+        let plan = self.plan.lock();
+        let bound = plan.as_ref().map(|plan| &plan.bound);
+        matches!(bound, Some(Bound::Query(query)) if !locks_rows(statement) && query.is_settled())
+    }
+
+    /// Whether catalog and settings are those that it was analysed by.
+    pub(crate) fn is_current(&self, ctx: &StatementContext<'_>) -> bool {
+        self.plan.lock().as_ref().is_some_and(|plan| plan.is_current(ctx))
+    }
+
+    /// How often a query ran with which kind of plan.
+    pub(crate) fn plans(&self) -> PlanCounts {
+        self.plan.lock().as_ref().map(|plan| plan.kept.counts()).unwrap_or_default()
+    }
+
+    /// The plan that goes with the catalog and settings of now; 0A000 if it has other columns.
+    fn current_plan(&self, ctx: &StatementContext<'_>, statement: &ast::Statement) -> Result<Arc<Plan>> {
+        if let Some(plan) = self.plan.lock().as_ref()
+            && plan.is_current(ctx)
+        {
+            return Ok(plan.clone());
+        }
+        let declared: Vec<_> = self.params.iter().cloned().map(Some).collect();
+        let (bound, _) = bind(ctx, statement, &declared)?;
+        if columns(&bound) != self.columns {
+            let message = "cached plan must not change result type";
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+        }
+        let plan = Arc::new(Plan::new(ctx, bound));
+        *self.plan.lock() = Some(plan.clone());
+        Ok(plan)
     }
 }
 
@@ -109,7 +147,30 @@ impl Analyzed {
 struct Plan {
     catalog: Arc<Catalog>,
     search_path: Vec<String>,
+    /// Casts print and read by it.
+    style: StyleMark,
     bound: Bound,
+    /// The physical plan of a query.
+    kept: Arc<KeptPlan>,
+}
+
+impl Plan {
+    fn new(ctx: &StatementContext<'_>, bound: Bound) -> Plan {
+        Plan {
+            catalog: ctx.txn.catalog(),
+            search_path: ctx.settings.search_path(),
+            style: ctx.settings.style_mark(),
+            bound,
+            kept: Arc::default(),
+        }
+    }
+
+    /// Whether it is what binding would give now.
+    fn is_current(&self, ctx: &StatementContext<'_>) -> bool {
+        Arc::ptr_eq(&self.catalog, &ctx.txn.catalog())
+            && ctx.settings.has_style(&self.style)
+            && self.search_path == ctx.settings.search_path()
+    }
 }
 
 /// A bound statement.
@@ -136,12 +197,13 @@ pub(crate) async fn analyze(
         Statement::Plannable(statement) => {
             let (bound, params) = bind(ctx, statement, declared)?;
             let columns = columns(&bound);
-            let plan = Plan { catalog: ctx.txn.catalog(), search_path: ctx.settings.search_path(), bound };
-            Ok(Analyzed { parsed, params, columns, plan: Some(Arc::new(plan)) })
+            let plan = Plan::new(ctx, bound);
+            let plan = Arc::new(Mutex::new(Some(Arc::new(plan))));
+            Ok(Analyzed { parsed, params, columns, plan })
         }
         _ => {
             let params = declared.iter().map(|ty| ty.clone().unwrap_or(SqlType::Text)).collect();
-            Ok(Analyzed { parsed, params, columns: None, plan: None })
+            Ok(Analyzed { parsed, params, columns: None, plan: Arc::default() })
         }
     }
 }
@@ -205,26 +267,14 @@ pub(crate) async fn execute(
     }
     match &analyzed.parsed.statement {
         Statement::Plannable(statement) => {
-            let current = analyzed.plan.as_ref().filter(|plan| {
-                Arc::ptr_eq(&plan.catalog, &ctx.txn.catalog())
-                    && plan.search_path == ctx.settings.search_path()
-            });
-            let again;
-            let bound = match current {
-                Some(plan) => &plan.bound,
-                None => {
-                    let declared: Vec<_> = analyzed.params.iter().cloned().map(Some).collect();
-                    again = bind(ctx, statement, &declared)?;
-                    if columns(&again.0) != analyzed.columns {
-                        return Err(Error::new(
-                            SqlState::FEATURE_NOT_SUPPORTED,
-                            "cached plan must not change result type",
-                        ));
-                    }
-                    &again.0
-                }
-            };
-            run_bound(ctx, statement, bound, params, &analyzed.params).await
+            let plan = analyzed.current_plan(ctx, statement)?;
+            if let Bound::Query(query) = &plan.bound
+                && !locks_rows(statement)
+                && let Some(stream) = plan.kept.run(ctx, query, params, &analyzed.params).await?
+            {
+                return Ok(rows_of(query, stream));
+            }
+            run_bound(ctx, statement, &plan.bound, params, &analyzed.params).await
         }
         Statement::Ddl(statement) => ddl::execute(ctx, statement).await,
         Statement::AlterSequence(alter) => ddl::alter_sequence(ctx, alter).await,
@@ -290,11 +340,20 @@ async fn run_bound(
             };
             let plan = binder.fill(plan, params, types)?;
             let stream = binder.start(&plan).await?;
-            let stream = conform_stream(stream, &query.schema);
-            Ok(Outcome::Rows { schema: query.schema.clone(), stream, tag: Tag::Counted("SELECT") })
+            Ok(rows_of(query, stream))
         }
         Bound::Insert(insert) => dml::run_insert(ctx, insert, params, types).await,
         Bound::Change(change) => dml::run_change(ctx, change, params, types).await,
         Bound::Explain(options, bound) => explain::execute(ctx, options, bound, params, types).await,
     }
+}
+
+fn rows_of(query: &BoundQuery, stream: SendableRecordBatchStream) -> Outcome {
+    let stream = conform_stream(stream, &query.schema);
+    Outcome::Rows { schema: query.schema.clone(), stream, tag: Tag::Counted("SELECT") }
+}
+
+/// SELECT … FOR UPDATE and its kin.
+fn locks_rows(statement: &ast::Statement) -> bool {
+    matches!(statement, ast::Statement::Query(query) if !query.locks.is_empty())
 }

@@ -140,7 +140,7 @@ impl Reader {
     ) -> Result<()> {
         let lookup = self.scan.lookup.clone().filter(|_| self.partition == 0);
         let Some(lookup) = lookup else { return Ok(()) };
-        let values = lookup.arrays().map_err(from_datafusion)?;
+        let Some(values) = lookup.arrays().map_err(from_datafusion)? else { return Ok(()) };
         let key = layout.keys.iter().find(|key| key.id == lookup.index);
         let key = key.ok_or_else(|| Error::internal(format!("no key index {}", lookup.name)))?;
         let wanted = self.stored_columns();

@@ -23,6 +23,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use quiver_index::{Metric, VectorIndexKind};
+use quiver_storage::TableLayout;
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub(crate) struct VectorTopKExec {
     settings: Option<SearchSettings>,
     properties: Arc<PlanProperties>,
     metrics: SearchMetrics,
+    layout: Option<Arc<TableLayout>>,
 }
 
 impl VectorTopKExec {
@@ -48,7 +50,19 @@ impl VectorTopKExec {
     ) -> Result<VectorTopKExec> {
         let properties = properties(EquivalenceProperties::new_with_orderings(schema, ordering));
         let outputs = Outputs::new(outputs, search.within.clone(), &search.source.table_schema)?;
-        Ok(VectorTopKExec { search, outputs, settings, properties, metrics: SearchMetrics::default() })
+        let metrics = SearchMetrics::default();
+        Ok(VectorTopKExec { search, outputs, settings, properties, metrics, layout: None })
+    }
+
+    /// Remembers what the indexes of the table were over.
+    pub(super) fn with_layout(mut self, layout: Option<Arc<TableLayout>>) -> VectorTopKExec {
+        self.layout = layout;
+        self
+    }
+
+    /// The table at planning time, as storage wants it described.
+    pub(crate) fn layout(&self) -> Option<&TableLayout> {
+        self.layout.as_deref()
     }
 }
 
@@ -122,6 +136,11 @@ impl ExecutionPlan for VectorTopKExec {
         _children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
+    }
+
+    /// With metrics of its own: the same plan may run again.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(VectorTopKExec { metrics: SearchMetrics::default(), ..self.as_ref().clone() }))
     }
 
     fn apply_expressions(

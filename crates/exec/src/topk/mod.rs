@@ -130,7 +130,9 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
     };
     let ordering = (!ties).then(|| sort.expr().clone());
     let settings = scan.settings;
+    let layout = scan.layout.clone();
     let search = VectorTopKExec::new(search, pipeline.outputs, sort.schema(), ordering, settings)?;
+    let search = search.with_layout(layout);
     let search: Arc<dyn ExecutionPlan> = Arc::new(search);
     Ok(Some(if ties { replace_children_if_necessary(plan.clone(), vec![search])? } else { search }))
 }

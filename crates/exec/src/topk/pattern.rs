@@ -3,6 +3,7 @@
 use super::choice::same;
 use super::output::Output;
 use crate::functions::{Distance, Measure};
+use crate::ready::Param;
 use crate::scan::CollectionScanExec;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -163,7 +164,7 @@ impl NearestOrder {
                 && other.metric == self.metric
                 && other.query.eq(&self.query)
         };
-        bound.is::<Literal>() && Self::of(measured, falls).is_some_and(same)
+        (bound.is::<Literal>() || Param::of(bound).is_some()) && Self::of(measured, falls).is_some_and(same)
     }
 
     fn of_call(metric: Metric, call: &ScalarFunctionExpr) -> Option<NearestOrder> {

@@ -2,7 +2,7 @@
 
 use super::metrics::Counters;
 use crate::context::Statement;
-use crate::filter::{Predicate, with_subquery_values};
+use crate::filter::{Predicate, with_values};
 use crate::indexed::{sparse_vector, zeros_and_ones};
 use crate::search::{self, QueryVector, TableView, Values, VectorSource, Wanted};
 use crate::to_datafusion;
@@ -121,7 +121,7 @@ impl Search {
 fn query_vector(query: &Arc<dyn PhysicalExpr>, values: Values) -> Result<Option<QueryVector>> {
     let one_row = RecordBatchOptions::new().with_row_count(Some(1));
     let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one_row)?;
-    let value = with_subquery_values(query.clone())?.evaluate(&nothing)?;
+    let value = with_values(query.clone())?.evaluate(&nothing)?;
     if matches!(values, Values::Bit | Values::Sparsevec) {
         let array = value.into_array(1)?;
         let Some(stored) = array.as_binary_opt::<i32>().filter(|stored| stored.is_valid(0)) else {

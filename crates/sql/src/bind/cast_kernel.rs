@@ -3,6 +3,7 @@
 use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
 use crate::decode::{ColumnBuilder, InputStyle};
 use crate::encode::{ColumnEncoder, OutputStyle};
+use crate::session::SessionInfo;
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type};
@@ -10,6 +11,7 @@ use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::vector::{cast_vectors, has_cast};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +30,18 @@ pub(crate) struct CastStyle {
     pub output: OutputStyle,
     /// Names to oids.
     pub oids: Option<Arc<dyn OidLookup>>,
+    /// Whose transaction `now` is about, where that is not the one in which the style was made: a prepared statement is bound
+    /// in another.
+    pub session: Option<Arc<SessionInfo>>,
+}
+
+impl CastStyle {
+    /// The style for a cast that happens now.
+    pub(super) fn at_run(&self) -> Cow<'_, CastStyle> {
+        let Some(session) = &self.session else { return Cow::Borrowed(self) };
+        let input = InputStyle { now_us: session.transaction_start_us(), ..self.input };
+        Cow::Owned(CastStyle { input, ..self.clone() })
+    }
 }
 
 /// How strict a cast is.

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::{from_datafusion, to_datafusion};
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -73,8 +74,8 @@ impl ScalarUDFImpl for PgCast {
         let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
         let rows = if scalar { 1 } else { args.number_rows };
         let array = args.args[0].to_array(rows)?;
-        let result =
-            cast_array(&array, &self.from, &self.to, self.context, &self.style).map_err(to_datafusion)?;
+        let style = if is_time(&self.to) { self.style.at_run() } else { Cow::Borrowed(&*self.style) };
+        let result = cast_array(&array, &self.from, &self.to, self.context, &style).map_err(to_datafusion)?;
         if scalar {
             return Ok(ColumnarValue::Scalar(crate::functions::only_value(&result)?));
         }

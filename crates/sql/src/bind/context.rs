@@ -62,19 +62,22 @@ pub(crate) struct Binder {
 impl Binder {
     /// A binder over the statement's snapshot.
     pub(crate) fn new(ctx: &StatementContext<'_>, declared: &[Option<SqlType>]) -> Binder {
-        let view = ctx.txn.read_view();
-        let query = QueryContext {
-            view,
+        let state = ctx.engine.state(Arc::new(Self::query_context(ctx)));
+        let style = Arc::new(cast_style(ctx));
+        Binder::over(catalog_context(ctx), ctx.engine, state, style, ctx.cancel.clone(), declared)
+    }
+
+    /// What running plans ask of the statement.
+    pub(super) fn query_context(ctx: &StatementContext<'_>) -> QueryContext {
+        QueryContext {
+            view: ctx.txn.read_view(),
             search: SearchSettings {
                 ef_search: ctx.settings.ef_search(),
                 probes: ctx.settings.probes(),
                 use_index: ctx.settings.is_on("enable_indexscan"),
             },
             cancel: ctx.cancel.clone(),
-        };
-        let state = ctx.engine.state(Arc::new(query));
-        let style = Arc::new(cast_style(ctx));
-        Binder::over(catalog_context(ctx), ctx.engine, state, style, ctx.cancel.clone(), declared)
+        }
     }
 
     /// A binder of nobody's statement, over no rows: for what the catalog keeps as text.
@@ -94,6 +97,7 @@ impl Binder {
             input: settings.input_style(0),
             output: settings.output_style(),
             oids: Some(Arc::new(CatalogNames(system.clone()))),
+            session: None,
         });
         Ok(Binder::over(system, engine, engine.bare_state(), style, Arc::default(), &[]))
     }
@@ -217,6 +221,7 @@ pub(crate) fn cast_style(ctx: &StatementContext<'_>) -> CastStyle {
         input: ctx.settings.input_style(ctx.session.transaction_start_us()),
         output: OutputStyle { names: Some(names.clone()), ..ctx.settings.output_style() },
         oids: Some(names),
+        session: Some(ctx.session.clone()),
     }
 }
 

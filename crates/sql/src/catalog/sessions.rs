@@ -45,6 +45,7 @@ pub(super) fn pg_locks(context: &CatalogContext, rows: &mut Rows<'_>) {
 pub(super) fn pg_prepared_statements(context: &CatalogContext, rows: &mut Rows<'_>) {
     let types =
         |list: &[SqlType]| Cell::Ints(list.iter().map(|ty| crate::oids::type_oid(ty).into()).collect());
+    let count = |plans: u64| Cell::from(i64::try_from(plans).unwrap_or(i64::MAX));
     for listed in context.session.listed_statements() {
         rows.push([
             ("name", listed.name.into()),
@@ -53,8 +54,8 @@ pub(super) fn pg_prepared_statements(context: &CatalogContext, rows: &mut Rows<'
             ("parameter_types", types(&listed.params)),
             ("result_types", listed.columns.map_or(Cell::Null, |columns| types(&columns))),
             ("from_sql", listed.from_sql.into()),
-            ("generic_plans", 0.into()),
-            ("custom_plans", 0.into()),
+            ("generic_plans", count(listed.plans.kept)),
+            ("custom_plans", count(listed.plans.made)),
         ]);
     }
 }

@@ -33,6 +33,12 @@ impl Session {
         } else if self.info.prepared.lock().contains_key(&name) {
             return Err(already_prepared(&name));
         }
+        if let Some(analyzed) = self.recall(conn, &query, types).await? {
+            let prepared = Prepared { analyzed, query, from_sql: false, prepared_us: super::info::now_us() };
+            self.info.prepared.lock().insert(name, Arc::new(prepared));
+            backend::bare(&mut conn.output.buffer, b'1');
+            return Ok(());
+        }
         let mut statements = statement::parse(&query)?;
         let parsed = match (statements.pop(), statements.is_empty()) {
             (Some(parsed), true) => Arc::new(parsed),
@@ -47,6 +53,7 @@ impl Session {
         let offset = parsed.offset;
         let prepared = self.prepare(conn, parsed, &declared, query.clone(), false).await;
         let prepared = prepared.map_err(|error| in_query(error, &query, offset))?;
+        self.remember(&query, types, &prepared.analyzed);
         self.info.prepared.lock().insert(name, Arc::new(prepared));
         backend::bare(&mut conn.output.buffer, b'1');
         Ok(())

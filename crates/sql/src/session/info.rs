@@ -2,6 +2,7 @@
 
 use super::Backends;
 use super::portal::Prepared;
+use crate::bind::PlanCounts;
 use crate::wire::connection::Encryption;
 use arrow::datatypes::FieldRef;
 use parking_lot::Mutex;
@@ -76,6 +77,7 @@ pub(crate) struct ListedStatement {
     pub(crate) params: Vec<SqlType>,
     pub(crate) columns: Option<Vec<SqlType>>,
     pub(crate) from_sql: bool,
+    pub(crate) plans: PlanCounts,
 }
 
 impl SessionInfo {
@@ -92,6 +94,7 @@ impl SessionInfo {
                 columns.fields().iter().map(ty).collect()
             }),
             from_sql: prepared.from_sql,
+            plans: prepared.analyzed.plans(),
         };
         let mut list: Vec<_> = prepared.iter().filter(|(name, _)| !name.is_empty()).map(listed).collect();
         list.sort_by(|one, other| one.name.cmp(&other.name));

@@ -45,10 +45,23 @@ impl Session {
             _ => {
                 self.ensure_transaction()?;
                 let analyzed = self.analyze(conn, parsed.clone(), &[]).await?;
-                let outcome = self.execute(conn, &analyzed, &[], &step).await?;
-                self.deliver(conn, outcome, &[], true, step.last).await
+                if step.alone {
+                    self.remember(&step.query, &[], &analyzed);
+                }
+                self.run_analyzed(conn, &analyzed, &step).await
             }
         }
+    }
+
+    /// The same once it is analysed.
+    pub(super) async fn run_analyzed(
+        &mut self,
+        conn: &mut Connection,
+        analyzed: &Analyzed,
+        step: &Step,
+    ) -> Result<()> {
+        let outcome = self.execute(conn, analyzed, &[], step).await?;
+        self.deliver(conn, outcome, &[], true, step.last).await
     }
 
     /// Resolves a statement in the session's transaction.

@@ -31,8 +31,13 @@ impl Session {
     }
 
     async fn run_string(&mut self, conn: &mut Connection, query: &str) -> Result<()> {
-        let statements = statement::parse(query)?;
         let whole: Arc<str> = query.into();
+        if let Some(analyzed) = self.recall(conn, query, &[]).await? {
+            let step = Step { last: true, alone: true, query: whole };
+            let run = Box::pin(self.run_analyzed(conn, &analyzed, &step)).await;
+            return run.map_err(|error| in_query(error, query, analyzed.parsed.offset));
+        }
+        let statements = statement::parse(query)?;
         let count = statements.len();
         for (place, parsed) in statements.into_iter().enumerate() {
             let offset = parsed.offset;

@@ -91,8 +91,15 @@ impl Session {
         };
         let read_only =
             modes.read_only.unwrap_or_else(|| self.settings.is_on("default_transaction_read_only"));
-        self.settings.set("transaction_isolation", isolation_name, SetScope::Local)?;
-        self.settings.set("transaction_read_only", if read_only { "on" } else { "off" }, SetScope::Local)?;
+        let read_only_name = if read_only { "on" } else { "off" };
+        for (name, value) in
+            [("transaction_isolation", isolation_name), ("transaction_read_only", read_only_name)]
+        {
+            // Mostly they are what they would be anyway, and nothing that looks at the settings need look again.
+            if !self.settings.with(name, |kept| kept == value) {
+                self.settings.set(name, value, SetScope::Local)?;
+            }
+        }
         let lock_timeout = self.settings.timeout("lock_timeout");
         let session = self.info.pid.unsigned_abs().into();
         let options = TxnOptions { isolation, read_only, lock_timeout, session };

@@ -1,0 +1,268 @@
+//! Physical plans that run again and again: parameters stay parameters, whose values are put into slots before each run.
+//! Only kinds of plan that keep nothing from one run to the next are taken. Knows no statement text and no sessions.
+
+use crate::context::Statement;
+use crate::indexed::{computed, partial};
+use crate::scan::CollectionScanExec;
+use crate::table::PARALLEL_SCAN_ROWS_MIN;
+use crate::topk::VectorTopKExec;
+use crate::{Engine, QueryContext, from_datafusion};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
+};
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use parking_lot::RwLock;
+use quiver_base::{Error, Result, SqlState};
+use quiver_cluster::Table;
+use quiver_storage::{Indexed, TableLayout};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A plan without a snapshot. One run at a time: the slots are the plan's own.
+#[derive(Debug)]
+pub struct ReadyPlan {
+    plan: Arc<dyn ExecutionPlan>,
+    slots: Arc<Slots>,
+    /// Tables that are scanned, and whether by several tasks: small ones are not.
+    scanned: Vec<(Arc<Table>, bool)>,
+}
+
+/// A parameter at one type.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// `$1`.
+    pub id: String,
+    /// The type that its place wants.
+    pub field: FieldRef,
+}
+
+/// The values of one run.
+#[derive(Debug, Default)]
+struct Slots(RwLock<Vec<ScalarValue>>);
+
+impl ReadyPlan {
+    /// Whether the plan is still the one that would be made now, for all that is in the tables.
+    pub fn fits(&self, context: &QueryContext) -> Result<bool> {
+        for (table, in_parallel) in &self.scanned {
+            let rows: u64 = context.snapshots(table)?.iter().map(|snapshot| snapshot.row_count()).sum();
+            if *in_parallel != (rows >= PARALLEL_SCAN_ROWS_MIN) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Engine {
+    /// Plans a query whose types are settled and whose placeholders say theirs. With the plan come the slots to fill, in order.
+    /// `None`: plans of its kind are made for each run.
+    pub async fn ready(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+    ) -> Result<Option<(ReadyPlan, Vec<Slot>)>> {
+        let optimized = state.optimize(plan).map_err(from_datafusion)?;
+        let slots = Arc::new(Slots::default());
+        let mut wanted = Vec::new();
+        let with_slots = with_slots(optimized, &slots, &mut wanted).map_err(from_datafusion)?;
+        let planned = state.query_planner().create_physical_plan(&with_slots, state).await;
+        let plan = planned.map_err(from_datafusion)?;
+        let mut scanned = Vec::new();
+        if !keeps_nothing(&plan, &mut scanned) {
+            return Ok(None);
+        }
+        Ok(Some((ReadyPlan { plan, slots, scanned }, wanted)))
+    }
+
+    /// Runs a plan for a statement; one value a slot.
+    pub fn run_ready(
+        &self,
+        ready: &ReadyPlan,
+        context: Arc<QueryContext>,
+        values: Vec<ScalarValue>,
+    ) -> Result<SendableRecordBatchStream> {
+        *ready.slots.0.write() = values;
+        // With fresh metrics: they would grow with every run.
+        let plan = reset_plan_states(ready.plan.clone()).map_err(from_datafusion)?;
+        execute_stream(plan, self.task(context)).map_err(from_datafusion)
+    }
+}
+
+/// Whether a plan can run twice, and what it scans.
+fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, bool)>) -> bool {
+    if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
+        if scan.lookup.is_none() {
+            scanned.push((scan.table.clone(), scan.partitions() > 1));
+        }
+        return true;
+    }
+    if let Some(search) = plan.downcast_ref::<VectorTopKExec>() {
+        // A parameter's value says whether a partial index has the rows.
+        return search.layout().is_none_or(|layout| !has_partial_index(layout));
+    }
+    let is_plain = plan.is::<ProjectionExec>()
+        || plan.is::<FilterExec>()
+        || plan.is::<GlobalLimitExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<PlaceholderRowExec>()
+        || plan.is::<EmptyExec>();
+    is_plain && plan.children().into_iter().all(|child| keeps_nothing(child, scanned))
+}
+
+fn has_partial_index(layout: &TableLayout) -> bool {
+    layout.vector_indexes.iter().any(|index| match &index.of {
+        Indexed::Column { rows, .. } => rows.as_ref().is_some_and(|rows| partial(rows.as_ref()).is_some()),
+        _ => computed(index).is_some_and(|computed| !computed.conjuncts.is_empty()),
+    })
+}
+
+/// The plan with a slot for each placeholder.
+fn with_slots(plan: LogicalPlan, slots: &Arc<Slots>, wanted: &mut Vec<Slot>) -> DfResult<LogicalPlan> {
+    let changed = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let changed = expr.transform_up(|expr| match expr {
+                Expr::Placeholder(Placeholder { id, field: Some(field) }) => {
+                    Ok(Transformed::yes(slot(id, field, slots, wanted)))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(changed.update_data(|expr| name.restore(expr)))
+        })
+    })?;
+    Ok(changed.data)
+}
+
+fn slot(id: String, field: FieldRef, slots: &Arc<Slots>, wanted: &mut Vec<Slot>) -> Expr {
+    let found = wanted.iter().position(|slot| slot.id == id && slot.field == field);
+    let place = found.unwrap_or_else(|| {
+        wanted.push(Slot { id: id.clone(), field: field.clone() });
+        wanted.len() - 1
+    });
+    // Stable: it is one value throughout a run. What folds such calls has been over the plan before.
+    let signature = Signature::nullary(Volatility::Stable);
+    let param = Param { id, place, field, slots: slots.clone(), signature };
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(param)), vec![]))
+}
+
+/// A parameter whose value is in a slot when the plan runs.
+#[derive(Debug)]
+pub(crate) struct Param {
+    id: String,
+    place: usize,
+    field: FieldRef,
+    slots: Arc<Slots>,
+    signature: Signature,
+}
+
+impl Param {
+    fn value(&self) -> DfResult<ScalarValue> {
+        let value = self.slots.0.read().get(self.place).cloned();
+        value.ok_or_else(|| {
+            let message = format!("there is no parameter {}", self.id);
+            crate::to_datafusion(Error::new(SqlState::UNDEFINED_PARAMETER, message))
+        })
+    }
+
+    /// Of a call in a logical plan.
+    pub(crate) fn of_call(expr: &Expr) -> Option<&Param> {
+        match expr {
+            Expr::ScalarFunction(call) => call.func.inner().downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// Of a call in a physical plan.
+    pub(crate) fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<&Param> {
+        expr.downcast_ref::<ScalarFunctionExpr>()?.fun().inner().downcast_ref()
+    }
+
+    /// What it stands for in this run.
+    pub(crate) fn literal(&self) -> DfResult<Arc<dyn PhysicalExpr>> {
+        let metadata = (!self.field.metadata().is_empty()).then(|| FieldMetadata::from(self.field.as_ref()));
+        Ok(Arc::new(Literal::new_with_metadata(self.value()?, metadata)))
+    }
+
+    /// The type of its values.
+    pub(crate) fn data_type(&self) -> &DataType {
+        self.field.data_type()
+    }
+
+    /// Where its values come from: a way to read the value of a later run.
+    pub(crate) fn reader(&self) -> ParamReader {
+        ParamReader { slots: self.slots.clone(), place: self.place }
+    }
+}
+
+/// Reads a parameter's value in the run that is on.
+#[derive(Clone, Debug)]
+pub(crate) struct ParamReader {
+    slots: Arc<Slots>,
+    place: usize,
+}
+
+impl ParamReader {
+    /// NULL if no run is on.
+    pub(crate) fn value(&self) -> ScalarValue {
+        self.slots.0.read().get(self.place).cloned().unwrap_or(ScalarValue::Null)
+    }
+}
+
+impl PartialEq for Param {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place && Arc::ptr_eq(&self.slots, &other.slots)
+    }
+}
+
+impl Eq for Param {}
+
+impl Hash for Param {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Param {
+    fn name(&self) -> &str {
+        &self.id
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _args: &[DataType]) -> DfResult<DataType> {
+        Ok(self.field.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        Ok(self.field.clone())
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(self.value()?))
+    }
+}
