@@ -7,8 +7,10 @@ mod exec;
 mod planner;
 mod scalar;
 mod scope;
+mod split;
 
 pub(crate) use planner::EngineQueryPlanner;
+pub(crate) use split::OneSubqueryEach;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
@@ -42,6 +44,8 @@ pub(crate) struct LateralApply {
     single: bool,
     /// What a pair of rows must satisfy, over `schema`.
     on: Option<Expr>,
+    /// Outer rows for which it does not hold have no inner ones, and the inner query does not run for them. Over `outer`.
+    when: Option<Expr>,
     schema: DFSchemaRef,
 }
 
@@ -77,7 +81,7 @@ impl UserDefinedLogicalNodeCore for LateralApply {
 
     /// The condition is not among them: it reads inner columns, which no input has.
     fn expressions(&self) -> Vec<Expr> {
-        self.bindings.clone()
+        self.bindings.iter().chain(&self.when).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,10 +90,11 @@ impl UserDefinedLogicalNodeCore for LateralApply {
         write!(f, "{}", if self.keep_outer { ", left" } else { "" })
     }
 
-    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let one_input = || crate::to_datafusion(Error::internal("LateralApply has one input"));
         let [outer] = inputs.try_into().map_err(|_| one_input())?;
-        Ok(LateralApply { outer, bindings: exprs, ..self.clone() })
+        let when = exprs.split_off(self.bindings.len()).pop();
+        Ok(LateralApply { outer, bindings: exprs, when, ..self.clone() })
     }
 }
 
@@ -191,6 +196,7 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
             keep_outer,
             single: false,
             on,
+            when: None,
             schema: join.schema.clone(),
         }),
     }))

@@ -9,6 +9,7 @@ use super::overloads;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
 use super::quantified::quantified;
+use super::recursive;
 use super::subquery;
 use super::types::{is_integer, is_text, needs_label, without_modifier};
 use super::typing::{Typing, operand_type};
@@ -33,8 +34,15 @@ use std::sync::Arc;
 
 /// Types a whole plan.
 pub(crate) fn coerce_plan(plan: LogicalPlan, params: &Params, style: &Arc<CastStyle>) -> Result<LogicalPlan> {
+    let recursive = |node| match node {
+        LogicalPlan::RecursiveQuery(query) => {
+            let typed = recursive::typed(query, params, style)?;
+            Ok(Transformed::new(typed, true, TreeNodeRecursion::Jump))
+        }
+        other => Ok(Transformed::no(other)),
+    };
     let plan = plan
-        .transform_up_with_subqueries(|node| coerce_node(node, params, style))
+        .transform_down_up_with_subqueries(recursive, |node| coerce_node(node, params, style))
         .map_err(from_datafusion)?
         .data;
     Ok(plan)
