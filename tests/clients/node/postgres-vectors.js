@@ -55,7 +55,7 @@ await sql`CREATE TABLE lists (vectors vector(2)[], halfvecs halfvec[], sparsevec
 const lists = {vectors: ['[1,2]', '[3,4]'], halfvecs: ['[5]'], sparsevecs: ['{1:1}/2', '{}/3'], bits: ['101', '']};
 await sql`INSERT INTO lists ${sql(lists)}`;
 assert.deepEqual({...(await sql`SELECT * FROM lists`)[0]}, lists);
-const counted = await sql`SELECT count(*)::int AS n FROM unnest(${lists.vectors}::vector[]) v WHERE v <-> '[1,2]' < 1`;
+const counted = await sql`SELECT count(*)::int AS n FROM unnest(${lists.vectors}::vector[]) v WHERE v::vector <-> '[1,2]' < 1`;
 assert.equal(counted[0].n, 1);
 
 const [described, kinds] = [await sql`SELECT vector, bit FROM items WHERE halfvec = ${'[1,2,3]'}`.describe(), await sql`

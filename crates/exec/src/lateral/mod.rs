@@ -16,6 +16,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Expr, Extension, Filter, Join, JoinType, LogicalPlan, Subquery, SubqueryAlias, UserDefinedLogicalNodeCore,
@@ -209,8 +210,11 @@ fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Ve
     let template = TEMPLATES.fetch_add(1, AtomicOrdering::Relaxed);
     let mut bindings: Vec<Expr> = Vec::new();
     let inner = subquery.clone().transform_up_with_subqueries(|plan| {
+        // What an aggregate gives is known to the nodes above by its text.
+        let names = NamePreserver::new(&plan);
         let plan = plan.map_expressions(|expr| {
-            expr.transform(|expr| match expr {
+            let name = names.save(&expr);
+            let bound = expr.transform(|expr| match expr {
                 // One of a subquery further in, which means the inner query's own row, stays.
                 Expr::OuterReferenceColumn(field, column) if outer.has_column(&column) => {
                     let index = bind(&mut bindings, column);
@@ -218,7 +222,8 @@ fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Ve
                     Ok(Transformed::yes(Expr::Placeholder(value)))
                 }
                 other => Ok(scope::refreshed(other)),
-            })
+            })?;
+            Ok(bound.update_data(|expr| name.restore(expr)))
         })?;
         Ok(match plan.data {
             LogicalPlan::Subquery(subquery) => Transformed::yes(scope::unwrapped(subquery)),
