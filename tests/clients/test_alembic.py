@@ -1,6 +1,7 @@
 """Alembic: upgrade and downgrade, autogenerate, offline SQL, over a schema with vectors."""
 
 import textwrap
+from decimal import Decimal
 
 import alembic.command
 import pytest
@@ -9,8 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from pgvector.sqlalchemy import VECTOR
-from sqlalchemy.dialects.postgresql import JSONB
+from pgvector.sqlalchemy import BIT, HALFVEC, SPARSEVEC, VECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 ENVIRONMENT = """
 from alembic import context
@@ -83,7 +84,73 @@ def second_schema():
     return metadata
 
 
-@pytest.fixture(params=["psycopg2"])
+def whole_schema():
+    """Every kind of column, default, constraint and index."""
+    metadata = sa.MetaData()
+    sa.Table(
+        "everything",
+        metadata,
+        sa.Column("id", sa.Integer, sa.Identity(start=10, increment=5), primary_key=True),
+        sa.Column("flag", sa.Boolean, server_default=sa.true()),
+        sa.Column("small", sa.SmallInteger, server_default="7", nullable=False),
+        sa.Column("big", sa.BigInteger),
+        sa.Column("real", sa.REAL),
+        sa.Column("double", sa.Double),
+        sa.Column("amount", sa.Numeric(12, 3), server_default="1.5"),
+        sa.Column("number", sa.Numeric),
+        sa.Column("name", sa.String(30), server_default="none", comment="what it is called"),
+        sa.Column("any_name", sa.String),
+        sa.Column("code", sa.CHAR(4)),
+        sa.Column("body", sa.Text),
+        sa.Column("data", sa.LargeBinary),
+        sa.Column("day", sa.Date, server_default=sa.func.current_date()),
+        sa.Column("hour", sa.Time),
+        sa.Column("stamp", sa.DateTime),
+        sa.Column("zoned", sa.DateTime(timezone=True), server_default=sa.func.now()),
+        sa.Column("span", sa.Interval),
+        sa.Column("key", sa.Uuid, server_default=sa.func.gen_random_uuid()),
+        sa.Column("document", sa.JSON),
+        sa.Column("documents", JSONB, server_default=sa.text("'[]'")),
+        sa.Column("numbers", ARRAY(sa.Integer), server_default="{}"),
+        sa.Column("names", ARRAY(sa.String(5))),
+        sa.Column("vector", VECTOR(3)),
+        sa.Column("any_vector", VECTOR),
+        sa.Column("halfvec", HALFVEC(3)),
+        sa.Column("sparsevec", SPARSEVEC(5)),
+        sa.Column("bits", BIT(8)),
+        sa.Column("vectors", ARRAY(VECTOR(3))),
+        sa.CheckConstraint("small > 0", name="small_positive"),
+        sa.UniqueConstraint("name", "code", name="everything_name_code"),
+        sa.Index("everything_big", "big", unique=True),
+        sa.Index("everything_day", "day", sa.text("zoned DESC")),
+        *[
+            sa.Index(
+                f"everything_{column}_{kind}", column, postgresql_using="hnsw", postgresql_ops={column: f"{column}_{kind}_ops"}
+            )
+            for column in ("vector", "halfvec", "sparsevec")
+            for kind in ("l2", "ip", "cosine", "l1")
+        ],
+        sa.Index("everything_bits", "bits", postgresql_using="hnsw", postgresql_ops={"bits": "bit_jaccard_ops"}),
+        sa.Index(
+            "everything_lists", "vector", postgresql_using="ivfflat", postgresql_with={"lists": 5},
+            postgresql_ops={"vector": "vector_cosine_ops"},
+        ),
+        sa.Index(
+            "everything_partial", "vector", postgresql_using="hnsw", postgresql_ops={"vector": "vector_ip_ops"},
+            postgresql_with={"m": 4, "ef_construction": 10}, postgresql_where=sa.text("flag"),
+        ),
+        comment="one of each",
+    )  # fmt: skip
+    sa.Table(
+        "pairs",
+        metadata,
+        sa.Column("a", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("b", sa.Text, primary_key=True),
+    )
+    return metadata
+
+
+@pytest.fixture(params=["psycopg", "psycopg2", "pg8000"])
 def config(server, tmp_path, request):
     (tmp_path / "versions").mkdir()
     (tmp_path / "env.py").write_text(textwrap.dedent(ENVIRONMENT))
@@ -103,8 +170,8 @@ def connection(config):
     engine.dispose()
 
 
-def differences(connection, metadata):
-    return compare_metadata(MigrationContext.configure(connection), metadata)
+def differences(connection, metadata, **options):
+    return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
 
 def test_upgrade_and_downgrade_with_autogenerate(config, connection):
@@ -129,6 +196,39 @@ def test_upgrade_and_downgrade_with_autogenerate(config, connection):
     alembic.command.downgrade(config, "base")
     assert sa.inspect(connection).get_table_names() == ["alembic_version"]
     assert connection.scalar(sa.text("SELECT count(*) FROM alembic_version")) == 0
+
+
+def test_a_migration_of_everything_leaves_no_difference(config, connection):
+    config.attributes["metadata"] = whole_schema()
+    alembic.command.revision(config, message="everything", autogenerate=True, rev_id="a1")
+    alembic.command.upgrade(config, "head")
+    assert differences(connection, whole_schema(), compare_type=True, compare_server_default=True) == []
+    connection.execute(sa.text("INSERT INTO everything (big) VALUES (1), (2)"))
+    row = connection.execute(sa.text("SELECT id, flag, small, amount, name, documents, numbers FROM everything WHERE big = 2")).one()
+    assert tuple(row) == (15, True, 7, Decimal("1.500"), "none", [], [])
+    alembic.command.check(config)
+    alembic.command.downgrade(config, "base")
+    assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+
+
+def test_changed_types_and_defaults_are_seen(config, connection):
+    whole_schema().create_all(connection)
+    changed = whole_schema()
+    everything = changed.tables["everything"]
+    everything.c.vector.type = VECTOR(4)
+    everything.c.halfvec.type = HALFVEC(5)
+    everything.c.bits.type = BIT(9)
+    everything.c.name.type = sa.String(31)
+    everything.c.amount.type = sa.Numeric(12, 4)
+    everything.c.small.server_default = sa.DefaultClause("8")
+    everything.c.name.comment = "another"
+    found = []
+    for difference in differences(connection, changed, compare_type=True, compare_server_default=True):
+        found += [(part[0], part[3]) for part in difference] if isinstance(difference, list) else [difference[:1]]
+    assert sorted(found) == [
+        ("modify_comment", "name"), ("modify_default", "small"), ("modify_type", "amount"), ("modify_type", "bits"),
+        ("modify_type", "halfvec"), ("modify_type", "name"), ("modify_type", "vector"),
+    ]  # fmt: skip
 
 
 def test_differences_are_seen(config, connection):

@@ -10,7 +10,7 @@ import pytest
 FOLDER = Path(__file__).parent / "node"
 
 
-@pytest.mark.parametrize("program", ["pg.js", "postgres.js"])
+@pytest.mark.parametrize("program", ["pg.js", "pg-vectors.js", "postgres.js", "postgres-vectors.js"])
 def test_node(server, program):
     node = shutil.which("node")
     assert node, "node is needed; `npm ci` in tests/clients/node installs the clients"

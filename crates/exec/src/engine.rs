@@ -1,6 +1,6 @@
 //! Plans and runs: one per process.
 
-use crate::lateral::{EngineQueryPlanner, LateralToApply};
+use crate::lateral::{EngineQueryPlanner, LateralToApply, OneSubqueryEach};
 use crate::memory::BudgetPool;
 use crate::topk::VectorTopK;
 use crate::{QueryContext, cancel, from_datafusion, functions};
@@ -45,6 +45,8 @@ impl Engine {
         let own_lateral = logical_rules.iter().position(|rule| rule.name() == "decorrelate_lateral_join");
         // What DataFusion can make an ordinary join of stays one.
         logical_rules.insert(own_lateral.map_or(0, |at| at + 1), Arc::new(LateralToApply));
+        let own_scalar = logical_rules.iter().position(|rule| rule.name() == "scalar_subquery_to_join");
+        logical_rules.insert(own_scalar.unwrap_or(0), Arc::new(OneSubqueryEach));
         let mut template = SessionStateBuilder::new()
             .with_config(config())
             .with_runtime_env(runtime)

@@ -20,6 +20,7 @@ mod params;
 mod prepare;
 mod quantified;
 mod query;
+mod recursive;
 mod relations;
 mod reuse;
 mod rows;
@@ -31,7 +32,9 @@ mod typing;
 mod unions;
 mod views;
 
-pub(crate) use cast_kernel::{CastContext, CastStyle, cast_array, out_of_range, to_text as to_text_array};
+pub(crate) use cast_kernel::{
+    CastContext, CastStyle, OidLookup, cast_array, out_of_range, to_text as to_text_array,
+};
 pub(crate) use casts::{can_assign, cast_expr, cast_scalar, literal};
 pub(crate) use coerce::coerce_expr;
 pub(crate) use context::Binder;

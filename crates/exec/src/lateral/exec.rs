@@ -2,7 +2,7 @@
 
 use super::LateralApply;
 use crate::filter::passes;
-use arrow::array::{ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -110,6 +110,8 @@ pub(super) struct Pairing {
     pub(super) single: bool,
     /// What a pair must satisfy.
     pub(super) on: Option<Arc<dyn PhysicalExpr>>,
+    /// What an outer row must satisfy for the inner query to run.
+    pub(super) when: Option<Arc<dyn PhysicalExpr>>,
 }
 
 impl LateralApplyExec {
@@ -135,10 +137,14 @@ impl LateralApplyExec {
         let rows = outer.num_rows();
         let evaluate = |binding: &Arc<dyn PhysicalExpr>| binding.evaluate(&outer)?.into_array(rows);
         let bindings: Vec<ArrayRef> = self.bindings.iter().map(evaluate).collect::<Result<_>>()?;
-        let (template, task) = (&template, &task);
+        let runs = self.pairing.when.as_ref().map(|when| passes(when, &outer)).transpose()?;
+        let (template, task, runs) = (&template, &task, &runs);
         let (bindings, outer) = (&bindings, &outer);
         let pairs: Vec<RecordBatch> = stream::iter(0..rows)
             .map(|row| async move {
+                if runs.as_ref().is_some_and(|runs| !(runs.is_valid(row) && runs.value(row))) {
+                    return self.pair(outer, row, &[]);
+                }
                 let values = bindings.iter().map(|values| ScalarValue::try_from_array(values, row));
                 let inner = template.run(values.collect::<Result<_>>()?, task).await?;
                 self.pair(outer, row, &inner)
@@ -206,6 +212,9 @@ impl DisplayAs for LateralApplyExec {
         if let Some(on) = &self.pairing.on {
             write!(f, ", on={on}")?;
         }
+        if let Some(when) = &self.pairing.when {
+            write!(f, ", when={when}")?;
+        }
         let inner = self.template.inner.display_indent().to_string();
         write!(f, ", run=[{}]", inner.lines().map(str::trim).collect::<Vec<_>>().join(" <- "))
     }
@@ -259,7 +268,7 @@ impl ExecutionPlan for LateralApplyExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        for expr in self.bindings.iter().chain(&self.pairing.on) {
+        for expr in self.bindings.iter().chain(&self.pairing.on).chain(&self.pairing.when) {
             if f(expr)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }

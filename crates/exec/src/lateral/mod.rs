@@ -7,13 +7,16 @@ mod exec;
 mod planner;
 mod scalar;
 mod scope;
+mod split;
 
 pub(crate) use planner::EngineQueryPlanner;
+pub(crate) use split::OneSubqueryEach;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Expr, Extension, Filter, Join, JoinType, LogicalPlan, Subquery, SubqueryAlias, UserDefinedLogicalNodeCore,
@@ -42,6 +45,8 @@ pub(crate) struct LateralApply {
     single: bool,
     /// What a pair of rows must satisfy, over `schema`.
     on: Option<Expr>,
+    /// Outer rows for which it does not hold have no inner ones, and the inner query does not run for them. Over `outer`.
+    when: Option<Expr>,
     schema: DFSchemaRef,
 }
 
@@ -77,7 +82,7 @@ impl UserDefinedLogicalNodeCore for LateralApply {
 
     /// The condition is not among them: it reads inner columns, which no input has.
     fn expressions(&self) -> Vec<Expr> {
-        self.bindings.clone()
+        self.bindings.iter().chain(&self.when).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,10 +91,11 @@ impl UserDefinedLogicalNodeCore for LateralApply {
         write!(f, "{}", if self.keep_outer { ", left" } else { "" })
     }
 
-    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let one_input = || crate::to_datafusion(Error::internal("LateralApply has one input"));
         let [outer] = inputs.try_into().map_err(|_| one_input())?;
-        Ok(LateralApply { outer, bindings: exprs, ..self.clone() })
+        let when = exprs.split_off(self.bindings.len()).pop();
+        Ok(LateralApply { outer, bindings: exprs, when, ..self.clone() })
     }
 }
 
@@ -191,6 +197,7 @@ fn apply(join: &Join, subquery: &LogicalPlan) -> Result<LogicalPlan> {
             keep_outer,
             single: false,
             on,
+            when: None,
             schema: join.schema.clone(),
         }),
     }))
@@ -203,8 +210,11 @@ fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Ve
     let template = TEMPLATES.fetch_add(1, AtomicOrdering::Relaxed);
     let mut bindings: Vec<Expr> = Vec::new();
     let inner = subquery.clone().transform_up_with_subqueries(|plan| {
+        // What an aggregate gives is known to the nodes above by its text.
+        let names = NamePreserver::new(&plan);
         let plan = plan.map_expressions(|expr| {
-            expr.transform(|expr| match expr {
+            let name = names.save(&expr);
+            let bound = expr.transform(|expr| match expr {
                 // One of a subquery further in, which means the inner query's own row, stays.
                 Expr::OuterReferenceColumn(field, column) if outer.has_column(&column) => {
                     let index = bind(&mut bindings, column);
@@ -212,7 +222,8 @@ fn template(subquery: &LogicalPlan, outer: &DFSchema) -> Result<(LogicalPlan, Ve
                     Ok(Transformed::yes(Expr::Placeholder(value)))
                 }
                 other => Ok(scope::refreshed(other)),
-            })
+            })?;
+            Ok(bound.update_data(|expr| name.restore(expr)))
         })?;
         Ok(match plan.data {
             LogicalPlan::Subquery(subquery) => Transformed::yes(scope::unwrapped(subquery)),

@@ -62,11 +62,15 @@ impl ExtensionPlanner for LateralPlanner {
             Some(on) => Some(session.create_physical_expr(on.clone(), apply.schema.as_ref())?),
             None => None,
         };
+        let when = match &apply.when {
+            Some(when) => Some(session.create_physical_expr(when.clone(), outer_schema)?),
+            None => None,
+        };
         let exec = LateralApplyExec::new(
             physical_inputs[0].clone(),
             Template { inner, names: apply.names.clone(), state: without_context(state) },
             bindings,
-            Pairing { keep_outer: apply.keep_outer, single: apply.single, on },
+            Pairing { keep_outer: apply.keep_outer, single: apply.single, on, when },
             apply.schema.inner().clone(),
         );
         Ok(Some(Arc::new(exec)))

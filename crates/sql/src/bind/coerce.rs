@@ -9,6 +9,7 @@ use super::overloads;
 use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
 use super::quantified::quantified;
+use super::recursive;
 use super::subquery;
 use super::types::{is_integer, is_text, needs_label, without_modifier};
 use super::typing::{Typing, operand_type};
@@ -33,8 +34,15 @@ use std::sync::Arc;
 
 /// Types a whole plan.
 pub(crate) fn coerce_plan(plan: LogicalPlan, params: &Params, style: &Arc<CastStyle>) -> Result<LogicalPlan> {
+    let recursive = |node| match node {
+        LogicalPlan::RecursiveQuery(query) => {
+            let typed = recursive::typed(query, params, style)?;
+            Ok(Transformed::new(typed, true, TreeNodeRecursion::Jump))
+        }
+        other => Ok(Transformed::no(other)),
+    };
     let plan = plan
-        .transform_up_with_subqueries(|node| coerce_node(node, params, style))
+        .transform_down_up_with_subqueries(recursive, |node| coerce_node(node, params, style))
         .map_err(from_datafusion)?
         .data;
     Ok(plan)
@@ -344,9 +352,15 @@ fn coerce_between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
         let inside = Expr::BinaryExpr(BinaryExpr::new(boxed(low), Operator::And, boxed(high)));
         return Ok(if negated { Expr::Not(boxed(inside)) } else { inside });
     }
+    let padded = is_padded(&expr, typing)?.then(|| expr.clone());
     let (expr, low, ..) = typing.pair(*expr, *low, ">=")?;
-    let (expr, high, ..) = typing.pair(expr, *high, "<=")?;
+    let (expr, high, ..) = typing.pair(padded.map_or(expr, |it| *it), *high, "<=")?;
     Ok(Expr::Between(Between::new(boxed(expr), negated, boxed(low), boxed(high))))
+}
+
+/// Whether each operand it is compared with is a `char(n)` too, whose blanks at the end mean nothing.
+fn is_padded(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
+    Ok(matches!(typing.of(expr)?, SqlType::Bpchar(_)))
 }
 
 pub(super) fn coerce_in(list: InList, typing: &Typing<'_>) -> Result<Expr> {
@@ -359,9 +373,10 @@ pub(super) fn coerce_in(list: InList, typing: &Typing<'_>) -> Result<Expr> {
         let any = any.unwrap_or_else(|| super::literal(ScalarValue::Boolean(Some(false)), &SqlType::Bool));
         return Ok(if negated { Expr::Not(boxed(any)) } else { any });
     }
+    let padded = is_padded(&expr, typing)?.then(|| expr.clone());
     let mut items = Vec::with_capacity(list.len());
     for item in list {
-        let (left, item, ..) = typing.pair(*expr, item, "=")?;
+        let (left, item, ..) = typing.pair(*padded.clone().unwrap_or(expr), item, "=")?;
         expr = boxed(left);
         items.push(item);
     }
@@ -402,12 +417,16 @@ pub(super) fn call(function: Function, args: Vec<Expr>) -> Expr {
 
 fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
     let Case { mut expr, when_then_expr, else_expr } = case;
+    let padded = match &expr {
+        Some(operand) if is_padded(operand, typing)? => Some(operand.clone()),
+        _ => None,
+    };
     let mut whens = Vec::with_capacity(when_then_expr.len());
     let mut results = Vec::with_capacity(when_then_expr.len() + 1);
     for (when, then) in when_then_expr {
         let when = match expr {
             Some(operand) => {
-                let (operand, when, ..) = typing.pair(*operand, *when, "=")?;
+                let (operand, when, ..) = typing.pair(*padded.clone().unwrap_or(operand), *when, "=")?;
                 expr = Some(boxed(operand));
                 when
             }

@@ -357,7 +357,7 @@ impl PgOperators {
             _ => {
                 let text = |expr: Expr, ty: &SqlType| match ty {
                     SqlType::Unknown => typing.adapt(expr, &SqlType::Text),
-                    ty if is_text(ty) => Ok(expr),
+                    ty if is_text(ty) => Ok(typing.without_padding(expr, ty.clone())?.0),
                     _ => typing.cast(expr, &SqlType::Text),
                 };
                 Ok(native(text(left, &a)?, Operator::StringConcat, text(right, &b)?))

@@ -200,7 +200,27 @@ impl Typing<'_> {
         if let Some((left, right)) = super::keys::both(left.clone(), right.clone(), &a, &b) {
             return Ok((left, right, a, b));
         }
+        // Beside a `char(n)` a varchar is one, and a text is none.
+        let padded = |ty: &SqlType| matches!(ty, SqlType::Bpchar(_));
+        let like = |expr: Expr, ty: SqlType, other: bool| match ty {
+            SqlType::Varchar(_) if other => {
+                Ok((self.cast(expr, &SqlType::Bpchar(None))?, SqlType::Bpchar(None)))
+            }
+            ty => Ok::<_, Error>((expr, ty)),
+        };
+        let (a_padded, b_padded) = (padded(&a), padded(&b));
+        let ((left, a), (right, b)) = (like(left, a, b_padded)?, like(right, b, a_padded)?);
+        let (left, a) = self.without_padding(left, a)?;
+        let (right, b) = self.without_padding(right, b)?;
         Ok((left, right, a, b))
+    }
+
+    /// Blanks at the end of a `char(n)` mean nothing to operators: it becomes text, which has none.
+    pub(crate) fn without_padding(&self, expr: Expr, ty: SqlType) -> Result<(Expr, SqlType)> {
+        match ty {
+            SqlType::Bpchar(_) => Ok((self.cast(expr, &SqlType::Text)?, SqlType::Text)),
+            ty => Ok((expr, ty)),
+        }
     }
 
     /// Brings several expressions to one type, as CASE, COALESCE, VALUES and UNION do.

@@ -10,7 +10,7 @@ use crate::catalog::is_vector_like;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union};
-use quiver_base::SqlType;
+use quiver_base::{Error, SqlState, SqlType};
 use quiver_exec::to_datafusion;
 use std::sync::Arc;
 
@@ -29,6 +29,41 @@ pub(super) fn unified(union: Union, params: &Params, style: &Arc<CastStyle>) -> 
         inputs.push(cast_arm(input, arm, &targets, params, style)?);
     }
     Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
+}
+
+/// The recursive term of a query, cast to the columns of its static term.
+///
+/// # Errors
+/// 42804 if both would meet in another type than the static term's.
+pub(super) fn like_first(
+    first: &LogicalPlan,
+    next: Arc<LogicalPlan>,
+    name: &str,
+    params: &Params,
+    style: &Arc<CastStyle>,
+) -> DfResult<Arc<LogicalPlan>> {
+    let width = first.schema().fields().len();
+    let (firsts, nexts) = (arms(first, width), arms(&next, width));
+    let mut targets = Vec::with_capacity(width);
+    for (index, (first, next)) in firsts.into_iter().zip(&nexts).enumerate() {
+        // A literal of the static term is text by now.
+        let first = Arm { untyped: false, ..first };
+        let both = common([&first, next].into_iter()).unwrap_or(SqlType::Unknown);
+        if first.ty != SqlType::Unknown && both != first.ty && !next.untyped {
+            return Err(to_datafusion(other_type(name, index, &first.ty, &both)));
+        }
+        targets.push((first.ty != SqlType::Unknown).then_some(first.ty));
+    }
+    cast_arm(next, &nexts, &targets, params, style)
+}
+
+fn other_type(name: &str, index: usize, first: &SqlType, both: &SqlType) -> Error {
+    let message = format!(
+        "recursive query \"{name}\" column {} has type {first} in non-recursive term but type {both} overall",
+        index + 1
+    );
+    Error::new(SqlState::DATATYPE_MISMATCH, message)
+        .with_hint("Cast the output of the non-recursive term to the correct type.")
 }
 
 /// A column of an arm.

@@ -1,4 +1,4 @@
-//! Indexed expressions and conditions as PostgreSQL prints them: casts as `(e)::type`, constants with their types, operators by their
+//! Indexed expressions, conditions and defaults as PostgreSQL prints them: casts as `(e)::type`, constants with their types, operators by their
 //! names, everything in parentheses. What is not known here is printed as it was written.
 
 use super::names::quote_ident;
@@ -15,8 +15,16 @@ use quiver_cluster::Table;
 /// The text of an expression over a row of the table.
 pub(super) fn expression_text(table: &Table, sql: &str, pretty: bool) -> String {
     match parse_expression(sql) {
-        Ok(expr) => Printer { table, pretty }.print(&expr).text,
+        Ok(expr) => Printer { table: Some(table), pretty }.print(&expr).text,
         // The catalog keeps nothing that does not parse.
+        Err(_) => sql.to_owned(),
+    }
+}
+
+/// The text of a column's default, which reads no row.
+pub(super) fn default_text(sql: &str) -> String {
+    match parse_expression(sql) {
+        Ok(expr) => Printer { table: None, pretty: false }.print(&expr).text,
         Err(_) => sql.to_owned(),
     }
 }
@@ -43,7 +51,8 @@ struct Printed {
 }
 
 struct Printer<'a> {
-    table: &'a Table,
+    /// Whose columns an expression may read.
+    table: Option<&'a Table>,
     pretty: bool,
 }
 
@@ -96,7 +105,8 @@ impl Printer<'_> {
     }
 
     fn column(&self, name: &str) -> Printed {
-        let column = live_columns(self.table).into_iter().find(|column| column.name == name);
+        let columns = self.table.map(live_columns).unwrap_or_default();
+        let column = columns.into_iter().find(|column| column.name == name);
         simple(quote_ident(name), column.map(|column| column.ty.clone()))
     }
 
@@ -131,14 +141,11 @@ impl Printer<'_> {
         let ty = sql_type(data_type).ok();
         let name = ty.as_ref().map_or_else(|| data_type.to_string().to_lowercase(), ToString::to_string);
         if let Expr::Value(value) = inner
-            && let Value::SingleQuotedString(text) = &value.value
+            && let Some(text) = untyped(&value.value)
         {
-            return Printed {
-                text: format!("{}::{name}", quoted(text)),
-                ty,
-                shape: Shape::Simple,
-                constant: true,
-            };
+            // The bare name would mean one bit.
+            let name = if ty == Some(SqlType::Bit(None)) { "\"bit\"".to_owned() } else { name };
+            return Printed { text: format!("{text}::{name}"), ty, shape: Shape::Simple, constant: true };
         }
         let inner = self.print(inner);
         simple(self.cast_text(&inner, &name), ty)
@@ -155,7 +162,10 @@ impl Printer<'_> {
     }
 
     fn call(&self, call: &Function) -> Printed {
-        let FunctionArguments::List(list) = &call.args else { return simple(call.to_string(), None) };
+        // CURRENT_DATE and its kin.
+        let FunctionArguments::List(list) = &call.args else {
+            return simple(call.to_string().to_uppercase(), None);
+        };
         let args: Vec<String> = list
             .args
             .iter()
@@ -299,8 +309,20 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// A string or NULL, which has the type that it is cast to.
+fn untyped(value: &Value) -> Option<String> {
+    match value {
+        Value::SingleQuotedString(text) => Some(quoted(text)),
+        Value::Null => Some("NULL".to_owned()),
+        _ => None,
+    }
+}
+
 fn constant(value: &Value) -> Printed {
     let (text, ty) = match value {
+        Value::SingleQuotedByteStringLiteral(bits) => {
+            (format!("{}::\"bit\"", quoted(bits)), Some(SqlType::Bit(None)))
+        }
         Value::SingleQuotedString(text) => (quoted(text), Some(SqlType::Unknown)),
         Value::Number(text, _) if text.contains(['.', 'e', 'E']) => {
             (text.clone(), Some(SqlType::Numeric(None)))

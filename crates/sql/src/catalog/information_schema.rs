@@ -2,6 +2,7 @@
 
 use super::context::CatalogContext;
 use super::deparse::column_name;
+use super::index_text::default_text;
 use super::rows::{Cell, Rows};
 use crate::oids;
 use quiver_base::{ColumnId, IndexId, SqlType};
@@ -95,7 +96,7 @@ fn push_column(
         ("table_name", relation.into()),
         ("column_name", column.name.as_str().into()),
         ("ordinal_position", i64::from(column.id.0).into()),
-        ("column_default", column.default.as_ref().map(|it| it.sql.as_str()).into()),
+        ("column_default", column.default.as_ref().map(|it| default_text(&it.sql)).into()),
         ("is_nullable", yes_no(!column.not_null).into()),
         ("data_type", data_type.into()),
         ("character_maximum_length", length),

@@ -3,6 +3,7 @@
 use super::context::CatalogContext;
 use super::deparse::{constraint_definition, index_key_text, index_predicate_text};
 use super::fixed::fixed;
+use super::index_text::default_text;
 use super::names::information_schema_oid;
 use super::rows::{Cell, Rows};
 use crate::bind::column_name_of;
@@ -249,7 +250,7 @@ pub(super) fn pg_attrdef(context: &CatalogContext, rows: &mut Rows<'_>) {
                     ("oid", default_oid(table.id.0, column.id.0).into()),
                     ("adrelid", table.id.0.into()),
                     ("adnum", i64::from(column.id.0).into()),
-                    ("adbin", default.sql.as_str().into()),
+                    ("adbin", default_text(&default.sql).into()),
                 ]);
             }
         }

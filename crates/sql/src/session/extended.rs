@@ -2,10 +2,12 @@
 
 use super::portal::{Portal, PortalState, Prepared, no_portal};
 use super::rows::{RowSource, spread_formats};
-use super::run::{Executed, Step, tag_of};
+use super::run::{Executed, Step, shows_name, tag_of};
 use super::transaction::{Block, aborted};
 use super::{Session, in_query};
-use crate::decode::{utf8, value_from_binary, value_from_text};
+use crate::bind::{CastContext, CastStyle, cast_scalar};
+use crate::decode::{InputStyle, utf8, value_from_binary, value_from_text};
+use crate::encode::OutputStyle;
 use crate::oids;
 use crate::outcome::Outcome;
 use crate::statement::{self, Analyzed, ParamValue, Parsed, Statement};
@@ -99,6 +101,7 @@ impl Session {
         let style = self.settings.input_style(self.info.transaction_start_us());
         let decode = |((value, format), ty): ((&Option<bytes::Bytes>, i16), &SqlType)| match (value, format) {
             (None, _) => ScalarValue::try_from(&ty.arrow_type()).map_err(quiver_exec::from_datafusion),
+            (Some(bytes), 0) if shows_name(ty) => self.named_value(ty, utf8(bytes)?, &style),
             (Some(bytes), 0) => value_from_text(ty, utf8(bytes)?, &style),
             (Some(bytes), _) => value_from_binary(ty, bytes),
         };
@@ -126,6 +129,13 @@ impl Session {
         self.portals.insert(bind.portal, portal);
         backend::bare(&mut conn.output.buffer, b'2');
         Ok(())
+    }
+
+    /// A regclass or one of its kin from a name, or from digits.
+    fn named_value(&self, ty: &SqlType, text: &str, input: &InputStyle) -> Result<ParamValue> {
+        let style = CastStyle { input: *input, output: OutputStyle::default(), oids: Some(self.names()?) };
+        let text = ScalarValue::Utf8(Some(text.to_owned()));
+        cast_scalar(&text, &SqlType::Unknown, ty, CastContext::Explicit, &style)
     }
 
     /// D.

@@ -1,7 +1,8 @@
-//! Names behind oids for results that show regclass and its kin.
+//! Names behind oids for results that show regclass and its kin, and oids behind the names that parameters give.
 
 use super::{SessionInfo, Shared};
-use crate::catalog::{CatalogContext, object_name};
+use crate::bind::OidLookup;
+use crate::catalog::{CatalogContext, object_name, object_oid};
 use crate::encode::ObjectNames;
 use crate::settings::Settings;
 use quiver_base::{Result, SqlType};
@@ -34,5 +35,11 @@ impl SessionNames {
 impl ObjectNames for SessionNames {
     fn name(&self, ty: &SqlType, oid: i64) -> Option<String> {
         object_name(&self.context, ty, oid)
+    }
+}
+
+impl OidLookup for SessionNames {
+    fn oid(&self, ty: &SqlType, name: &str) -> Result<i64> {
+        object_oid(&self.context, ty, name)
     }
 }

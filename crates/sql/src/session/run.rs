@@ -174,10 +174,15 @@ impl Session {
     pub(super) fn row_format(&self, source: &RowSource, formats: &[i16]) -> Result<RowFormat> {
         let mut style = self.settings.output_style();
         if backend::column_types(&source.schema)?.iter().any(shows_name) {
-            let txn = self.transaction.txn.as_ref();
-            style.names = Some(Arc::new(SessionNames::new(&self.shared, &self.info, &self.settings, txn)?));
+            style.names = Some(self.names()?);
         }
         RowFormat::new(&source.schema, formats, style)
+    }
+
+    /// What the reg types look up, as the session's transaction sees the catalog.
+    pub(super) fn names(&self) -> Result<Arc<SessionNames>> {
+        let txn = self.transaction.txn.as_ref();
+        Ok(Arc::new(SessionNames::new(&self.shared, &self.info, &self.settings, txn)?))
     }
 
     /// Sends rows up to a limit; how many, and whether the limit ended it.
@@ -248,8 +253,8 @@ pub(super) struct Executed {
     pub watch: Watch,
 }
 
-/// Types that print the name behind an oid.
-fn shows_name(ty: &SqlType) -> bool {
+/// Types that print the name behind an oid, and read one.
+pub(super) fn shows_name(ty: &SqlType) -> bool {
     match ty {
         SqlType::Regclass
         | SqlType::Regtype

@@ -1,7 +1,10 @@
 //! tokio-postgres and sqlx against the server that libpq's variables name. Panics at the first thing that is not as PostgreSQL has it.
 
 mod sqlx_checks;
+mod sqlx_vectors;
 mod tokio_checks;
+mod tokio_vectors;
+mod vector_samples;
 
 /// A run's error: the checks only pass on what the clients say.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

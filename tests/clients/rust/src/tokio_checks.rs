@@ -20,6 +20,7 @@ pub(crate) async fn run(url: &str) -> Result<()> {
     transactions(&mut client).await?;
     copy(&client).await?;
     vectors(&client).await?;
+    crate::tokio_vectors::run(&client).await?;
     cancel(&client).await
 }
 
