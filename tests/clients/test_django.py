@@ -198,7 +198,7 @@ def test_array_lookups():
     assert numbers(tags__0_2=["c", "b"]) == [3]
     assert numbers(scores__0__gte=1) == [0, 3]
     assert numbers(scores__isnull=True) == [2]
-    found = Record.objects.aggregate(all=ArrayAgg("small", ordering="-small"), titles=StringAgg("state", "-", distinct=True))
+    found = Record.objects.aggregate(all=ArrayAgg("small", order_by="-small"), titles=StringAgg("state", "-", distinct=True))
     assert found == {"all": [3, 2, 1, 0], "titles": "new"}
 
 
@@ -293,7 +293,7 @@ def test_grouping(sales):
     # An aggregate over a query that is grouped itself.
     assert Sale.objects.values("region").annotate(n=Count("pk")).aggregate(Max("n"), Avg("n")) == {"n__max": 3, "n__avg": 2.0}
     rows = Sale.objects.filter(region="north").aggregate(
-        rows=JSONBAgg("quantity", ordering="-amount"), texts=StringAgg("reference", ",", default=Value("-"))
+        rows=JSONBAgg("quantity", order_by="-amount"), texts=StringAgg("reference", ",", default=Value("-"))
     )
     assert rows == {"rows": [2, 1, 1], "texts": "-"}
 
@@ -368,17 +368,14 @@ def test_functions(items):
         f.MD5("name"),
         f.NullIf("stock", Value(2)),
         f.Round(F("stock") / Value(3.0), 2),
-        f.Mod("stock", 2),
         f.StrIndex("name", Value("b")),
         f.Reverse("category"),
         f.Left("name", 1),
-        f.JSONObject(name="name", stock="stock"),
     )
     assert list(values[0][:6]) == ["b-x", "B", 1, "1011", "2", 10]
     assert values[0][6:] == (
         "x", "**b", "bb", "92eb5ffee6ae2fec3ad71c777531578f",
-        None, 0.67, 0.0, 1, "x", "b",
-        {"name": "b", "stock": 2},
+        None, 0.67, 1, "x", "b",
     )  # fmt: skip
 
 

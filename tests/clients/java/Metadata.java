@@ -10,7 +10,7 @@ final class Metadata {
       Check.run(
           connection,
           "CREATE TABLE books (id bigserial PRIMARY KEY, title varchar(40) NOT NULL, price numeric(8,2) DEFAULT 1.5, tags text[], v vector(3),"
-              + " code int GENERATED ALWAYS AS IDENTITY, made timestamptz(3), CONSTRAINT books_title UNIQUE (title, price))",
+              + " code int GENERATED ALWAYS AS IDENTITY, made timestamptz, CONSTRAINT books_title UNIQUE (title, price))",
           "CREATE INDEX books_made ON books (made DESC)",
           "CREATE INDEX books_v ON books USING hnsw (v vector_l2_ops)",
           "CREATE VIEW cheap AS SELECT id, title FROM books WHERE price < 2",
@@ -65,7 +65,7 @@ final class Metadata {
             "tags|_text|2147483647|0|YES|null|4|NO|null",
             "v|vector|2147483647|0|YES|null|5|NO|null",
             "code|int4|10|0|NO|null|6|YES|null",
-            "made|timestamptz|32|3|YES|null|7|NO|null"));
+            "made|timestamptz|35|6|YES|null|7|NO|null"));
     Check.equal(Check.rows(data.getColumns(null, null, "cheap", "t%"), "COLUMN_NAME", "DATA_TYPE"), List.of("title|12"));
     Check.equal(
         Check.rows(data.getColumns(null, "public", "books", null), "DATA_TYPE"),
@@ -80,8 +80,8 @@ final class Metadata {
     Check.equal(Check.rows(data.getPrimaryKeys(null, null, "pairs"), shown), List.of("b|1|pairs_pkey", "a|2|pairs_pkey"));
     Check.equal(Check.rows(data.getImportedKeys(null, "public", "books")), List.of());
     Check.equal(Check.rows(data.getExportedKeys(null, "public", "books")), List.of());
-    Check.equal(Check.rows(data.getCrossReference(null, null, "books", null, null, "pairs")), List.of());
     Check.equal(Check.rows(data.getBestRowIdentifier(null, "public", "pairs", DatabaseMetaData.bestRowSession, false), "COLUMN_NAME", "TYPE_NAME"), List.of("b|int4", "a|int4"));
+    Check.equal(Check.rows(data.getCrossReference(null, null, "books", null, null, "pairs")), List.of());
   }
 
   private static void indexes(DatabaseMetaData data) throws Exception {

@@ -26,7 +26,7 @@ use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
 };
 use quiver_base::{Error, Result, SqlState, SqlType, TableId};
-use quiver_cluster::{Catalog, Cluster, Database};
+use quiver_cluster::{Catalog, Cluster, Database, ReadView};
 use quiver_exec::{CollectionTable, Engine, QueryContext, SearchSettings, to_datafusion};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -62,7 +62,16 @@ pub(crate) struct Binder {
 impl Binder {
     /// A binder over the statement's snapshot.
     pub(crate) fn new(ctx: &StatementContext<'_>, declared: &[Option<SqlType>]) -> Binder {
-        let view = ctx.txn.read_view();
+        Binder::of_view(ctx, ctx.txn.read_view(), declared)
+    }
+
+    /// A binder over what is committed now, whatever the statement's snapshot: for who holds a lock against other writers and
+    /// must not miss a row.
+    pub(crate) fn of_newest(ctx: &StatementContext<'_>) -> Binder {
+        Binder::of_view(ctx, ctx.txn.newest_view(), &[])
+    }
+
+    fn of_view(ctx: &StatementContext<'_>, view: ReadView, declared: &[Option<SqlType>]) -> Binder {
         let query = QueryContext {
             view,
             search: SearchSettings {
