@@ -266,13 +266,17 @@ impl Txn {
 
     /// What the current statement sees, own writes included.
     pub fn read_view(&self) -> ReadView {
-        ReadView::new(
-            self.catalog.clone(),
-            self.database.clone(),
-            self.source(),
-            self.lease.clone(),
-            self.cluster.layouts.clone(),
-        )
+        self.view(self.lease.clone())
+    }
+
+    /// What is committed now, own writes included: for a rewrite that must not miss what was committed while it waited for a lock.
+    pub fn newest_view(&self) -> ReadView {
+        self.view(Arc::new(self.group.leases.take(|| self.group.last_commit())))
+    }
+
+    fn view(&self, lease: Arc<Lease>) -> ReadView {
+        let (catalog, layouts) = (self.catalog.clone(), self.cluster.layouts.clone());
+        ReadView::new(catalog, self.database.clone(), self.source(), lease, layouts)
     }
 
     /// The catalog with own DDL.

@@ -9,6 +9,7 @@ mod index_class;
 mod index_key;
 mod names;
 mod objects;
+mod retype;
 mod sequence;
 mod view;
 

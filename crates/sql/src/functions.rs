@@ -11,6 +11,7 @@ mod date_trunc;
 mod dates;
 mod deferred;
 mod exact;
+mod interval_mean;
 mod json;
 mod json_build;
 mod json_edit;

@@ -212,7 +212,7 @@ impl Txn {
         for (key, priors) in incoming.keys.iter().zip(&mut priors) {
             for (row, prior) in priors.iter_mut().enumerate() {
                 if prior.is_none() {
-                    *prior = self.own_keys.find(key, row, &self.buffer)?;
+                    *prior = self.own_keys.find(key, row, &incoming.shards, &self.buffer)?;
                 }
             }
         }

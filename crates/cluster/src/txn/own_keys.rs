@@ -52,12 +52,19 @@ impl OwnKeys {
         Ok(())
     }
 
-    /// The buffered row that has the key, if this transaction has not ended it.
-    pub(super) fn find(&self, key: &KeyValues, row: usize, buffer: &Buffer) -> Result<Option<RowRef>> {
+    /// The buffered row that has the key, if this transaction has not ended it. Rows in other shards than the table's are of
+    /// before a TRUNCATE or a rewrite.
+    pub(super) fn find(
+        &self,
+        key: &KeyValues,
+        row: usize,
+        shards: &[ShardId],
+        buffer: &Buffer,
+    ) -> Result<Option<RowRef>> {
         let Some((bytes, hash)) = &key.encoded[row] else { return Ok(None) };
         let candidates = self.0.get(&key.def.id).and_then(|keys| keys.get(hash));
         for OwnKey { row, .. } in candidates.into_iter().flatten() {
-            if buffer.is_deleted(row.shard, row.row) {
+            if !shards.contains(&row.shard) || buffer.is_deleted(row.shard, row.row) {
                 continue;
             }
             let Some((batch, at)) = buffer.shard(row.shard).and_then(|part| part.find(row.row)) else {

@@ -26,7 +26,7 @@ use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF,
 };
 use quiver_base::{Error, Result, SqlState, SqlType, TableId};
-use quiver_cluster::{Catalog, Cluster, Database};
+use quiver_cluster::{Catalog, Cluster, Database, ReadView};
 use quiver_exec::{CollectionTable, Engine, QueryContext, SearchSettings, to_datafusion};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -62,15 +62,25 @@ pub(crate) struct Binder {
 impl Binder {
     /// A binder over the statement's snapshot.
     pub(crate) fn new(ctx: &StatementContext<'_>, declared: &[Option<SqlType>]) -> Binder {
-        let state = ctx.engine.state(Arc::new(Self::query_context(ctx)));
+        Binder::of_view(ctx, ctx.txn.read_view(), declared)
+    }
+
+    /// A binder over what is committed now, whatever the statement's snapshot: for who holds a lock against other writers and
+    /// must not miss a row.
+    pub(crate) fn of_newest(ctx: &StatementContext<'_>) -> Binder {
+        Binder::of_view(ctx, ctx.txn.newest_view(), &[])
+    }
+
+    fn of_view(ctx: &StatementContext<'_>, view: ReadView, declared: &[Option<SqlType>]) -> Binder {
+        let state = ctx.engine.state(Arc::new(Self::query_context(ctx, view)));
         let style = Arc::new(cast_style(ctx));
         Binder::over(catalog_context(ctx), ctx.engine, state, style, ctx.cancel.clone(), declared)
     }
 
     /// What running plans ask of the statement.
-    pub(super) fn query_context(ctx: &StatementContext<'_>) -> QueryContext {
+    pub(super) fn query_context(ctx: &StatementContext<'_>, view: ReadView) -> QueryContext {
         QueryContext {
-            view: ctx.txn.read_view(),
+            view,
             search: SearchSettings {
                 ef_search: ctx.settings.ef_search(),
                 probes: ctx.settings.probes(),

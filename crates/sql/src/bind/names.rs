@@ -2,7 +2,8 @@
 //! unique.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, Function, Ident, Query, Select, SelectItem, SetExpr, TrimWhereField,
+    AccessExpr, ArrayElemTypeDef, DataType, Expr, Function, Ident, Query, Select, SelectItem, SetExpr,
+    TrimWhereField,
 };
 use std::collections::HashMap;
 
@@ -88,7 +89,10 @@ fn figure(expr: &Expr) -> Option<(String, u8)> {
         },
         Expr::TypedString(typed) => Some((type_name(&typed.data_type), 1)),
         Expr::Interval(_) => Some(("interval".to_owned(), 1)),
-        Expr::CompoundFieldAccess { root, .. } => figure(root),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(field))) => Some((folded(field), 2)),
+            _ => figure(root),
+        },
         Expr::Case { else_result, .. } => match else_result.as_ref().and_then(|result| figure(result)) {
             Some((name, 2)) => Some((name, 2)),
             _ => Some(("case".to_owned(), 1)),

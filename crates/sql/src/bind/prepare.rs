@@ -3,7 +3,7 @@
 
 use super::array_query::{array_of, array_subquery};
 use super::names::{Uniqueness, name_columns};
-use super::{exactness, rows, sets, system_columns};
+use super::{composites, exactness, json_aggregates, rows, sets, system_columns};
 use datafusion::sql::sqlparser::ast::*;
 use quiver_base::{Error, Result};
 use std::ops::ControlFlow;
@@ -269,7 +269,10 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Interval(interval) => Some(interval_literal(interval)?),
         Expr::Function(function) => {
             strip_schema(function);
-            json_aggregate(function);
+            if let Some(ordered) = json_aggregates::ordered(function) {
+                return Ok(Some(ordered));
+            }
+            json_aggregates::collected(function);
             if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
                 unwrap_frame(spec);
             }
@@ -306,9 +309,9 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
         }
         Expr::Collate { expr, .. } => Some((**expr).clone()),
-        Expr::CompoundFieldAccess { access_chain, .. } => {
+        Expr::CompoundFieldAccess { root, access_chain } => {
             access_chain.iter_mut().for_each(close_slice);
-            None
+            composites::field(root, access_chain)
         }
         Expr::BinaryOp { left, op, right } => rows::comparison(left, op, right),
         Expr::InList { expr, list, negated } => rows::within(expr, list, *negated),
@@ -407,24 +410,6 @@ fn interval_literal(interval: &Interval) -> Result<Expr> {
     };
     let literal = Expr::value(Value::SingleQuotedString(text));
     Ok(cast(literal, DataType::Interval { fields: None, precision: None }))
-}
-
-/// json_agg and its kin collect values that are JSON already.
-fn json_aggregate(function: &mut Function) {
-    let name = function.name.to_string().to_ascii_lowercase();
-    let (collect, to_json) = match name.as_str() {
-        "json_agg" => ("json_collect", "to_json"),
-        "jsonb_agg" => ("jsonb_collect", "to_jsonb"),
-        "json_object_agg" => ("json_object_collect", "to_json"),
-        "jsonb_object_agg" => ("jsonb_object_collect", "to_jsonb"),
-        _ => return,
-    };
-    function.name = ObjectName::from(vec![Ident::new(collect)]);
-    if let FunctionArguments::List(list) = &mut function.args
-        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.args.last_mut()
-    {
-        *value = call(to_json, vec![value.clone()]);
-    }
 }
 
 /// Functions of pg_catalog and public are found without their schema.

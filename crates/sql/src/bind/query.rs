@@ -66,6 +66,9 @@ impl Binder {
         let plan = coerce_plan(plan, &self.params, &self.style)?;
         let plan = self.settle_params(plan)?;
         let schema = shown_schema(plan.schema().as_arrow());
+        if schema.fields().iter().any(|field| super::composites::is_part(field.name())) {
+            return Err(Error::unsupported("a composite value in a result"));
+        }
         Ok(BoundQuery { plan, schema })
     }
 

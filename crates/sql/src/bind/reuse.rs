@@ -102,7 +102,7 @@ impl KeptPlan {
         };
         // Puts the plan back however the run ends.
         let mut lent = Lent { home: self.clone(), kept };
-        let context = Arc::new(Binder::query_context(ctx));
+        let context = Arc::new(Binder::query_context(ctx, ctx.txn.read_view()));
         if lent.kept.is_none() || !lent.fits(&context)? {
             lent.kept = make(ctx, query, values, types).await.map(Box::new);
         }

@@ -10,14 +10,15 @@ use quiver_base::{Error, Result};
 pub(super) const SERIES: &str = "quiver_series";
 
 /// How a function's rows are made.
-struct Rows {
+pub(super) struct Rows {
     /// Functions that give a column each, as a list.
-    lists: &'static [&'static str],
+    pub(super) lists: &'static [&'static str],
     /// The columns' names; none: the function's name, or the alias.
-    names: &'static [&'static str],
+    pub(super) names: &'static [&'static str],
 }
 
-fn rows_of(function: &str) -> Option<Rows> {
+/// How the rows of a function are made, if it returns rows.
+pub(super) fn rows_of(function: &str) -> Option<Rows> {
     let rows = |lists, names| Some(Rows { lists, names });
     match function {
         "generate_series" => rows(&["generate_series_list"], &[]),
@@ -35,6 +36,7 @@ fn rows_of(function: &str) -> Option<Rows> {
         "jsonb_each" => rows(&["jsonb_object_keys_list", "jsonb_object_values_list"], &["key", "value"]),
         "json_each_text" => rows(&["json_object_keys_list", "json_object_texts_list"], &["key", "value"]),
         "jsonb_each_text" => rows(&["jsonb_object_keys_list", "jsonb_object_texts_list"], &["key", "value"]),
+        "_pg_expandarray" => rows(&["items_list", "numbers_list"], &["x", "n"]),
         "pg_partition_ancestors" => rows(&["pg_partition_ancestors_list"], &["relid"]),
         "pg_options_to_table" => {
             rows(&["option_names_list", "option_values_list"], &["option_name", "option_value"])
@@ -84,6 +86,7 @@ pub(super) fn expand(factor: &mut TableFactor, lateral: bool) -> Result<()> {
         }
         TableFactor::Derived { subquery, alias: Some(alias), .. } => {
             name_the_rest(subquery, alias);
+            super::composites::split(subquery);
             return Ok(());
         }
         _ => return Ok(()),
@@ -92,7 +95,7 @@ pub(super) fn expand(factor: &mut TableFactor, lateral: bool) -> Result<()> {
     Ok(())
 }
 
-fn last_name(name: &ObjectName) -> String {
+pub(super) fn last_name(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
 }
 
@@ -160,7 +163,7 @@ fn derived(query: Query, relation: Ident, lateral: bool) -> TableFactor {
     TableFactor::Derived { lateral, subquery: Box::new(query), alias: Some(alias), sample: None }
 }
 
-fn unnested(list: Expr) -> Expr {
+pub(super) fn unnested(list: Expr) -> Expr {
     call("unnest", vec![list])
 }
 

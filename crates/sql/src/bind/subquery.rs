@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, Scal
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    Subquery, lit, when,
+    Sort as SortPlan, Subquery, lit, when,
 };
 use quiver_base::Result;
 use quiver_exec::from_datafusion;
@@ -22,11 +22,9 @@ pub(super) fn at_most_one_row(subquery: Subquery) -> Result<Expr> {
         return Ok(Expr::ScalarSubquery(subquery));
     }
     let plan = (*subquery.subquery).clone();
-    let (plan, sort, first) = without_limit(plan);
-    let (qualifier, field) = plan.schema().qualified_field(0);
-    let name = field.name().clone();
-    let column = Expr::from((qualifier, field));
-    let order_by: Vec<Sort> = if first { sort } else { Vec::new() };
+    let name = plan.schema().field(0).name().clone();
+    let (plan, order_by, first) = without_limit(plan)?;
+    let column = Expr::from(plan.schema().qualified_field(0));
     let aggregate = Expr::AggregateFunction(AggregateFunction::new_udf(
         single_value(first),
         vec![column],
@@ -154,21 +152,41 @@ fn returns_one_row(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// `LIMIT 1` off the top, and the order under it: what an ordered "first of" aggregate does instead.
-fn without_limit(plan: LogicalPlan) -> (LogicalPlan, Vec<Sort>, bool) {
-    let LogicalPlan::Limit(limit) = &plan else { return (plan, Vec::new(), false) };
+/// `LIMIT 1` off the top, and the order under it: what an ordered "first of" aggregate does instead. The value is the first column
+/// of what is left.
+fn without_limit(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Sort>, bool)> {
+    let LogicalPlan::Limit(limit) = &plan else { return Ok((plan, Vec::new(), false)) };
     let one = matches!(
         limit.fetch.as_deref(),
         Some(Expr::Literal(datafusion::common::ScalarValue::Int64(Some(1)), _))
     );
     if !one || limit.skip.is_some() {
-        return (plan, Vec::new(), false);
+        return Ok((plan, Vec::new(), false));
     }
-    match limit.input.as_ref() {
+    Ok(match limit.input.as_ref() {
         LogicalPlan::Sort(sort) => ((*sort.input).clone(), sort.expr.clone(), true),
-        LogicalPlan::Projection(_) => ((*limit.input).clone(), Vec::new(), true),
+        LogicalPlan::Projection(projection) => match projection.input.as_ref() {
+            LogicalPlan::Sort(sort) => {
+                beside_its_order(projection, sort).map(|(plan, by)| (plan, by, true))?
+            }
+            _ => ((*limit.input).clone(), Vec::new(), true),
+        },
         _ => (plan, Vec::new(), false),
-    }
+    })
+}
+
+/// A projection that leaves out what its rows are sorted by, over the rows as they were: with that in further columns.
+fn beside_its_order(projection: &Projection, sort: &SortPlan) -> Result<(LogicalPlan, Vec<Sort>)> {
+    let name = |place: usize| format!("\u{1}by{place}");
+    let mut exprs = projection.expr.clone();
+    exprs.extend(sort.expr.iter().enumerate().map(|(place, by)| by.expr.clone().alias(name(place))));
+    let plan = LogicalPlanBuilder::from((*sort.input).clone())
+        .project(exprs)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)?;
+    let column = |place: usize| Expr::Column(Column::new_unqualified(name(place)));
+    let order = sort.expr.iter().enumerate().map(|(place, by)| column(place).sort(by.asc, by.nulls_first));
+    Ok((plan, order.collect()))
 }
 
 /// The parts of a subquery that can be joined in by its conditions, whatever they are: `SELECT value FROM source WHERE condition`

@@ -4,7 +4,8 @@ use super::constraint::{TableMaker, skipping};
 use super::done;
 use super::drop::drop_column_objects;
 use super::names::{cut, is_taken, schema, split, table};
-use crate::bind::{Binder, folded, sql_type};
+use super::retype::{change_type, move_rows, rewrite};
+use crate::bind::{Binder, folded};
 use crate::dml::{DefaultValues, Defaults, RowChecks, live_columns};
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
@@ -14,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     AlterColumnOperation, AlterTable, AlterTableOperation, ColumnOption, Ident, RenameTableNameKind,
 };
 use futures::StreamExt;
-use quiver_base::{ColumnId, Error, Result, SqlState, SqlType};
+use quiver_base::{ColumnId, Error, Result, SqlState};
 use quiver_cluster::{CatalogEdit, ConstraintKind, Table, TableLock};
 use quiver_exec::from_datafusion;
 use std::sync::Arc;
@@ -41,11 +42,16 @@ pub(super) async fn alter_table(ctx: &mut StatementContext<'_>, alter: &AlterTab
     let (keys, checks, not_null) =
         (maker.new_keys.clone(), maker.new_checks.clone(), maker.new_not_null.clone());
     let id = maker.table.id;
+    let conversions = std::mem::take(&mut maker.conversions);
+    let before = move_rows(ctx, &mut maker, &conversions);
     let edits = maker.finish(ctx);
     ctx.txn.edit(edits)?;
     let database = ctx.txn.database();
     let table = database.tables.get(&id).cloned().ok_or_else(|| Error::internal("a table is gone"))?;
     super::view::check_readers(ctx, &table)?;
+    if let Some(before) = before {
+        rewrite(ctx, before, &table, &conversions).await?;
+    }
     check_rows(ctx, &table, &not_null, &checks).await?;
     for key in keys {
         ctx.txn.check_unique(&table, key).await?;
@@ -329,14 +335,8 @@ fn alter_column(
             maker.table.columns[place].default = None;
             Ok(())
         }
-        AlterColumnOperation::SetDataType { data_type, .. } => {
-            let new = sql_type(data_type)?;
-            let old = maker.table.columns[place].ty.clone();
-            if !is_widening(&old, &new) {
-                return Err(Error::unsupported(format!("changing the type of a column from {old} to {new}")));
-            }
-            maker.table.columns[place].ty = new;
-            Ok(())
+        AlterColumnOperation::SetDataType { data_type, using, .. } => {
+            change_type(ctx, maker, id, data_type, using.as_ref())
         }
         AlterColumnOperation::AddGenerated { generated_as, sequence_options } => {
             let always =
@@ -352,15 +352,6 @@ fn alter_column(
             }
             maker.set_identity(ctx, id, always, sequence_options.as_deref().unwrap_or_default())
         }
-    }
-}
-
-/// Whether stored values of one type are values of the other as they are.
-fn is_widening(old: &SqlType, new: &SqlType) -> bool {
-    match (old, new) {
-        (SqlType::Varchar(_) | SqlType::Text, SqlType::Text | SqlType::Varchar(None)) => true,
-        (SqlType::Varchar(Some(old)), SqlType::Varchar(Some(new))) => new >= old,
-        (old, new) => old == new,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Adds columns and constraints to a table that is being made or altered.
 
 use super::names::{choose, cut, is_taken};
+use super::retype::Conversion;
 use super::sequence::SequenceSpec;
 use crate::bind::{Binder, CastContext, coerce_expr, folded, serial, sql_type};
 use crate::dml::live_columns;
@@ -31,6 +32,8 @@ pub(super) struct TableMaker {
     pub new_checks: Vec<String>,
     /// Columns that became NOT NULL.
     pub new_not_null: Vec<ColumnId>,
+    /// Columns that get other values.
+    pub conversions: Vec<Conversion>,
     database: Arc<Database>,
     schema_name: String,
 }
@@ -47,6 +50,7 @@ impl TableMaker {
             new_keys: Vec::new(),
             new_checks: Vec::new(),
             new_not_null: Vec::new(),
+            conversions: Vec::new(),
             database,
             schema_name,
         }
@@ -117,7 +121,7 @@ impl TableMaker {
         });
         if serial_type.is_some() {
             let sequence = self.own_sequence(ctx, id, &name, &ty, &SequenceSpec::default())?;
-            let sql = format!("nextval('{}'::regclass)", quote_ident(&sequence.1));
+            let sql = format!("nextval('{}'::regclass)", sequence.1);
             self.column_mut(id).default = Some(ColumnDefault { sql, sequence: Some(sequence.0) });
         }
         for option in &definition.options {
@@ -144,9 +148,10 @@ impl TableMaker {
         let mut sequence = spec.build(id, self.table.schema, &sequence_name, self.table.owner, ty)?;
         sequence.owned_by = Some((self.table.id, column));
         self.edits.push(CatalogEdit::PutSequence(ctx.session.database_id, Arc::new(sequence)));
+        let name = quote_ident(&sequence_name);
         let shown = match self.schema_name.as_str() {
-            "public" => sequence_name,
-            schema => format!("{schema}.{sequence_name}"),
+            "public" => name,
+            schema => format!("{}.{name}", quote_ident(schema)),
         };
         Ok((id, shown))
     }
@@ -251,7 +256,7 @@ impl TableMaker {
                 _ => error,
             },
         )?;
-        let mut sql = expr.to_string();
+        let mut sql = shown(expr).to_string();
         if matches!(expr, ast::Expr::Value(value) if matches!(value.value, ast::Value::SingleQuotedString(_)))
         {
             sql = format!("{sql}::{}", any_length(&column.ty));
@@ -442,6 +447,24 @@ impl TableMaker {
         edits.push(CatalogEdit::PutTable(ctx.session.database_id, Arc::new(self.table)));
         edits
     }
+}
+
+/// A default as pg_get_expr shows it: without parentheses around it, a function's plain name in lower case.
+fn shown(expr: &ast::Expr) -> ast::Expr {
+    let mut expr = expr.clone();
+    while let ast::Expr::Nested(inner) = expr {
+        expr = *inner;
+    }
+    if let ast::Expr::Function(function) = &mut expr {
+        for part in &mut function.name.0 {
+            if let ast::ObjectNamePart::Identifier(ident) = part
+                && ident.quote_style.is_none()
+            {
+                ident.value = ident.value.to_lowercase();
+            }
+        }
+    }
+    expr
 }
 
 /// `nextval('s')` as a default: the sequence's name.

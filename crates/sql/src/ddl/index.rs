@@ -102,7 +102,7 @@ fn vector_index(create: &CreateIndex, method: Method, mut keys: Vec<Key>) -> Res
 /// The most bits that are indexed, as in pgvector.
 const BITS_MAX: u32 = 64_000;
 
-fn check_dimensions(method: Method, ty: &SqlType) -> Result<()> {
+pub(super) fn check_dimensions(method: Method, ty: &SqlType) -> Result<()> {
     match ty {
         SqlType::Vector(None) | SqlType::Halfvec(None) | SqlType::Sparsevec(None) | SqlType::Bit(None) => {
             Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "column does not have dimensions"))

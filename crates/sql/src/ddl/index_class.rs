@@ -34,6 +34,14 @@ impl Method {
         }
     }
 
+    /// That of an index over vectors.
+    pub(super) fn of_kind(kind: VectorIndexKind) -> Method {
+        match kind {
+            VectorIndexKind::Hnsw(_) => Method::Hnsw,
+            VectorIndexKind::IvfFlat(_) => Method::IvfFlat,
+        }
+    }
+
     /// Its name.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -70,9 +70,13 @@ fn without_parentheses(mut expr: &ast::Expr) -> &ast::Expr {
 
 /// Where an expression stands, which errors say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
+    /// A key of an index.
     Expression,
+    /// The condition of an index.
     Predicate,
+    /// USING of a column's new type.
+    Transform,
 }
 
 impl Place {
@@ -80,6 +84,7 @@ impl Place {
         match self {
             Place::Expression => "index expression",
             Place::Predicate => "index predicate",
+            Place::Transform => "transform expression",
         }
     }
 }
@@ -88,6 +93,8 @@ impl Place {
 struct Bound {
     ty: SqlType,
     columns: Vec<ColumnId>,
+    expr: Expr,
+    schema: DFSchemaRef,
 }
 
 impl Bound {
@@ -123,12 +130,23 @@ impl Bound {
         }
         let bound = match place {
             Place::Predicate => binder.boolean(bound, &schema, "WHERE")?,
-            Place::Expression => bound,
+            Place::Expression | Place::Transform => bound,
         };
         columns.sort();
         columns.dedup();
-        Ok(Bound { ty: binder.type_of(&bound, &schema)?, columns })
+        Ok(Bound { ty: binder.type_of(&bound, &schema)?, columns, expr: bound, schema })
     }
+}
+
+/// An expression over a row of the table, typed and fit for its place; and the schema of such rows.
+pub(super) fn bound(
+    ctx: &StatementContext<'_>,
+    table: &Table,
+    expr: &ast::Expr,
+    place: Place,
+) -> Result<(Expr, DFSchemaRef)> {
+    let bound = Bound::of(ctx, table, expr, place)?;
+    Ok((bound.expr, bound.schema))
 }
 
 fn refused(expr: &Expr, place: Place) -> Option<Error> {
@@ -141,7 +159,9 @@ fn refused(expr: &Expr, place: Place) -> Option<Error> {
             SqlState::GROUPING_ERROR,
             format!("aggregate functions are not allowed in {}s", place.singular()),
         )),
-        Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
+        Expr::ScalarFunction(call)
+            if place != Place::Transform && call.func.signature().volatility != Volatility::Immutable =>
+        {
             Some(Error::new(
                 SqlState::INVALID_OBJECT_DEFINITION,
                 format!("functions in {} must be marked IMMUTABLE", place.singular()),

@@ -176,6 +176,35 @@ fn owner(ctx: &StatementContext<'_>, name: &ObjectName) -> Result<Option<(TableI
     Ok(Some((table.id, found.id)))
 }
 
+/// The sequence with another type: a bound that was the old type's is the new one's; 22023 if another one does not fit.
+pub(super) fn retyped(sequence: &Sequence, ty: &SqlType) -> Result<Sequence> {
+    let ((old_low, old_high), (low, high)) = (limits(&sequence.ty), limits(ty));
+    let mut changed = sequence.clone();
+    changed.ty = ty.clone();
+    if sequence.max == old_high {
+        changed.max = if sequence.increment > 0 { high } else { -1 };
+    }
+    if sequence.min == old_low {
+        changed.min = if sequence.increment > 0 { 1 } else { low };
+    }
+    check_limits(&changed)?;
+    Ok(changed)
+}
+
+fn check_limits(sequence: &Sequence) -> Result<()> {
+    let (low, high) = limits(&sequence.ty);
+    let outside = |what: &str, bound: i64| {
+        invalid(format!("{what} ({bound}) is out of range for sequence data type {}", sequence.ty))
+    };
+    if sequence.max > high {
+        return Err(outside("MAXVALUE", sequence.max));
+    }
+    if sequence.min < low {
+        return Err(outside("MINVALUE", sequence.min));
+    }
+    Ok(())
+}
+
 /// ALTER SEQUENCE.
 pub(crate) async fn alter_sequence(ctx: &mut StatementContext<'_>, alter: &AlterSequence) -> Result<Outcome> {
     let name = split(ctx, &alter.name)?;
@@ -221,9 +250,10 @@ pub(crate) async fn alter_sequence(ctx: &mut StatementContext<'_>, alter: &Alter
                     None => None,
                 };
             }
-            SequenceOption::AsType(ty) => changed.ty = sequence_type(ty)?,
+            SequenceOption::AsType(ty) => changed = retyped(&changed, &sequence_type(ty)?)?,
         }
     }
+    check_limits(&changed)?;
     if changed.min >= changed.max {
         return Err(invalid(format!(
             "MINVALUE ({}) must be less than MAXVALUE ({})",

@@ -196,10 +196,15 @@ impl BoundConflict {
                 _ => return Err(twice()),
             }
         }
-        let updated = update
+        let (updated, kept) = update
             .apply(ctx, binder, table, &rows, &take_rows(batch, &proposed)?, written, checks, params, types)
             .await?;
-        Ok(arrow::compute::concat_batches(&row_schema(table), [&inserted, &updated])?)
+        // RETURNING gives rows in the order in which they were proposed.
+        let places = positions.into_iter().chain(kept.into_iter().map(|row| proposed[row]));
+        let mut order: Vec<(usize, usize)> = places.enumerate().map(|(at, place)| (place, at)).collect();
+        order.sort_unstable();
+        let order: Vec<usize> = order.into_iter().map(|(_, at)| at).collect();
+        take_rows(&arrow::compute::concat_batches(&row_schema(table), [&inserted, &updated])?, &order)
     }
 }
 
@@ -212,6 +217,7 @@ fn twice() -> Error {
 }
 
 impl BoundUpdate {
+    /// The rows as they are now, and which of `rows` they are: those that fulfil the condition.
     #[allow(clippy::too_many_arguments)] // one statement's state
     async fn apply(
         &self,
@@ -224,9 +230,10 @@ impl BoundUpdate {
         checks: &RowChecks,
         params: &[ScalarValue],
         types: &[SqlType],
-    ) -> Result<RecordBatch> {
+    ) -> Result<(RecordBatch, Vec<usize>)> {
         let existing = ctx.txn.fetch(table, rows)?;
         let mut rows = rows.to_vec();
+        let mut kept_rows: Vec<usize> = (0..rows.len()).collect();
         let mut existing = batch_of(table, existing.columns().to_vec(), rows.len())?;
         let mut both = side_by_side(&existing, proposed)?;
         let compile = |expr: &Expr| {
@@ -241,9 +248,10 @@ impl BoundUpdate {
             rows = positions.iter().map(|position| rows[*position]).collect();
             existing = take_rows(&existing, &positions)?;
             both = take_rows(&both, &positions)?;
+            kept_rows = positions;
         }
         if rows.is_empty() {
-            return Ok(existing);
+            return Ok((existing, kept_rows));
         }
         let mut columns: Vec<ArrayRef> = existing.columns().to_vec();
         for (position, expr) in &self.assignments {
@@ -254,7 +262,7 @@ impl BoundUpdate {
         checks.check(&new_rows)?;
         let now = ctx.txn.update(table, &rows, &new_rows).await?;
         written.0.extend(now);
-        Ok(new_rows)
+        Ok((new_rows, kept_rows))
     }
 }
 

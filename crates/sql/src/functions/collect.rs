@@ -110,8 +110,8 @@ impl Collected {
 
 impl Accumulator for Collected {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        let last = values.len() - 1;
-        let texts = arrow::compute::cast(&values[last], &DataType::Utf8)?;
+        // What comes behind the arguments is what they are ordered by.
+        let texts = arrow::compute::cast(&values[usize::from(self.object)], &DataType::Utf8)?;
         let texts = texts.as_string::<i32>();
         let keys = match self.object {
             true => Some(arrow::compute::cast(&values[0], &DataType::Utf8)?),

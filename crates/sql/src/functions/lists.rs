@@ -15,6 +15,16 @@ fn array(item: SqlType) -> SqlType {
 pub(super) fn functions() -> Vec<Function> {
     let mut list = vec![
         Function::new("ordinals_list", Volatility::Immutable, array(SqlType::Int8), ordinals),
+        // information_schema._pg_expandarray's columns: the items of an array, and their numbers.
+        Function::typed(
+            "items_list",
+            Volatility::Immutable,
+            |types| Ok(items_type(types)),
+            |args| Ok(arrow::compute::cast(args.array(0), &items_type(args.types).arrow_type())?),
+        ),
+        Function::new("numbers_list", Volatility::Immutable, array(SqlType::Int4), |args| {
+            Ok(arrow::compute::cast(&ordinals(args)?, &array(SqlType::Int4).arrow_type())?)
+        }),
         Function::new("pg_partition_ancestors_list", Volatility::Stable, array(SqlType::Regclass), |args| {
             // No table has partitions.
             let item = Arc::new(SqlType::Regclass.field("item", true));
@@ -52,6 +62,16 @@ pub(super) fn functions() -> Vec<Function> {
 
 fn owned(text: &str) -> Option<String> {
     Some(text.to_owned())
+}
+
+/// The list that an array is, whatever its lower bound.
+fn items_type(types: &[SqlType]) -> SqlType {
+    match types.first() {
+        Some(SqlType::Int2Vector) => array(SqlType::Int2),
+        Some(SqlType::OidVector) => array(SqlType::Oid),
+        Some(ty @ SqlType::Array(_)) => ty.clone(),
+        _ => array(SqlType::Text),
+    }
 }
 
 /// 1 to the length of the longest list.

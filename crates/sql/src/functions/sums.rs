@@ -1,5 +1,6 @@
 //! sum and avg with the types PostgreSQL gives them: the sum of bigints and the mean of integers are numeric.
 
+use super::interval_mean::{self, IntervalMean};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -32,6 +33,13 @@ struct Exact {
     signature: Signature,
 }
 
+impl Exact {
+    /// Whether it is avg of intervals, which DataFusion lacks.
+    fn is_over_intervals(&self, ty: Option<&DataType>) -> bool {
+        self.mean && matches!(ty, Some(DataType::Interval(_)))
+    }
+}
+
 impl AggregateUDFImpl for Exact {
     fn name(&self) -> &str {
         // Not by the name "sum": DataFusion would add up sums of integers as bigints are added.
@@ -45,6 +53,7 @@ impl AggregateUDFImpl for Exact {
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
         use DataType::{Int8, Int16, Int32, Int64, UInt64};
         let wanted = match (self.mean, types) {
+            (true, [interval @ DataType::Interval(_)]) => interval.clone(),
             (true, [Int8 | Int16 | Int32 | Int64 | UInt64]) => SqlType::Numeric(None).arrow_type(),
             // Ten more digits are left for the sum.
             (false, [Int64 | UInt64]) => DataType::Decimal128(20, 0),
@@ -67,23 +76,35 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        if self.is_over_intervals(types.first()) {
+            return Ok(types[0].clone());
+        }
         self.inner.return_type(types)
     }
 
     fn return_field(&self, args: &[FieldRef]) -> DfResult<FieldRef> {
+        if self.is_over_intervals(args.first().map(|field| field.data_type())) {
+            return Ok(Arc::new(args[0].as_ref().clone().with_name(self.name()).with_nullable(true)));
+        }
         self.inner.return_field(args)
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
+        if self.is_over_intervals(Some(args.return_type())) {
+            return Ok(Box::new(IntervalMean::default()));
+        }
         self.inner.accumulator(args)
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
+        if self.is_over_intervals(Some(args.return_type())) {
+            return Ok(interval_mean::state_fields());
+        }
         self.inner.state_fields(args)
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.inner.groups_accumulator_supported(args)
+        !self.is_over_intervals(Some(args.return_type())) && self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
@@ -91,6 +112,9 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
+        if self.is_over_intervals(Some(args.return_type())) {
+            return Ok(Box::new(IntervalMean::default()));
+        }
         self.inner.create_sliding_accumulator(args)
     }
 

@@ -38,11 +38,37 @@ fn quote_literal(text: &str) -> String {
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
+/// Each character becomes one character, as the C library maps them: what would become several stays as it is.
+fn upper(text: &str) -> String {
+    let one = |c: char| {
+        let mut mapped = c.to_uppercase();
+        match (mapped.next(), mapped.next()) {
+            (Some(only), None) => only,
+            _ => match c {
+                // Greek letters with an iota below, whose capitals have it beside.
+                '\u{1f80}'..='\u{1faf}' => char::from_u32(u32::from(c) | 8).unwrap_or(c),
+                '\u{1fb3}' => '\u{1fbc}',
+                '\u{1fc3}' => '\u{1fcc}',
+                '\u{1ff3}' => '\u{1ffc}',
+                _ => c,
+            },
+        }
+    };
+    text.chars().map(one).collect()
+}
+
+/// The same downwards; the capital dotted I loses its dot to the small one.
+fn lower(text: &str) -> String {
+    text.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect()
+}
+
 pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
     let (concat_style, ws_style, format_style) =
         (context.style.clone(), context.style.clone(), context.style.clone());
     vec![
         simple("quote_ident", quote_ident),
+        simple("upper", upper),
+        simple("lower", lower),
         simple("quote_literal", quote_literal),
         Function::new("quote_nullable", Volatility::Immutable, SqlType::Text, |args| {
             let texts = args.text(0)?;

@@ -117,33 +117,51 @@ fn scaled(name: &str, scale: fn(f64, f64) -> f64) -> Function {
                 continue;
             }
             let (value, factor) = (intervals.value(row), factors.value(row));
-            // Remainders are rounded to microseconds where they go down a unit, as PostgreSQL does.
-            let rounded = |x: f64| (x * 1e6).round_ties_even() / 1e6;
-            let (months, days) =
-                (scale(f64::from(value.months), factor), scale(f64::from(value.days), factor));
-            let (whole_months, mut whole_days) = (months.trunc(), days.trunc());
-            let extra_days = rounded((months - whole_months) * 30.0);
-            let mut seconds = rounded((days - whole_days + extra_days - extra_days.trunc()) * 86_400.0);
-            if seconds.abs() >= 86_400.0 {
-                whole_days += (seconds / 86_400.0).trunc();
-                seconds -= (seconds / 86_400.0).trunc() * 86_400.0;
-            }
-            whole_days += extra_days.trunc();
-            #[allow(clippy::cast_precision_loss)] // as PostgreSQL computes it
-            let micros = scale((value.nanoseconds / 1000) as f64, factor) + seconds * 1e6;
-            let fits = whole_months.abs() <= f64::from(i32::MAX)
-                && whole_days.abs() <= f64::from(i32::MAX)
-                && micros.abs() < 9.2e15;
-            if !fits {
-                return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range"));
-            }
-            #[allow(clippy::cast_possible_truncation)] // checked above
-            out.append_value(IntervalMonthDayNano::new(
-                whole_months as i32,
-                whole_days as i32,
-                (micros.round_ties_even() as i64) * 1000,
-            ));
+            out.append_value(scaled_value(value, factor, scale)?);
         }
         Ok(Arc::new(out.finish()))
     })
+}
+
+/// An interval's parts multiplied or divided by a number; 22008 past its range.
+fn scaled_value(
+    value: IntervalMonthDayNano,
+    factor: f64,
+    scale: fn(f64, f64) -> f64,
+) -> Result<IntervalMonthDayNano> {
+    // Remainders are rounded to microseconds where they go down a unit, as PostgreSQL does.
+    let rounded = |x: f64| (x * 1e6).round_ties_even() / 1e6;
+    let (months, days) = (scale(f64::from(value.months), factor), scale(f64::from(value.days), factor));
+    let (whole_months, mut whole_days) = (months.trunc(), days.trunc());
+    let extra_days = rounded((months - whole_months) * 30.0);
+    let mut seconds = rounded((days - whole_days + extra_days - extra_days.trunc()) * 86_400.0);
+    if seconds.abs() >= 86_400.0 {
+        whole_days += (seconds / 86_400.0).trunc();
+        seconds -= (seconds / 86_400.0).trunc() * 86_400.0;
+    }
+    whole_days += extra_days.trunc();
+    #[allow(clippy::cast_precision_loss)] // as PostgreSQL computes it
+    let micros = scale((value.nanoseconds / 1000) as f64, factor) + seconds * 1e6;
+    let fits = whole_months.abs() <= f64::from(i32::MAX)
+        && whole_days.abs() <= f64::from(i32::MAX)
+        && micros.abs() < 9.2e15;
+    if !fits {
+        return Err(out_of_range());
+    }
+    #[allow(clippy::cast_possible_truncation)] // checked above
+    Ok(IntervalMonthDayNano::new(
+        whole_months as i32,
+        whole_days as i32,
+        (micros.round_ties_even() as i64) * 1000,
+    ))
+}
+
+/// An interval divided by a number that is not 0; 22008 past its range.
+pub(super) fn divided(value: IntervalMonthDayNano, factor: f64) -> Result<IntervalMonthDayNano> {
+    scaled_value(value, factor, |part, factor| part / factor)
+}
+
+/// 22008.
+pub(super) fn out_of_range() -> Error {
+    Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "interval out of range")
 }

@@ -12,7 +12,8 @@ pub(crate) use parse::{isolation_named, parse_command};
 pub(crate) use reader::Reader;
 
 use crate::settings::SetScope;
-use crate::statement::Parsed;
+use crate::statement::{ParamValue, Parsed};
+use quiver_base::SqlType;
 use quiver_cluster::Isolation;
 
 /// A statement about the session itself.
@@ -59,7 +60,15 @@ pub(crate) enum SessionCommand {
     /// DEALLOCATE name, or ALL (`None`).
     Deallocate(Option<String>),
     /// DECLARE … CURSOR FOR query.
-    Declare { name: String, scroll: Option<bool>, hold: bool, binary: bool, query: Box<Parsed> },
+    Declare {
+        name: String,
+        scroll: Option<bool>,
+        hold: bool,
+        binary: bool,
+        query: Box<Parsed>,
+        /// Of the query's parameters, in order; empty in a simple query.
+        values: Vec<(SqlType, ParamValue)>,
+    },
     /// FETCH, MOVE.
     Fetch { name: String, direction: Direction, moves: bool },
     /// CLOSE name, or ALL (`None`).

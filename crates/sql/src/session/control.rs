@@ -226,9 +226,9 @@ impl Session {
                 self.info.prepared.lock().remove(&name);
                 "DEALLOCATE"
             }
-            SessionCommand::Declare { name, scroll, hold, binary, query } => {
+            SessionCommand::Declare { name, scroll, hold, binary, query, values } => {
                 let cursor = Cursor { name, scroll, hold, binary };
-                self.declare(conn, cursor, *query, step).await?;
+                self.declare(conn, cursor, *query, values, step).await?;
                 "DECLARE CURSOR"
             }
             SessionCommand::Fetch { name, direction, moves } => {
@@ -455,6 +455,7 @@ impl Session {
         conn: &mut Connection,
         cursor: Cursor,
         query: Parsed,
+        values: Vec<(SqlType, ParamValue)>,
         step: &Step,
     ) -> Result<()> {
         if !cursor.hold && step.alone {
@@ -464,8 +465,10 @@ impl Session {
             return Err(already_open(&cursor.name));
         }
         self.ensure_transaction()?;
-        let analyzed = self.analyze(conn, Arc::new(query), &[]).await?;
-        let Executed { outcome, watch } = self.execute(conn, &analyzed, &[], step).await?;
+        let (types, params): (Vec<_>, Vec<_>) =
+            values.into_iter().map(|(ty, value)| (Some(ty), value)).unzip();
+        let analyzed = self.analyze(conn, Arc::new(query), &types).await?;
+        let Executed { outcome, watch } = self.execute(conn, &analyzed, &params, step).await?;
         let Outcome::Rows { schema, stream, .. } = outcome else {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor needs a query that returns rows"));
         };

@@ -1,5 +1,6 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close.
 
+use super::command::SessionCommand;
 use super::portal::{Portal, PortalState, Prepared, no_portal};
 use super::rows::{RowSource, spread_formats};
 use super::run::{Executed, Step, shows_name, tag_of};
@@ -74,7 +75,16 @@ impl Session {
             Statement::Empty => Analyzed::without_plan(parsed.clone(), None),
             Statement::Session(command) => {
                 let columns = self.command_columns(command);
-                Analyzed::without_plan(parsed.clone(), columns)
+                let params = match command.as_ref() {
+                    SessionCommand::Declare { query, .. } => {
+                        self.ensure_transaction()?;
+                        self.analyze(conn, Arc::new((**query).clone()), declared).await?.params
+                    }
+                    _ => Vec::new(),
+                };
+                let mut analyzed = Analyzed::without_plan(parsed.clone(), columns);
+                analyzed.params = params;
+                analyzed
             }
             _ => {
                 self.ensure_transaction()?;
@@ -217,7 +227,10 @@ impl Session {
                 Ok(())
             }
             Statement::Session(command) => {
-                let command = (**command).clone();
+                let mut command = (**command).clone();
+                if let SessionCommand::Declare { values, .. } = &mut command {
+                    *values = analyzed.params.iter().cloned().zip(params.iter().cloned()).collect();
+                }
                 let formats = portal.formats.clone();
                 self.run_command(conn, command, &formats, false, step).await
             }

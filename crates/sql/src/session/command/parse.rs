@@ -337,7 +337,14 @@ impl Reader<'_> {
         if !is_query {
             return Err(self.syntax_error());
         }
-        Ok(SessionCommand::Declare { name, scroll, hold, binary, query: Box::new(self.rest_as_statement()?) })
+        Ok(SessionCommand::Declare {
+            name,
+            scroll,
+            hold,
+            binary,
+            query: Box::new(self.rest_as_statement()?),
+            values: Vec::new(),
+        })
     }
 
     fn fetch(&mut self) -> Result<SessionCommand> {

@@ -1,0 +1,1 @@
+"""A small Django application over vectors: its models, and migrations that lead to them in three steps."""
