@@ -14,6 +14,7 @@ def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=SEED, help="chooses edge values and the sample")
     parser.addoption("--sample", type=int, default=10_000, help="how many generated statements run")
     parser.addoption("--topic", help="run every generated statement whose topic has this in it")
+    parser.addoption("--open", help="a file to which the lines for open.txt are added")
     parser.addoption("--differences", help="a file for every difference found, explained or not")
 
 

@@ -50,6 +50,14 @@ EDGES: dict[str, list[str]] = {
 }
 MILD = 3
 
+# What Quiver refuses to store, so that no table has it: tried as constants only.
+UNSTORED = {
+    "numeric": {"NaN", "Infinity"},
+    "date": {"infinity", "-infinity"},
+    "timestamp": {"infinity", "-infinity", "294276-12-31 23:59:59.999999"},
+    "timestamptz": {"infinity", "-infinity"},
+}
+
 # How pg_type names a type, where it is not how it is written.
 CATALOG_NAMES = {"varchar(3)": None, "char(5)": None, "bit(3)": "bit", "bit(8)": None}
 

@@ -56,6 +56,42 @@ def same_number(a: bytes | None, b: bytes | None, ty: str) -> bool:
     return one is not None and other is not None and abs(one - other) <= Decimal("1e-20")
 
 
+def refused(pattern: str, sqlstate: str, message: str = "") -> Callable[[Statement, Answer, Answer], bool]:
+    """Quiver refuses statements of this text with this SQLSTATE and a message that begins so."""
+    matcher = re.compile(pattern)
+
+    def explains(statement: Statement, _: Answer, quiver: Answer) -> bool:
+        said = quiver.sqlstate == sqlstate and (quiver.message or "").startswith(message)
+        return said and matcher.search(statement.text) is not None
+
+    return explains
+
+
+STATISTICS = re.compile(r"\b(stddev|variance|var)(_pop|_samp)?\(")
+
+
+def statistics(statement: Statement, reference: Answer, quiver: Answer) -> bool:
+    """The same figures, as doubles."""
+    if reference.sqlstate or quiver.sqlstate or not STATISTICS.search(statement.text):
+        return False
+    figures = [it for it, ty in enumerate(reference.types) if (ty, quiver.types[it]) == ("numeric", "double precision")]
+    if not figures or len(reference.rows) != len(quiver.rows):
+        return False
+    return all(close(a[i], b[i]) if i in figures else a[i] == b[i] for a, b in zip(reference.rows, quiver.rows) for i in range(len(a)))
+
+
+def close(a: bytes | None, b: bytes | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return abs(float(a) - float(b)) <= 1e-12 * max(abs(float(a)), 1e-300)
+
+
 RULES: list[Rule] = [
     Rule("numeric without precision: no trailing zeros, 20 digits after the point", same_but_for(same_number)),
+    Rule("stddev, variance and their kin of integers and numeric: double precision", statistics),
+    Rule("numeric: no NaN, no infinity", refused("NaN|[Ii]nf", "0A000", "the numeric value ")),
+    Rule("dates and timestamps: no infinity", refused("infinity", "22007", "invalid input syntax for type ")),
+    Rule("timestamps end before the year 294247", refused("294276-12-31", "22008")),
+    Rule("BETWEEN SYMMETRIC", refused("BETWEEN SYMMETRIC", "42601")),
+    Rule("VARIADIC", refused(r"VARIADIC", "42601")),
 ]

@@ -3,6 +3,7 @@
 use super::coerce::{coerce_plan, visit_exprs};
 use super::context::{Binder, plan_error};
 use super::errors::is_duplicate_name;
+use super::modifiers;
 use super::names::{Uniqueness, shown};
 use super::params;
 use super::prepare::prepare;
@@ -59,7 +60,7 @@ impl Binder {
         };
         let plan = coerce_plan(plan, &self.params, &self.style)?;
         let plan = self.settle_params(plan)?;
-        let schema = shown_schema(plan.schema().as_arrow());
+        let schema = modifiers::marked(shown_schema(plan.schema().as_arrow()), &plan);
         Ok(BoundQuery { plan, schema })
     }
 

@@ -6,7 +6,9 @@ use super::defaults::{DefaultValues, Defaults};
 use super::returning::Returning;
 use super::target::{last_ident, live_columns, qualified, row_schema, target, target_columns};
 use super::values::{Cell, Evaluation, bind_cell, has_subquery};
-use crate::bind::{Binder, BoundQuery, CastContext, can_assign, cast_array, folded, without_modifier};
+use crate::bind::{
+    Binder, BoundQuery, CastContext, can_assign, cast_array, folded, is_untyped_output, without_modifier,
+};
 use crate::outcome::{Outcome, Tag};
 use crate::statement::StatementContext;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -132,10 +134,10 @@ fn bind_source(
     let bound = binder.bind(query)?;
     limit_width(positions, bound.schema.fields().len(), named)?;
     let live = live_columns(table);
-    for (field, position) in bound.schema.fields().iter().zip(positions.iter()) {
+    for (index, (field, position)) in bound.schema.fields().iter().zip(positions.iter()).enumerate() {
         let from = SqlType::of_field(field).unwrap_or(SqlType::Text);
         let column = live[*position];
-        if !can_assign(&from, &column.ty) {
+        if !can_assign(&from, &column.ty) && !is_untyped_output(&bound.plan, index) {
             return Err(Error::new(
                 SqlState::DATATYPE_MISMATCH,
                 format!(

@@ -120,6 +120,9 @@ fn each(args: &Args<'_>, value: impl Fn(usize, Value) -> Result<Option<String>>)
 }
 
 fn get(args: &Args<'_>, show: fn(&Value) -> Option<String>) -> Result<ArrayRef> {
+    if matches!(args.ty(1), SqlType::Array(_)) {
+        return delete_each(args);
+    }
     let keys = args.text(1)?;
     let by_number = crate::bind::is_integer(args.ty(1));
     each(args, |row, document| {
@@ -266,6 +269,26 @@ fn delete(args: &Args<'_>) -> Result<ArrayRef> {
             }
             Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
             _ => {}
+        }
+        Ok(Some(written(&document)))
+    })
+}
+
+/// `document - ARRAY[keys]`.
+fn delete_each(args: &Args<'_>) -> Result<ArrayRef> {
+    let lists = args.cast(1, &SqlType::Array(Box::new(SqlType::Text)))?;
+    let lists = lists.as_list::<i32>();
+    each(args, |row, mut document| {
+        if lists.is_null(row) {
+            return Ok(None);
+        }
+        let keys = lists.value(row);
+        for key in keys.as_string::<i32>().iter().flatten() {
+            match &mut document {
+                Value::Object(map) => drop(map.remove(key)),
+                Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
+                _ => {}
+            }
         }
         Ok(Some(written(&document)))
     })
