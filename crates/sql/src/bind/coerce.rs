@@ -16,8 +16,8 @@ use super::typing::{Typing, operand_type};
 use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
-    Function, Quantifier, bit_aggregate, called, labelled_aggregate, like_escape, settled, settled_aggregate,
-    similar_to_escape, typed_as,
+    Function, Quantifier, bit_aggregate, called, int_math, labelled_aggregate, like_escape, settled,
+    settled_aggregate, similar_to_escape, typed_as,
 };
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -250,6 +250,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
         }
         Expr::Case(case) => coerce_case(case, typing),
+        Expr::Negative(inner) => negative(*inner, typing),
         Expr::Not(inner) => Ok(Expr::Not(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
         Expr::IsTrue(inner) => Ok(Expr::IsTrue(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
         Expr::IsFalse(inner) => Ok(Expr::IsFalse(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
@@ -260,6 +261,9 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             overloads::check_aggregate(called(function.func.name()), &function.params.args, typing)?;
             overloads::check_signature(called(function.func.name()), &function.params.args, typing)?;
             function.params.args = placeholders_as(function.params.args, typing, &SqlType::Text)?;
+            if is_any_order(called(function.func.name())) {
+                function.params.order_by.clear();
+            }
             if !function.params.distinct {
                 function.params.order_by = sort_keys(function.params.order_by, typing)?;
             } else if let Some(ty) = overloads::badly_sorted(&function.params.order_by, typing)? {
@@ -542,6 +546,24 @@ fn distinct(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
     };
     let (left, right, ..) = typing.pair(left, right, "=")?;
     Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
+}
+
+/// `-x`; the engine's own lets the least integer wrap around.
+fn negative(inner: Expr, typing: &Typing<'_>) -> Result<Expr> {
+    let ty = typing.of(&inner)?;
+    if !is_integer(&ty) {
+        return Ok(Expr::Negative(boxed(inner)));
+    }
+    let zero = typing.cast(super::literal(ScalarValue::Int16(Some(0)), &SqlType::Int2), &ty)?;
+    Ok(call(int_math("-", &ty), vec![zero, inner]))
+}
+
+/// Aggregates that give the same in whatever order the rows come.
+fn is_any_order(name: &str) -> bool {
+    matches!(
+        name,
+        "min" | "max" | "sum" | "avg" | "count" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "bit_xor"
+    )
 }
 
 /// `~x`, of bit strings or integers.

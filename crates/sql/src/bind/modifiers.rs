@@ -3,8 +3,8 @@
 
 use super::casts::LABEL;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use quiver_base::SQL_TYPE_KEY;
 use std::sync::Arc;
 
 /// Marks a field whose modifier is not told.
@@ -58,8 +58,9 @@ fn told(expr: &Expr, input: &LogicalPlan) -> bool {
         Expr::Alias(alias) => told(&alias.expr, input),
         Expr::Column(column) => input.schema().index_of_column(column).is_ok_and(|at| keeps(input, at)),
         Expr::Cast(_) => true,
-        // A constant of a type with a modifier says so itself; digits alone do not.
-        Expr::Literal(_, Some(metadata)) => metadata.inner().contains_key(SQL_TYPE_KEY),
+        // Digits alone are no numeric(p, s), though they are carried as one.
+        Expr::Literal(ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..), _) => false,
+        Expr::Literal(..) => true,
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, result)| result).chain(&case.else_expr);
             results.into_iter().all(|result| told(result, input))

@@ -170,7 +170,9 @@ pub(super) fn real_types(declared: &[u32], args: &[u32]) -> Option<Vec<u32>> {
                 UNKNOWN => Some(*arg),
                 element => array_of(element),
             },
-            ANYELEMENT | ANYENUM => Some(element),
+            ANYELEMENT => Some(element),
+            // There are no enums.
+            ANYENUM => None,
             ANYNONARRAY => item_of(element).is_none().then_some(element),
             ANYCOMPATIBLEARRAY => match compatible {
                 UNKNOWN => Some(*arg),
@@ -188,7 +190,7 @@ fn element(declared: &[u32], args: &[u32]) -> Option<u32> {
     let mut found = UNKNOWN;
     for (ty, arg) in declared.iter().zip(args).filter(|(_, arg)| **arg != UNKNOWN) {
         let says = match *ty {
-            ANYELEMENT | ANYNONARRAY | ANYENUM => *arg,
+            ANYELEMENT | ANYNONARRAY => *arg,
             ANYARRAY => item_of(*arg)?,
             _ => continue,
         };

@@ -96,7 +96,7 @@ pub(crate) fn json_operator(symbol: &str) -> Result<Function> {
         "?|" => keys("jsonb_exists_any", false).operator("?|"),
         "?&" => keys("jsonb_exists_all", true).operator("?&"),
         "||" => combine("jsonb_concat", concat).operator("||"),
-        "-" => Function::new("jsonb_delete", immutable, SqlType::Jsonb, delete).operator("-"),
+        "-" => Function::new("jsonb_minus", immutable, SqlType::Jsonb, delete).operator("-"),
         "#-" => super::json_edit::delete_path(),
         other => {
             return Err(Error::new(
