@@ -29,6 +29,7 @@ mod subquery;
 mod system_columns;
 mod types;
 mod typing;
+mod unary;
 mod unions;
 mod views;
 

@@ -11,13 +11,14 @@ use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
 use super::quantified::quantified;
 use super::resolve;
 use super::subquery;
-use super::types::{is_integer, is_number, is_text, needs_label, without_modifier};
+use super::types::{is_number, is_text, needs_label, without_modifier};
 use super::typing::{Typing, operand_type};
+use super::unary::{bit_not, negative};
 use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
-    Function, Quantifier, bit_aggregate, called, int_math, labelled_aggregate, like_escape, settled,
-    settled_aggregate, similar_to_escape, typed_as,
+    Function, Quantifier, bit_aggregate, called, labelled_aggregate, like_escape, settled, settled_aggregate,
+    similar_to_escape, typed_as,
 };
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -548,54 +549,12 @@ fn distinct(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
     Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
 }
 
-/// `-x`; the engine's own lets the least integer wrap around.
-fn negative(inner: Expr, typing: &Typing<'_>) -> Result<Expr> {
-    let ty = typing.of(&inner)?;
-    if !is_integer(&ty) {
-        return Ok(Expr::Negative(boxed(inner)));
-    }
-    let zero = typing.cast(super::literal(ScalarValue::Int16(Some(0)), &SqlType::Int2), &ty)?;
-    Ok(call(int_math("-", &ty), vec![zero, inner]))
-}
-
 /// Aggregates that give the same in whatever order the rows come.
 fn is_any_order(name: &str) -> bool {
     matches!(
         name,
         "min" | "max" | "sum" | "avg" | "count" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "bit_xor"
     )
-}
-
-/// `~x`, of bit strings or integers.
-fn bit_not(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
-    let [arg] = args.as_slice() else { return Err(quiver_base::Error::internal("~ takes one operand")) };
-    let ty = typing.of(arg)?;
-    match &ty {
-        ty if is_integer(ty) => {
-            let minus_one = super::literal(ScalarValue::Int16(Some(-1)), &SqlType::Int2);
-            let minus_one = typing.cast(minus_one, ty)?;
-            let arg = boxed(arg.clone());
-            Ok(Expr::BinaryExpr(BinaryExpr::new(arg, Operator::BitwiseXor, boxed(minus_one))))
-        }
-        SqlType::Bit(_) | SqlType::Varbit(_) => {
-            match overloads::function_call("bitnot", args, typing)? {
-                Ok(call) => Ok(call),
-                Err(_) => Err(quiver_base::Error::internal("~ of bit strings is bitnot")),
-            }
-        }
-        SqlType::Unknown => Err(quiver_base::Error::new(
-            quiver_base::SqlState::AMBIGUOUS_FUNCTION,
-            "operator is not unique: ~ unknown",
-        )
-        .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts.")),
-        ty => Err(quiver_base::Error::new(
-            quiver_base::SqlState::UNDEFINED_FUNCTION,
-            format!("operator does not exist: ~ {ty}"),
-        )
-        .with_hint(
-            "No operator matches the given name and argument type. You might need to add an explicit type cast.",
-        )),
-    }
 }
 
 /// Visits every expression of a plan, subqueries' included.

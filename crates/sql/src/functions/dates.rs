@@ -522,6 +522,19 @@ fn age(later_us: i64, earlier_us: i64) -> IntervalMonthDayNano {
     )
 }
 
+/// `time + interval * sign`, around the clock; months and days of the interval do not count.
+fn time_shift(args: &Args<'_>) -> Result<ArrayRef> {
+    let (times, intervals) = (args.cast(0, &SqlType::Time)?, args.cast(1, &SqlType::Interval)?);
+    let times = times.as_primitive::<Time64MicrosecondType>();
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    let signs = args.int8(2)?;
+    let shifted = times.iter().zip(intervals).zip(&signs).map(|((time, interval), sign)| {
+        let us = interval?.nanoseconds / 1_000 % DAY_US * sign?;
+        Some((time? + us).rem_euclid(DAY_US))
+    });
+    Ok(Arc::new(shifted.collect::<Time64MicrosecondArray>()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -544,17 +557,4 @@ mod tests {
         assert_eq!(iso_week(days_from_civil(2021, 1, 3)), (2020, 53));
         assert_eq!((era(2000, 100), era(2001, 100), era(0, 100), era(-99, 100)), (20, 21, -1, -1));
     }
-}
-
-/// `time + interval * sign`, around the clock; months and days of the interval do not count.
-fn time_shift(args: &Args<'_>) -> Result<ArrayRef> {
-    let (times, intervals) = (args.cast(0, &SqlType::Time)?, args.cast(1, &SqlType::Interval)?);
-    let times = times.as_primitive::<Time64MicrosecondType>();
-    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-    let signs = args.int8(2)?;
-    let shifted = times.iter().zip(intervals).zip(&signs).map(|((time, interval), sign)| {
-        let us = interval?.nanoseconds / 1_000 % DAY_US * sign?;
-        Some((time? + us).rem_euclid(DAY_US))
-    });
-    Ok(Arc::new(shifted.collect::<Time64MicrosecondArray>()))
 }
