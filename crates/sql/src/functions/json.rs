@@ -120,9 +120,6 @@ fn each(args: &Args<'_>, value: impl Fn(usize, Value) -> Result<Option<String>>)
 }
 
 fn get(args: &Args<'_>, show: fn(&Value) -> Option<String>) -> Result<ArrayRef> {
-    if matches!(args.ty(1), SqlType::Array(_)) {
-        return delete_each(args);
-    }
     let keys = args.text(1)?;
     let by_number = crate::bind::is_integer(args.ty(1));
     each(args, |row, document| {
@@ -246,6 +243,9 @@ fn concat(left: Value, right: Value) -> Value {
 }
 
 fn delete(args: &Args<'_>) -> Result<ArrayRef> {
+    if matches!(args.ty(1), SqlType::Array(_)) {
+        return delete_each(args);
+    }
     let keys = args.text(1)?;
     let by_number = crate::bind::is_integer(args.ty(1));
     each(args, |row, mut document| {
