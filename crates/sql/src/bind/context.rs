@@ -323,9 +323,8 @@ impl ContextProvider for Binder {
         };
         let found = catalog::function(name, &self.system).or_else(|| self.functions.get(name));
         match name {
-            "substr" | "substring" | "strpos" | "position" | "coalesce" | "nullif" | "greatest" | "least" => {
-                found.map(functions::deferred)
-            }
+            "btrim" | "ltrim" | "rtrim" | "substr" | "substring" | "strpos" | "position" | "coalesce"
+            | "nullif" | "greatest" | "least" => found.map(functions::deferred),
             _ => found,
         }
     }

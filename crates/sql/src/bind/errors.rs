@@ -81,6 +81,9 @@ fn from_text(text: &str) -> Option<Error> {
             ),
         );
     }
+    if let Some(error) = arms_that_do_not_meet(text) {
+        return Some(error);
+    }
     if text.contains("must be in GROUP BY") || text.contains("must appear in the GROUP BY") {
         let column = quoted("column \"")
             .or_else(|| quoted("expression \""))
@@ -95,4 +98,17 @@ fn from_text(text: &str) -> Option<Error> {
         ));
     }
     None
+}
+
+/// Columns of a UNION whose types the planner finds no common one for. It names them as the engine does.
+fn arms_that_do_not_meet(text: &str) -> Option<Error> {
+    let (_, types) = text.split_once("Incompatible inputs for Union: Previous inputs were of type ")?;
+    let (first, rest) = types.split_once(", but got incompatible type ")?;
+    let arrays = first.starts_with("List(") && rest.starts_with("List(");
+    Some(match arrays {
+        true => {
+            Error::new(SqlState::CANNOT_COERCE, "UNION could not convert the type of one array to the other")
+        }
+        false => Error::new(SqlState::DATATYPE_MISMATCH, "UNION types cannot be matched"),
+    })
 }

@@ -4,6 +4,7 @@ use super::cast_kernel::CastStyle;
 use super::casts::cast_expr;
 use super::overloads::{comparison, operator_call};
 use super::params::Params;
+use super::resolve;
 use super::types::{is_integer, is_number, is_oid, is_text};
 use super::typing::{Typing, no_operator};
 use super::{CastContext, without_modifier};
@@ -84,7 +85,7 @@ impl ExprPlanner for PgOperators {
 
     fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> DfResult<PlannerResult<Vec<Expr>>> {
         let typing = Typing { schema, params: &self.params, style: &self.style };
-        Ok(PlannerResult::Original(typing.unify(exprs).map_err(to_datafusion)?))
+        Ok(PlannerResult::Original(typing.unify(exprs, "ARRAY").map_err(to_datafusion)?))
     }
 }
 
@@ -125,14 +126,12 @@ impl PgOperators {
             }
             other => other,
         };
+        let (left, right) = resolve::operands(&op.to_string(), left, right, &typing)?;
         let (left, right) = match symbol(op) {
-            Some(symbol) => {
-                let (left, right) = (typing.settle(left)?, typing.settle(right)?);
-                match operator_call(symbol, left, right, &typing)? {
-                    Ok(call) => return Ok(call),
-                    Err(operands) => operands,
-                }
-            }
+            Some(symbol) => match operator_call(symbol, left, right, &typing)? {
+                Ok(call) => return Ok(call),
+                Err(operands) => operands,
+            },
             None => (left, right),
         };
         match op {
@@ -269,6 +268,15 @@ impl PgOperators {
                 let function = functions::date_math("+", b, a).ok_or_else(|| no_operator(symbol, a, b))?;
                 Ok(udf(function, vec![right, left]))
             }
+            (Time, "+" | "-", Interval) => {
+                let sign =
+                    super::literal(ScalarValue::Int32(Some(if symbol == "+" { 1 } else { -1 })), &Int4);
+                self.call("time_shift", vec![left, right, sign])
+            }
+            (Interval, "+", Time) => {
+                let sign = super::literal(ScalarValue::Int32(Some(1)), &Int4);
+                self.call("time_shift", vec![right, left, sign])
+            }
             (Date, "+", Time) => self.call("date_add_time", vec![left, right]),
             (Time, "+", Date) => self.call("date_add_time", vec![right, left]),
             (Date, "-", Timestamp | Timestamptz)
@@ -354,6 +362,7 @@ impl PgOperators {
                 let right = typing.adapt(right, &SqlType::Jsonb)?;
                 Ok(udf(functions::json_operator("||")?, vec![left, right]))
             }
+            (SqlType::Bytea, SqlType::Bytea) => self.call("bytea_concat", vec![left, right]),
             _ => {
                 let text = |expr: Expr, ty: &SqlType| match ty {
                     SqlType::Unknown => typing.adapt(expr, &SqlType::Text),

@@ -266,6 +266,13 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
             _ => None,
         },
         Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => Some((**inner).clone()),
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr: inner } => Some(call("abs", vec![(**inner).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr: inner } => {
+            Some(call("sqrt", vec![(**inner).clone()]))
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr: inner } => {
+            Some(call("cbrt", vec![(**inner).clone()]))
+        }
         Expr::Interval(interval) => Some(interval_literal(interval)?),
         Expr::Function(function) => {
             strip_schema(function);

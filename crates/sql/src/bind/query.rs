@@ -3,6 +3,7 @@
 use super::coerce::{coerce_plan, visit_exprs};
 use super::context::{Binder, plan_error};
 use super::errors::is_duplicate_name;
+use super::modifiers;
 use super::names::{Uniqueness, shown};
 use super::params;
 use super::prepare::prepare;
@@ -65,7 +66,7 @@ impl Binder {
         let plan = if columns.is_empty() { plan } else { self.typed_as(plan, columns)? };
         let plan = coerce_plan(plan, &self.params, &self.style)?;
         let plan = self.settle_params(plan)?;
-        let schema = shown_schema(plan.schema().as_arrow());
+        let schema = modifiers::marked(shown_schema(plan.schema().as_arrow()), &plan);
         if schema.fields().iter().any(|field| super::composites::is_part(field.name())) {
             return Err(Error::unsupported("a composite value in a result"));
         }

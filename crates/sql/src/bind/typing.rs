@@ -3,23 +3,34 @@
 
 use super::cast_kernel::{CastContext, CastStyle};
 use super::casts::{cast_expr, literal};
-use super::overloads::{alike, common_type};
+use super::overloads::alike;
 use super::params::Params;
-use super::types::{is_integer, is_number, is_oid, is_text, needs_label, without_modifier};
-use crate::catalog::is_vector_like;
+use super::types::{is_oid, is_text, needs_label, without_modifier};
+use crate::catalog::{Choice, Reach, can_coerce, chosen_operator, common, is_vector_like};
 use crate::decode::value_from_text;
 use crate::functions::fixed_type;
+use crate::oids::{type_of_oid, type_oid};
 use arrow::datatypes::{DataType, Field};
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{ExprSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Alias, Cast, Placeholder};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
-use quiver_base::{Error, Result, SqlState, SqlType};
+use quiver_base::{Error, Result, SQL_TYPE_KEY, SqlState, SqlType};
 use quiver_exec::from_datafusion;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A field that an untyped literal made.
 pub(crate) fn is_unknown_field(field: &Field) -> bool {
     field.data_type() == &DataType::Null
+}
+
+/// Marks a literal of a select list that was untyped: text for the client, of any type where it meets others or is stored.
+const UNTYPED: &str = "quiver.untyped";
+
+/// Whether a literal with this metadata was untyped.
+pub(super) fn is_untyped(metadata: Option<&FieldMetadata>) -> bool {
+    metadata.is_none_or(|metadata| metadata.inner().contains_key(UNTYPED))
 }
 
 /// Types expressions over one schema.
@@ -100,6 +111,23 @@ impl Typing<'_> {
                 Ok(Expr::Alias(Alias { expr: Box::new(inner), ..alias }))
             }
             other => Ok(other),
+        }
+    }
+
+    /// What a select list shows of an expression: an untyped one is text.
+    pub(crate) fn output(&self, expr: Expr) -> Result<Expr> {
+        match expr {
+            Expr::Alias(alias) => {
+                let inner = self.output(*alias.expr)?;
+                Ok(Expr::Alias(Alias { expr: Box::new(inner), ..alias }))
+            }
+            Expr::Literal(value @ (ScalarValue::Utf8(_) | ScalarValue::Null), None) => {
+                let value = if let ScalarValue::Utf8(text) = value { text } else { None };
+                let mark = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+                let marks = [mark(SQL_TYPE_KEY, "text"), mark(UNTYPED, "")];
+                Ok(Expr::Literal(ScalarValue::Utf8(value), Some(FieldMetadata::from(BTreeMap::from(marks)))))
+            }
+            other => self.adapt(other, &SqlType::Text),
         }
     }
 
@@ -186,7 +214,7 @@ impl Typing<'_> {
             _ => (left, right),
         };
         let (a, b) = (self.of(&left)?, self.of(&right)?);
-        if !comparable(&a, &b) {
+        if !comparable(operator, &a, &b) {
             return Err(no_operator(operator, &a, &b));
         }
         if a != b && is_vector_like(&a) && is_vector_like(&b) {
@@ -196,6 +224,12 @@ impl Typing<'_> {
             };
             let (a, b) = (self.of(&left)?, self.of(&right)?);
             return Ok((left, right, a, b));
+        }
+        if a != b && is_moment(&a) && is_moment(&b) {
+            // The engine's own way goes through nanoseconds, which end in 2262.
+            let both = wider(a, b);
+            let (left, right) = (self.cast(left, &both)?, self.cast(right, &both)?);
+            return Ok((left, right, both.clone(), both));
         }
         if let Some((left, right)) = super::keys::both(left.clone(), right.clone(), &a, &b) {
             return Ok((left, right, a, b));
@@ -223,31 +257,15 @@ impl Typing<'_> {
         }
     }
 
-    /// Brings several expressions to one type, as CASE, COALESCE, VALUES and UNION do.
-    pub(crate) fn unify(&self, exprs: Vec<Expr>) -> Result<Vec<Expr>> {
+    /// Brings several expressions to one type, as CASE, COALESCE, VALUES and UNION do; 42804 in the name of `construct`.
+    pub(crate) fn unify(&self, exprs: Vec<Expr>, construct: &str) -> Result<Vec<Expr>> {
         let exprs = exprs.into_iter().map(|expr| self.settle(expr)).collect::<Result<Vec<_>>>()?;
-        let mut target: Option<SqlType> = None;
-        for expr in &exprs {
-            let ty = self.of(expr)?;
-            target = Some(match (target, ty) {
-                (None | Some(SqlType::Unknown), ty) => ty,
-                (Some(target), SqlType::Unknown) => target,
-                (Some(target), ty) => wider(target, ty),
-            });
-        }
-        let mut target = match target {
-            None | Some(SqlType::Unknown) => SqlType::Text,
-            Some(ty) => ty,
-        };
+        let types = exprs.iter().map(|expr| self.of(expr)).collect::<Result<Vec<_>>>()?;
+        let mut target = meeting(&types, construct)?;
         // Numerics of different scales meet in the one that holds every scale.
-        if matches!(target, SqlType::Numeric(Some(_))) {
-            for expr in &exprs {
-                let ty = self.of(expr)?;
-                if ty != target && ty != SqlType::Unknown {
-                    target = SqlType::Numeric(None);
-                    break;
-                }
-            }
+        let differs = |ty: &SqlType| *ty != target && *ty != SqlType::Unknown;
+        if matches!(target, SqlType::Numeric(Some(_))) && types.iter().any(differs) {
+            target = SqlType::Numeric(None);
         }
         let typed = exprs
             .into_iter()
@@ -257,9 +275,7 @@ impl Typing<'_> {
                     return self.adapt(expr, &operand_type(&target));
                 }
                 let open = target == SqlType::Numeric(None) && ty != target;
-                match same_family(&ty, &target)
-                    && (open || without_modifier(&ty) != without_modifier(&target))
-                {
+                match open || without_modifier(&ty) != without_modifier(&target) {
                     true => self.cast(expr, &without_modifier(&target)),
                     false => Ok(expr),
                 }
@@ -269,10 +285,31 @@ impl Typing<'_> {
     }
 }
 
-/// Whether the types of two columns meet in one of them by themselves.
-pub(crate) fn same_family(a: &SqlType, b: &SqlType) -> bool {
-    let temporal = |ty: &SqlType| matches!(ty, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
-    is_number(a) && is_number(b) || temporal(a) && temporal(b)
+fn is_moment(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz)
+}
+
+/// The type in which values of these types meet, with the modifier of the first of it.
+pub(super) fn meeting(types: &[SqlType], construct: &str) -> Result<SqlType> {
+    let oids: Vec<u32> = types.iter().map(type_oid).collect();
+    let named = |oid: u32| types[oids.iter().position(|it| *it == oid).unwrap_or(0)].clone();
+    let target = common(&oids).map_err(|(a, b)| {
+        let (a, b) = (without_modifier(&named(a)), without_modifier(&named(b)));
+        Error::new(SqlState::DATATYPE_MISMATCH, format!("{construct} types {a} and {b} cannot be matched"))
+    })?;
+    for (ty, oid) in types.iter().zip(&oids) {
+        if !can_coerce(*oid, target, Reach::Implicit) {
+            let (from, to) = (without_modifier(ty), without_modifier(&named(target)));
+            return Err(Error::new(
+                SqlState::CANNOT_COERCE,
+                format!("{construct} could not convert type {from} to {to}"),
+            ));
+        }
+    }
+    Ok(match oids.iter().position(|oid| *oid == target) {
+        Some(at) => types[at].clone(),
+        None => type_of_oid(target).unwrap_or(SqlType::Text),
+    })
 }
 
 /// What an untyped operand becomes beside an operand of type `ty`.
@@ -334,26 +371,15 @@ pub(crate) fn fixed_size(value: ScalarValue, dim: u16) -> Result<ScalarValue> {
     crate::functions::only_value(&array).map_err(from_datafusion)
 }
 
-/// Whether PostgreSQL has comparison operators for two types.
-fn comparable(a: &SqlType, b: &SqlType) -> bool {
-    if a == b || *a == SqlType::Unknown || *b == SqlType::Unknown {
+/// Whether PostgreSQL has such an operator for two types.
+fn comparable(operator: &str, a: &SqlType, b: &SqlType) -> bool {
+    let (a, b) = (without_modifier(a), without_modifier(b));
+    // What reads system catalogs may compare a list of theirs with an array.
+    let list = |ty: &SqlType| matches!(ty, SqlType::Int2Vector | SqlType::OidVector);
+    if list(&a) || list(&b) {
         return true;
     }
-    let temporal = |ty: &SqlType| matches!(ty, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
-    match (a, b) {
-        (SqlType::Array(a), SqlType::Array(b)) => comparable(a, b),
-        _ if is_vector_like(a) || is_vector_like(b) => common_type(a, b).is_some(),
-        (SqlType::Int2Vector | SqlType::OidVector, SqlType::Array(_))
-        | (SqlType::Array(_), SqlType::Int2Vector | SqlType::OidVector) => true,
-        (SqlType::Time, SqlType::Interval) | (SqlType::Interval, SqlType::Time) => true,
-        _ => {
-            is_text(a) && is_text(b)
-                || is_number(a) && is_number(b)
-                || temporal(a) && temporal(b)
-                || (is_oid(a) && (is_oid(b) || is_integer(b)))
-                || (is_oid(b) && is_integer(a))
-        }
-    }
+    matches!(chosen_operator(operator, &[type_oid(&a), type_oid(&b)]), None | Some(Choice::One(_)))
 }
 
 /// 42883 with PostgreSQL's hint.

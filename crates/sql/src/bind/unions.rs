@@ -2,15 +2,14 @@
 
 use super::cast_kernel::CastStyle;
 use super::casts::labelled;
-use super::overloads::common_type;
 use super::params::Params;
 use super::types::without_modifier;
-use super::typing::{Typing, same_family, wider};
+use super::typing::{Typing, is_untyped, meeting};
 use crate::catalog::is_vector_like;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union};
-use quiver_base::{Error, SqlState, SqlType};
+use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::to_datafusion;
 use std::sync::Arc;
 
@@ -22,8 +21,8 @@ pub(super) fn unified(union: Union, params: &Params, style: &Arc<CastStyle>) -> 
     if !same_width {
         return Union::try_new_with_loose_types(union.inputs).map(LogicalPlan::Union);
     }
-    let targets: Vec<Option<SqlType>> =
-        (0..width).map(|column| common(arms.iter().map(|arm| &arm[column]))).collect();
+    let targets = (0..width).map(|column| common(arms.iter().map(|arm| &arm[column])));
+    let targets = targets.collect::<Result<Vec<_>>>().map_err(to_datafusion)?;
     let mut inputs = Vec::with_capacity(union.inputs.len());
     for (input, arm) in union.inputs.into_iter().zip(&arms) {
         inputs.push(cast_arm(input, arm, &targets, params, style)?);
@@ -48,7 +47,8 @@ pub(super) fn like_first(
     for (index, (first, next)) in firsts.into_iter().zip(&nexts).enumerate() {
         // A literal of the static term is text by now.
         let first = Arm { untyped: false, ..first };
-        let both = common([&first, next].into_iter()).unwrap_or(SqlType::Unknown);
+        let both = common([&first, next].into_iter()).map_err(to_datafusion)?;
+        let both = both.unwrap_or(SqlType::Unknown);
         if first.ty != SqlType::Unknown && both != first.ty && !next.untyped {
             return Err(to_datafusion(other_type(name, index, &first.ty, &both)));
         }
@@ -93,7 +93,7 @@ fn arms(plan: &LogicalPlan, width: usize) -> Vec<Arm> {
 fn literal(plan: &LogicalPlan, index: usize) -> Option<Option<String>> {
     match plan {
         LogicalPlan::Projection(projection) => match projection.expr.get(index)?.clone().unalias() {
-            Expr::Literal(ScalarValue::Utf8(text), _) => Some(text),
+            Expr::Literal(ScalarValue::Utf8(text), metadata) if is_untyped(metadata.as_ref()) => Some(text),
             Expr::Literal(ScalarValue::Null, _) => Some(None),
             _ => None,
         },
@@ -102,32 +102,16 @@ fn literal(plan: &LogicalPlan, index: usize) -> Option<Option<String>> {
     }
 }
 
-fn common<'a>(arms: impl Iterator<Item = &'a Arm>) -> Option<SqlType> {
-    let mut target: Option<SqlType> = None;
-    let mut differ = false;
-    for arm in arms {
-        if arm.untyped {
-            differ |= arm.any_length;
-            continue;
-        }
-        target = Some(match target {
-            None => arm.ty.clone(),
-            Some(target) if target == arm.ty => target,
-            Some(target) if same_family(&target, &arm.ty) => {
-                differ = true;
-                wider(target, arm.ty.clone())
-            }
-            Some(target) => {
-                let both = common_type(&target, &arm.ty);
-                differ |= both.is_some() || without_modifier(&target) == without_modifier(&arm.ty);
-                both.unwrap_or(target)
-            }
-        });
+/// `None` if no arm's value has a type.
+fn common<'a>(arms: impl Iterator<Item = &'a Arm>) -> Result<Option<SqlType>> {
+    let arms: Vec<&Arm> = arms.collect();
+    let types: Vec<SqlType> = arms.iter().filter(|arm| !arm.untyped).map(|arm| arm.ty.clone()).collect();
+    if types.is_empty() {
+        return Ok(None);
     }
-    match differ {
-        true => target.map(|ty| without_modifier(&ty)),
-        false => target,
-    }
+    let target = meeting(&types, "UNION")?;
+    let differ = arms.iter().any(|arm| arm.any_length) || types.iter().any(|ty| *ty != target);
+    Ok(Some(if differ { without_modifier(&target) } else { target }))
 }
 
 fn cast_arm(
@@ -154,16 +138,7 @@ fn cast_arm(
                     Expr::Literal(text.map_or(ScalarValue::Null, |it| ScalarValue::Utf8(Some(it))), None);
                 typing.adapt(literal, target)
             }
-            _ if same_family(&column.ty, target)
-                || without_modifier(&column.ty) == without_modifier(target)
-                || common_type(&column.ty, target).is_some() =>
-            {
-                typing.cast(expr, target)
-            }
-            _ => {
-                exprs.push(expr);
-                continue;
-            }
+            _ => typing.cast(expr, target),
         };
         changed = true;
         let cast = cast.map_err(to_datafusion)?;

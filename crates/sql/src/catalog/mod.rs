@@ -3,6 +3,7 @@
 //! catalog that the statement sees. Knows no plans and no protocol.
 
 mod checks;
+mod coercions;
 mod context;
 mod deparse;
 mod describe;
@@ -20,14 +21,19 @@ mod routines;
 mod rows;
 mod sessions;
 mod shared;
+mod signatures;
 mod statistics;
 mod table;
 mod views;
 
+pub(crate) use coercions::{Reach, can_coerce, common};
 pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
 pub(crate) use keywords::{is_table_function, table_function};
-pub(crate) use overloads::{is_vector_like, overloads, takes_any_type};
+pub(crate) use overloads::{is_vector_like, overloads};
 pub(crate) use references::{object_name, object_oid};
 pub(crate) use shared::predefined_role;
+pub(crate) use signatures::{
+    Choice, Signature, function as chosen_function, is_open, operator as chosen_operator,
+};
 pub(crate) use table::{is_always_empty, table};

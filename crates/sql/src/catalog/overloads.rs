@@ -27,24 +27,6 @@ pub(crate) fn overloads(name: &str) -> Option<&'static Overloads> {
     ALL.get_or_init(read).get(name)
 }
 
-/// Whether a function takes a value of whatever type, or is none of PostgreSQL's.
-pub(crate) fn takes_any_type(name: &str) -> bool {
-    static TYPED: OnceLock<HashMap<String, bool>> = OnceLock::new();
-    let typed = TYPED.get_or_init(|| {
-        // any, anyarray, anyelement, anynonarray, and the compatible ones.
-        const POLYMORPHIC: [&str; 7] = ["2276", "2277", "2283", "2776", "5077", "5078", "5079"];
-        let mut typed = HashMap::new();
-        let Some(table) = fixed().tables.get("pg_proc") else { return typed };
-        for row in &table.rows {
-            let Some(name) = table.value(row, "proname") else { continue };
-            let mut args = table.value(row, "proargtypes").unwrap_or_default().split(' ');
-            *typed.entry(name.to_owned()).or_insert(false) |= args.any(|oid| POLYMORPHIC.contains(&oid));
-        }
-        typed
-    });
-    typed.get(name).copied().unwrap_or(true)
-}
-
 fn read() -> HashMap<String, Overloads> {
     let Some(table) = fixed().tables.get("pg_proc") else { return HashMap::new() };
     let mut all: HashMap<String, Overloads> = HashMap::new();

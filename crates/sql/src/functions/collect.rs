@@ -110,8 +110,9 @@ impl Collected {
 
 impl Accumulator for Collected {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        // What comes behind the arguments is what they are ordered by.
-        let texts = arrow::compute::cast(&values[usize::from(self.object)], &DataType::Utf8)?;
+        // After the arguments come the keys of an ORDER BY.
+        let value = usize::from(self.object);
+        let texts = arrow::compute::cast(&values[value], &DataType::Utf8)?;
         let texts = texts.as_string::<i32>();
         let keys = match self.object {
             true => Some(arrow::compute::cast(&values[0], &DataType::Utf8)?),
@@ -126,7 +127,7 @@ impl Accumulator for Collected {
             let keys = keys.as_string::<i32>();
             if keys.is_null(row) {
                 let message = "field name must not be null";
-                return Err(to_datafusion(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message)));
+                return Err(to_datafusion(Error::new(SqlState::INVALID_PARAMETER_VALUE, message)));
             }
             let mut part = String::new();
             put_string(keys.value(row), &mut part);

@@ -369,6 +369,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             let local = now + i64::from(offset_at_s(zone, now)) * 1_000_000;
             Ok(Arc::new(Time64MicrosecondArray::from(vec![local.rem_euclid(DAY_US); args.rows()])))
         }),
+        Function::new("time_shift", Volatility::Immutable, SqlType::Time, time_shift),
         Function::new("date_add_time", Volatility::Immutable, SqlType::Timestamp, |args| {
             let days = args.cast(0, &SqlType::Timestamp)?;
             let times = args.array(1).as_primitive::<Time64MicrosecondType>();
@@ -519,6 +520,19 @@ fn age(later_us: i64, earlier_us: i64) -> IntervalMonthDayNano {
         i32::try_from(days).unwrap_or(i32::MAX),
         time * 1000,
     )
+}
+
+/// `time + interval * sign`, around the clock; months and days of the interval do not count.
+fn time_shift(args: &Args<'_>) -> Result<ArrayRef> {
+    let (times, intervals) = (args.cast(0, &SqlType::Time)?, args.cast(1, &SqlType::Interval)?);
+    let times = times.as_primitive::<Time64MicrosecondType>();
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    let signs = args.int8(2)?;
+    let shifted = times.iter().zip(intervals).zip(&signs).map(|((time, interval), sign)| {
+        let us = interval?.nanoseconds / 1_000 % DAY_US * sign?;
+        Some((time? + us).rem_euclid(DAY_US))
+    });
+    Ok(Arc::new(shifted.collect::<Time64MicrosecondArray>()))
 }
 
 #[cfg(test)]

@@ -58,7 +58,11 @@ impl ScalarUDFImpl for Deferred {
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         let types = args.arg_fields.iter().filter_map(|field| SqlType::of_field(field));
         let Some(ty) = types.into_iter().find(is_vector_like) else {
-            let arg_fields = fields_with_udf(args.arg_fields, self.other.as_ref())?;
+            // Arguments that do not meet are refused in PostgreSQL's words by the pass that types the plan.
+            let Ok(arg_fields) = fields_with_udf(args.arg_fields, self.other.as_ref()) else {
+                let first = args.arg_fields.first().ok_or_else(unresolved)?;
+                return Ok(Arc::new(first.as_ref().clone().with_name(self.name()).with_nullable(true)));
+            };
             return self.other.return_field_from_args(ReturnFieldArgs {
                 arg_fields: &arg_fields,
                 scalar_arguments: args.scalar_arguments,

@@ -96,7 +96,7 @@ pub(crate) fn json_operator(symbol: &str) -> Result<Function> {
         "?|" => keys("jsonb_exists_any", false).operator("?|"),
         "?&" => keys("jsonb_exists_all", true).operator("?&"),
         "||" => combine("jsonb_concat", concat).operator("||"),
-        "-" => Function::new("jsonb_delete", immutable, SqlType::Jsonb, delete).operator("-"),
+        "-" => Function::new("jsonb_minus", immutable, SqlType::Jsonb, delete).operator("-"),
         "#-" => super::json_edit::delete_path(),
         other => {
             return Err(Error::new(
@@ -243,6 +243,9 @@ fn concat(left: Value, right: Value) -> Value {
 }
 
 fn delete(args: &Args<'_>) -> Result<ArrayRef> {
+    if matches!(args.ty(1), SqlType::Array(_)) {
+        return delete_each(args);
+    }
     let keys = args.text(1)?;
     let by_number = crate::bind::is_integer(args.ty(1));
     each(args, |row, mut document| {
@@ -266,6 +269,26 @@ fn delete(args: &Args<'_>) -> Result<ArrayRef> {
             }
             Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
             _ => {}
+        }
+        Ok(Some(written(&document)))
+    })
+}
+
+/// `document - ARRAY[keys]`.
+fn delete_each(args: &Args<'_>) -> Result<ArrayRef> {
+    let lists = args.cast(1, &SqlType::Array(Box::new(SqlType::Text)))?;
+    let lists = lists.as_list::<i32>();
+    each(args, |row, mut document| {
+        if lists.is_null(row) {
+            return Ok(None);
+        }
+        let keys = lists.value(row);
+        for key in keys.as_string::<i32>().iter().flatten() {
+            match &mut document {
+                Value::Object(map) => drop(map.remove(key)),
+                Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
+                _ => {}
+            }
         }
         Ok(Some(written(&document)))
     })

@@ -11,8 +11,11 @@ use std::sync::Arc;
 pub(super) fn functions() -> Vec<Function> {
     let nulls = |name: &str, counted: bool| {
         Function::new(name, Volatility::Immutable, SqlType::Int4, move |args| {
-            let count =
-                |row: usize| (0..args.count()).filter(|at| args.array(*at).is_null(row) == counted).count();
+            // An untyped NULL is an array that says of none of its rows that it is null.
+            let is_null = |at: usize, row: usize| {
+                args.array(at).data_type() == &arrow::datatypes::DataType::Null || args.array(at).is_null(row)
+            };
+            let count = |row: usize| (0..args.count()).filter(|at| is_null(*at, row) == counted).count();
             let counts = (0..args.rows()).map(|row| i32::try_from(count(row)).unwrap_or(i32::MAX));
             Ok(Arc::new(Int32Array::from_iter_values(counts)))
         })
@@ -130,7 +133,7 @@ fn array_fill() -> Function {
                 let dimensions = dimensions.as_primitive::<Int32Type>();
                 let count = match dimensions.len() {
                     0 => 0,
-                    1 => usize::try_from(dimensions.value(0)).unwrap_or(0),
+                    1 => item_count(dimensions.value(0))?,
                     _ => return Err(Error::unsupported("an array of more than one dimension")),
                 };
                 indices.extend(std::iter::repeat_n(u32::try_from(row).unwrap_or(u32::MAX), count));
@@ -147,6 +150,19 @@ fn array_fill() -> Function {
             Ok(Arc::new(ListArray::try_new(field, offsets, items, None)?))
         },
     )
+}
+
+/// PostgreSQL's own bound (MaxArraySize), below which items fit into memory.
+const MAX_ITEMS: i32 = 134_217_727;
+
+fn item_count(length: i32) -> Result<usize> {
+    if length > MAX_ITEMS {
+        return Err(Error::new(
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            format!("array size exceeds the maximum allowed ({MAX_ITEMS})"),
+        ));
+    }
+    Ok(usize::try_from(length).unwrap_or(0))
 }
 
 /// `trim_array(array, n)`: without the last n items.

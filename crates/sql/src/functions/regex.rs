@@ -9,7 +9,22 @@ use quiver_base::{Error, Result, SqlState, SqlType};
 use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
 
+/// Every option that PostgreSQL's regular expressions know; those that mean nothing to ours are let pass.
+const OPTIONS: &str = "bcegimnpqstwx";
+
 fn compile(pattern: &str, flags: &str) -> Result<Regex> {
+    if let Some(other) = flags.chars().find(|flag| !OPTIONS.contains(*flag)) {
+        let message = format!("invalid regular expression option: \"{other}\"");
+        return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
+    let literal;
+    let pattern = match flags.contains('q') {
+        true => {
+            literal = regex::escape(pattern);
+            &literal
+        }
+        false => pattern,
+    };
     RegexBuilder::new(pattern)
         .case_insensitive(flags.contains('i'))
         .multi_line(flags.contains('n') || flags.contains('m'))
@@ -64,6 +79,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("regexp_count", Volatility::Immutable, SqlType::Int4, count),
         Function::new("regexp_instr", Volatility::Immutable, SqlType::Int4, position),
         Function::new("regexp_substr", Volatility::Immutable, SqlType::Text, substring),
+        Function::new("substring_pattern", Volatility::Immutable, SqlType::Text, substring_pattern),
     ]
 }
 
@@ -280,6 +296,20 @@ fn position(args: &Args<'_>) -> Result<ArrayRef> {
             before + rest[..end].chars().count() + 1
         });
         out.append_value(i32::try_from(place).unwrap_or(i32::MAX));
+        Ok(())
+    })?;
+    Ok(Arc::new(out.finish()))
+}
+
+/// `substring(string FROM pattern)`: what the first parentheses match, all that matches if there are none.
+fn substring_pattern(args: &Args<'_>) -> Result<ArrayRef> {
+    let mut out = StringBuilder::new();
+    each_row(args, 4, |row| {
+        let found = row.and_then(|(_, text, regex)| {
+            let found = regex.captures(text)?;
+            found.get(if regex.captures_len() > 1 { 1 } else { 0 })
+        });
+        out.append_option(found.map(|found| found.as_str()));
         Ok(())
     })?;
     Ok(Arc::new(out.finish()))

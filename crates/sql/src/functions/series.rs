@@ -70,7 +70,8 @@ impl<T: Copy + PartialOrd> Items<T> {
         let mut at = start;
         while if up { at <= stop } else { at >= stop } {
             self.values.push(at);
-            if self.values.len() > LIMIT {
+            // Wide items reach the same memory sooner.
+            if self.values.len() * size_of::<T>() > LIMIT * size_of::<i64>() {
                 return Err(too_long());
             }
             match next(at) {

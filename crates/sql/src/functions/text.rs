@@ -143,9 +143,13 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
 }
 
 fn length(name: &str, count: fn(&str) -> usize) -> Function {
+    let in_bits = name == "bit_length";
     Function::new(name, Volatility::Immutable, SqlType::Int4, move |args| {
         if *args.ty(0) == SqlType::Bytea {
-            let bytes = arrow::compute::kernels::length::length(args.array(0))?;
+            let bytes = match in_bits {
+                true => arrow::compute::kernels::length::bit_length(args.array(0))?,
+                false => arrow::compute::kernels::length::length(args.array(0))?,
+            };
             return Ok(arrow::compute::cast(&bytes, &SqlType::Int4.arrow_type())?);
         }
         let texts = args.text(0)?;

@@ -143,7 +143,12 @@ impl Session {
 
     /// A regclass or one of its kin from a name, or from digits.
     fn named_value(&self, ty: &SqlType, text: &str, input: &InputStyle) -> Result<ParamValue> {
-        let style = CastStyle { input: *input, output: OutputStyle::default(), oids: Some(self.names()?) };
+        let style = CastStyle {
+            input: *input,
+            output: OutputStyle::default(),
+            oids: Some(self.names()?),
+            session: None,
+        };
         let text = ScalarValue::Utf8(Some(text.to_owned()));
         cast_scalar(&text, &SqlType::Unknown, ty, CastContext::Explicit, &style)
     }

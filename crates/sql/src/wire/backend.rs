@@ -1,5 +1,6 @@
 //! Messages to the client, written at the end of an output buffer.
 
+use crate::bind::is_told;
 use crate::oids;
 use crate::outcome::{CopyFormat, Notice, Severity};
 use arrow::datatypes::Schema;
@@ -119,7 +120,8 @@ pub(crate) fn row_description(out: &mut Vec<u8>, schema: &Schema, formats: &[i16
             out.extend_from_slice(&[0; 6]);
             out.extend_from_slice(&sent_oid(ty).to_be_bytes());
             out.extend_from_slice(&sent_len(ty).to_be_bytes());
-            out.extend_from_slice(&oids::type_modifier(ty).to_be_bytes());
+            let modifier = if is_told(field) { oids::type_modifier(ty) } else { -1 };
+            out.extend_from_slice(&modifier.to_be_bytes());
             out.extend_from_slice(&format.to_be_bytes());
         }
     });

@@ -1,0 +1,97 @@
+"""The differences that have a reason: each is a line of docs/compatibility.md, and is as narrow as can be said.
+
+A rule looks at one statement and both answers and says whether it explains how they differ. A rule that explains nothing in a run
+of all statements fails that run.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from answers import Answer, Statement
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`explains` is asked only about statements whose answers differ."""
+
+    reason: str
+    explains: Callable[[Statement, Answer, Answer], bool]
+
+
+def same_but_for(equal: Callable[[bytes | None, bytes | None, str], bool]) -> Callable[[Statement, Answer, Answer], bool]:
+    """Both answered with the same columns and as many rows, and each pair of values is the same or `equal`."""
+
+    def explains(_: Statement, reference: Answer, quiver: Answer) -> bool:
+        if reference.sqlstate or quiver.sqlstate or reference.types != quiver.types or len(reference.rows) != len(quiver.rows):
+            return False
+        return all(
+            a == b or equal(a, b, ty)
+            for one, other in zip(reference.rows, quiver.rows)
+            for a, b, ty in zip(one, other, reference.types)
+        )
+
+    return explains
+
+
+NUMBER = re.compile(rb"-?\d+(\.\d+)?")
+
+
+def number(text: bytes) -> Decimal | None:
+    try:
+        return Decimal(text.decode())
+    except (InvalidOperation, UnicodeDecodeError):
+        return None
+
+
+def same_number(a: bytes | None, b: bytes | None, ty: str) -> bool:
+    """Equal to 20 digits after the point."""
+    if a is None or b is None or not ty.startswith("numeric"):
+        return False
+    if ty.startswith("numeric[]"):
+        parts = [it.strip(b"{}").split(b",") for it in (a, b)]
+        return len(parts[0]) == len(parts[1]) and all(x == y or same_number(x, y, "numeric") for x, y in zip(*parts))
+    one, other = number(a), number(b)
+    return one is not None and other is not None and abs(one - other) <= Decimal("1e-20")
+
+
+def refused(pattern: str, sqlstate: str, message: str = "") -> Callable[[Statement, Answer, Answer], bool]:
+    """Quiver refuses statements of this text with this SQLSTATE and a message that begins so."""
+    matcher = re.compile(pattern)
+
+    def explains(statement: Statement, _: Answer, quiver: Answer) -> bool:
+        said = quiver.sqlstate == sqlstate and (quiver.message or "").startswith(message)
+        return said and matcher.search(statement.text) is not None
+
+    return explains
+
+
+STATISTICS = re.compile(r"\b(stddev|variance|var)(_pop|_samp)?\(")
+
+
+def statistics(statement: Statement, reference: Answer, quiver: Answer) -> bool:
+    """The same figures, as doubles."""
+    if reference.sqlstate or quiver.sqlstate or not STATISTICS.search(statement.text):
+        return False
+    figures = [it for it, ty in enumerate(reference.types) if (ty, quiver.types[it]) == ("numeric", "double precision")]
+    if not figures or len(reference.rows) != len(quiver.rows):
+        return False
+    return all(close(a[i], b[i]) if i in figures else a[i] == b[i] for a, b in zip(reference.rows, quiver.rows) for i in range(len(a)))
+
+
+def close(a: bytes | None, b: bytes | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return abs(float(a) - float(b)) <= 1e-12 * max(abs(float(a)), 1e-300)
+
+
+RULES: list[Rule] = [
+    Rule("numeric without precision: no trailing zeros, 20 digits after the point", same_but_for(same_number)),
+    Rule("stddev, variance and their kin of integers and numeric: double precision", statistics),
+    Rule("numeric: no NaN, no infinity", refused("NaN|[Ii]nf", "0A000", "the numeric value ")),
+    Rule("dates and timestamps: no infinity", refused("infinity", "22007", "invalid input syntax for type ")),
+    Rule("timestamps end before the year 294247", refused("294276-12-31", "22008")),
+    Rule("BETWEEN SYMMETRIC", refused("BETWEEN SYMMETRIC", "42601")),
+    Rule("VARIADIC", refused(r"VARIADIC", "42601")),
+]
