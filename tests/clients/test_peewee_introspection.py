@@ -41,7 +41,7 @@ def schema(admin, database):
     for statement in filter(str.strip, SCHEMA.split(";\n")):
         database.execute_sql(statement)
     yield
-    database.execute_sql("DROP VIEW cheap")
+    database.execute_sql("DROP VIEW IF EXISTS cheap")
     database.execute_sql("DROP SCHEMA near CASCADE")
 
 
@@ -193,6 +193,7 @@ def test_migrations_of_columns(database, schema):
 
 
 def test_migrations_of_tables_and_indexes(database, schema):
+    database.execute_sql("DROP VIEW cheap")
     migrator = PostgresqlMigrator(database)
     migrate(
         migrator.add_index("items", ("day", "hour"), False),

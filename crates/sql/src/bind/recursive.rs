@@ -6,12 +6,15 @@ use super::cast_kernel::CastStyle;
 use super::coerce::coerce_plan;
 use super::params::Params;
 use super::unions;
+use crate::functions::typed_as;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, RecursiveQuery, TableScan};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, RecursiveQuery, TableScan};
+use quiver_base::SqlType;
 use quiver_exec::to_datafusion;
 use std::sync::Arc;
 
@@ -19,11 +22,32 @@ use std::sync::Arc;
 pub(super) fn typed(query: RecursiveQuery, params: &Params, style: &Arc<CastStyle>) -> DfResult<LogicalPlan> {
     let RecursiveQuery { name, static_term, recursive_term, is_distinct, .. } = query;
     let first = coerce_plan(Arc::unwrap_or_clone(static_term), params, style).map_err(to_datafusion)?;
+    let first = in_one_form(first)?;
     let columns = work_table_columns(first.schema().as_arrow());
     let next = over_work_table(Arc::unwrap_or_clone(recursive_term), &name, &columns)?;
     let next = coerce_plan(next, params, style).map_err(to_datafusion)?;
     let next = unions::like_first(&first, Arc::new(next), &name, params, style)?;
+    let next = Arc::new(in_one_form(Arc::unwrap_or_clone(next))?);
     RecursiveQuery::try_new(name, Arc::new(first), next, is_distinct).map(LogicalPlan::RecursiveQuery)
+}
+
+/// The terms' columns must be alike in all that they say of themselves: some expressions say what Arrow's type says already.
+fn in_one_form(term: LogicalPlan) -> DfResult<LogicalPlan> {
+    let mut changed = false;
+    let schema = term.schema().clone();
+    let columns = schema.iter().map(|(qualifier, field)| {
+        let expr = Expr::from((qualifier, field));
+        let Some(ty) = SqlType::of_field(field) else { return expr };
+        let form = ty.field(field.name(), true);
+        if form.data_type() == field.data_type() && form.metadata() == field.metadata() {
+            return expr;
+        }
+        changed = true;
+        let typed = ScalarFunction::new_udf(typed_as(&ty).udf(), vec![expr]);
+        Expr::ScalarFunction(typed).alias_qualified(qualifier.cloned(), field.name())
+    });
+    let columns: Vec<Expr> = columns.collect();
+    if changed { LogicalPlanBuilder::from(term).project(columns)?.build() } else { Ok(term) }
 }
 
 /// Later rounds may have NULL where the first has none.

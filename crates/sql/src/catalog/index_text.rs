@@ -143,8 +143,12 @@ impl Printer<'_> {
         if let Expr::Value(value) = inner
             && let Some(text) = untyped(&value.value)
         {
-            // The bare name would mean one bit.
-            let name = if ty == Some(SqlType::Bit(None)) { "\"bit\"".to_owned() } else { name };
+            // The bare names would mean one bit and one character.
+            let name = match &ty {
+                Some(SqlType::Bit(None)) => "\"bit\"".to_owned(),
+                Some(SqlType::Bpchar(None)) => "bpchar".to_owned(),
+                _ => name,
+            };
             return Printed { text: format!("{text}::{name}"), ty, shape: Shape::Simple, constant: true };
         }
         let inner = self.print(inner);

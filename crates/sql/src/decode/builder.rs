@@ -216,6 +216,7 @@ impl ColumnBuilder {
             Values::Float4(values) => values.append_value(f32::from_be_bytes(word(bytes)?)),
             Values::Float8(values) => values.append_value(f64::from_be_bytes(word(bytes)?)),
             Values::Decimal128(_) | Values::Decimal256(_) => self.append_decimal(&read_numeric(bytes)?)?,
+            Values::Text(_) if self.ty == SqlType::Char && bytes == [0] => self.append_text_bytes(&[])?,
             Values::Text(_) => self.append_text_bytes(bytes)?,
             Values::Bytes(values) => values.append_value(bytes),
             Values::Uuid(values) => values.append_value(word::<16>(bytes)?)?,

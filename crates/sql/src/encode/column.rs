@@ -152,6 +152,8 @@ impl ColumnEncoder {
             Source::Decimal256(array, scale) => {
                 binary::put_numeric(&array.value(row).to_string(), *scale, self.trims(), out);
             }
+            // Always one byte: an empty one is zero.
+            Source::Text(array) if self.ty == SqlType::Char && array.value(row).is_empty() => out.push(0),
             Source::Text(array) => {
                 if self.ty == SqlType::Jsonb {
                     out.push(1);

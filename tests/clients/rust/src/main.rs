@@ -1,7 +1,6 @@
 //! tokio-postgres and sqlx against the server that libpq's variables name. Panics at the first thing that is not as PostgreSQL has it.
 
 mod sqlx_checks;
-mod sqlx_vectors;
 mod tokio_checks;
 mod tokio_vectors;
 mod vector_samples;

@@ -12,7 +12,6 @@ pub(crate) async fn run(url: &str) -> Result<()> {
     types(&pool).await?;
     statements(&pool).await?;
     transactions(&pool).await?;
-    crate::sqlx_vectors::run(&pool).await?;
     pool.close().await;
     Ok(())
 }

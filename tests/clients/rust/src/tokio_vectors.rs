@@ -26,7 +26,9 @@ pub(crate) async fn run(client: &Client) -> Result<()> {
 
 /// The rows as they are in the table, with one of nulls.
 async fn round_trip(client: &Client) -> Result<()> {
-    let insert = client.prepare("INSERT INTO vectors (id, vector, halfvec, sparsevec, bit) VALUES ($1, $2, $3, $4, $5)").await?;
+    let insert = client
+        .prepare("INSERT INTO vectors (id, vector, halfvec, sparsevec, bit) VALUES ($1, $2, $3, $4, $5)")
+        .await?;
     let names: Vec<&str> = insert.params().iter().map(Type::name).collect();
     assert_eq!(names, ["int4", "vector", "halfvec", "sparsevec", "bit"]);
     assert_eq!(insert.params()[1].schema(), "public");
@@ -51,8 +53,9 @@ where
     T: ToSql + FromSqlOwned + Sync + PartialEq + std::fmt::Debug,
 {
     for (operator, order, distances) in DISTANCES {
-        let statement =
-            format!("SELECT id, {column} {operator} $1 FROM vectors WHERE id < 4 ORDER BY {column} {operator} $1 LIMIT 3");
+        let statement = format!(
+            "SELECT id, {column} {operator} $1 FROM vectors WHERE id < 4 ORDER BY {column} {operator} $1 LIMIT 3"
+        );
         let rows = client.query(&statement, &[query]).await?;
         let ids: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(ids, order, "{column} {operator}");
@@ -79,13 +82,18 @@ async fn lists(client: &Client) -> Result<()> {
     assert_eq!(row.get::<_, Vec<HalfVector>>("halfvec_list"), halves);
     assert_eq!(row.get::<_, Vec<SparseVector>>("sparsevec_list"), sparse);
     assert_eq!(row.get::<_, Vec<Bit>>("bit_list"), bits);
-    let found = client.query("SELECT id FROM vectors WHERE sparsevec = ANY($1)", &[&vec![second.sparse]]).await?;
+    let found =
+        client.query("SELECT id FROM vectors WHERE sparsevec = ANY($1)", &[&vec![second.sparse]]).await?;
     assert_eq!(found.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [2]);
     Ok(())
 }
 
 async fn copy(client: &Client) -> Result<()> {
-    client.batch_execute("CREATE TABLE copied (vector vector(3), halfvec halfvec(3), sparsevec sparsevec(3), bit bit(5))").await?;
+    client
+        .batch_execute(
+            "CREATE TABLE copied (vector vector(3), halfvec halfvec(3), sparsevec sparsevec(3), bit bit(5))",
+        )
+        .await?;
     let columns = client.prepare("SELECT * FROM copied").await?;
     let types: Vec<Type> = columns.columns().iter().map(|column| column.type_().clone()).collect();
     let writer = BinaryCopyInWriter::new(client.copy_in("COPY copied FROM STDIN BINARY").await?, &types);
@@ -95,7 +103,8 @@ async fn copy(client: &Client) -> Result<()> {
         writer.as_mut().write(&[&vector, &half, &sparse, &bit]).await?;
     }
     assert_eq!(writer.finish().await?, 3);
-    let stream = client.copy_out("COPY (SELECT * FROM copied ORDER BY vector <-> '[1,1,0]') TO STDOUT BINARY").await?;
+    let stream =
+        client.copy_out("COPY (SELECT * FROM copied ORDER BY vector <-> '[1,1,0]') TO STDOUT BINARY").await?;
     let rows: Vec<_> = BinaryCopyOutStream::new(stream, &types).try_collect().await?;
     for (row, wanted) in rows.iter().zip(&ROWS) {
         let Values { vector, half, sparse, bit } = values(wanted);
@@ -108,9 +117,11 @@ async fn copy(client: &Client) -> Result<()> {
 
 async fn errors(client: &Client) -> Result<()> {
     let short = Vector::from(vec![1.0, 2.0]);
-    let error = client.execute("INSERT INTO copied (vector) VALUES ($1)", &[&short]).await.expect_err("too short");
+    let error =
+        client.execute("INSERT INTO copied (vector) VALUES ($1)", &[&short]).await.expect_err("too short");
     assert_eq!(error.code(), Some(&SqlState::DATA_EXCEPTION));
-    let error = client.query("SELECT $1::halfvec", &[&HalfVector::from(Vec::new())]).await.expect_err("no dimension");
+    let error =
+        client.query("SELECT $1::halfvec", &[&HalfVector::from(Vec::new())]).await.expect_err("no dimension");
     assert_eq!(error.code(), Some(&SqlState::DATA_EXCEPTION));
     let error = client.query("SELECT bit FROM copied WHERE bit <~> $1 > 0", &[&Bit::new(&[true])]).await;
     assert_eq!(error.expect_err("another length").code(), Some(&SqlState::DATA_EXCEPTION));

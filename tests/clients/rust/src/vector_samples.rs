@@ -1,4 +1,4 @@
-//! The values of pgvector's types that both clients send, and how far a query is from each, as PostgreSQL says.
+//! The values of pgvector's types that a client sends, and how far a query is from each, as PostgreSQL says.
 
 use pgvector::{Bit, HalfVector, SparseVector, Vector};
 
