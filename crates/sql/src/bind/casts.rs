@@ -87,8 +87,9 @@ impl ScalarUDFImpl for PgCast {
 /// A literal that knows its SQL type even where Arrow's type does not say it, and that is not taken for an untyped one.
 pub(crate) fn literal(value: ScalarValue, ty: &SqlType) -> Expr {
     let mut field = ty.field("", true);
-    if *ty == SqlType::Text {
-        field = field.with_metadata([(quiver_base::SQL_TYPE_KEY.to_owned(), "text".to_owned())].into());
+    // Digits have a precision of their own: what was cast to one says so.
+    if matches!(ty, SqlType::Text | SqlType::Numeric(Some(_))) {
+        field = field.with_metadata([(quiver_base::SQL_TYPE_KEY.to_owned(), ty.to_string())].into());
     }
     let metadata = (!field.metadata().is_empty()).then(|| FieldMetadata::from(&field));
     Expr::Literal(value, metadata)

@@ -5,6 +5,7 @@ use super::casts::LABEL;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use quiver_base::SQL_TYPE_KEY;
 use std::sync::Arc;
 
 /// Marks a field whose modifier is not told.
@@ -59,7 +60,9 @@ fn told(expr: &Expr, input: &LogicalPlan) -> bool {
         Expr::Column(column) => input.schema().index_of_column(column).is_ok_and(|at| keeps(input, at)),
         Expr::Cast(_) => true,
         // Digits alone are no numeric(p, s), though they are carried as one.
-        Expr::Literal(ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..), _) => false,
+        Expr::Literal(ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..), metadata) => {
+            metadata.as_ref().is_some_and(|metadata| metadata.inner().contains_key(SQL_TYPE_KEY))
+        }
         Expr::Literal(..) => true,
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, result)| result).chain(&case.else_expr);
