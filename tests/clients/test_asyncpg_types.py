@@ -170,7 +170,7 @@ def test_other_types_that_are_looked_up(run):
         found = await connection.fetch("SELECT relname, relkind, reloptions, relacl FROM pg_class WHERE relname = 'pg_type'")
         assert found[0]["relkind"] == b"r"
         # An empty "char" has a byte all the same.
-        row = await connection.fetchrow("SELECT attgenerated, attidentity, attgenerated = $1 FROM pg_attribute LIMIT 1", b"\x00")
+        row = await connection.fetchrow("SELECT attgenerated, attidentity, attgenerated = $1::\"char\" FROM pg_attribute LIMIT 1", b"\x00")
         assert tuple(row) == (b"\x00", b"\x00", True)
 
     run(work)
