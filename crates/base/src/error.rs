@@ -154,6 +154,7 @@ struct Inner {
     table: Option<String>,
     column: Option<String>,
     constraint: Option<String>,
+    routine: Option<&'static str>,
     source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -202,6 +203,12 @@ impl Error {
     /// Adds the 1-based character position in the statement.
     pub fn with_position(mut self, position: u32) -> Self {
         self.0.position = Some(position);
+        self
+    }
+
+    /// Names the function of PostgreSQL's source that reports such an error, where drivers look at it.
+    pub fn with_routine(mut self, routine: &'static str) -> Self {
+        self.0.routine = Some(routine);
         self
     }
 
@@ -271,6 +278,10 @@ impl Error {
     /// The violated constraint.
     pub fn constraint(&self) -> Option<&str> {
         self.0.constraint.as_deref()
+    }
+    /// The function of PostgreSQL's source that reports such an error; `None` where nobody looks at it.
+    pub fn routine(&self) -> Option<&'static str> {
+        self.0.routine
     }
 }
 

@@ -133,8 +133,7 @@ impl Analyzed {
         let declared: Vec<_> = self.params.iter().cloned().map(Some).collect();
         let (bound, _) = bind(ctx, statement, &declared)?;
         if columns(&bound) != self.columns {
-            let message = "cached plan must not change result type";
-            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            return Err(changed_result());
         }
         let plan = Arc::new(Plan::new(ctx, bound));
         *self.plan.lock() = Some(plan.clone());
@@ -356,4 +355,10 @@ fn rows_of(query: &BoundQuery, stream: SendableRecordBatchStream) -> Outcome {
 /// SELECT … FOR UPDATE and its kin.
 fn locks_rows(statement: &ast::Statement) -> bool {
     matches!(statement, ast::Statement::Query(query) if !query.locks.is_empty())
+}
+
+/// 0A000: a client was told other columns. pgjdbc prepares such a statement again, and knows it by the routine.
+pub(crate) fn changed_result() -> Error {
+    let message = "cached plan must not change result type";
+    Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).with_routine("RevalidateCachedQuery")
 }

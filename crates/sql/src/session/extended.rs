@@ -334,7 +334,7 @@ fn check_columns(told: &Option<SchemaRef>, found: &SchemaRef) -> Result<()> {
     if same {
         return Ok(());
     }
-    Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"))
+    Err(statement::changed_result())
 }
 
 /// 42P05.

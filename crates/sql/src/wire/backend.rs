@@ -161,6 +161,7 @@ pub(crate) fn error(out: &mut Vec<u8>, error: &Error, fatal: bool) {
             (b't', error.table()),
             (b'c', error.column()),
             (b'n', error.constraint()),
+            (b'R', error.routine()),
         ];
         for (code, value) in rest {
             put_field(out, code, value);
