@@ -179,17 +179,19 @@ def test_migrations_of_columns(database, schema):
             migrator.add_column_default("items", "count", 42),
             migrator.add_column_default("items", "body", "text's"),
             migrator.drop_column_default("items", "lang"),
+            migrator.alter_column_type("items", "small", peewee.BigIntegerField()),
+            migrator.alter_column_type("items", "lang", peewee.TextField(), "upper(lang)"),
         )
     columns = columns_of(database, "items")
     assert columns["score"] == ("integer", False, None)
     assert columns["note"] == ("character varying", True, None)
     assert columns["other"] == ("USER-DEFINED", True, None)
     assert "ratio" not in columns and "blob" not in columns and columns["proportion"][0] == "double precision"
-    assert columns["small"] == ("smallint", False, None)
-    assert columns["name"][1] and columns["lang"] == ("character", True, None)
+    assert columns["small"] == ("bigint", False, None)
+    assert columns["name"][1] and columns["lang"] == ("text", True, None)
     assert columns["count"][2] == "42" and columns["body"][2] == "'text''s'::text"
     found = database.execute_sql("SELECT name, small, score, body, lang FROM items ORDER BY id").fetchall()
-    assert found == [("a", 1, 3, "7", "en"), ("b", 2, 3, None, "en")]
+    assert found == [("a", 1, 3, "7", "EN"), ("b", 2, 3, None, "EN")]
 
 
 def test_migrations_of_tables_and_indexes(database, schema):

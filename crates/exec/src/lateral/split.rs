@@ -1,6 +1,8 @@
-//! SELECT lists with several correlated scalar subqueries: DataFusion makes joins of all that a list has or of none, so that one
-//! which only a lateral join can evaluate would make all of them slow. Each expression gets a list of its own.
+//! What is done to correlated scalar subqueries before DataFusion makes joins of them. Of a SELECT list it makes joins of all or of
+//! none, so that one which only a lateral join can evaluate would make all of them slow: each expression gets a list of its own.
+//! And it takes conditions out of recursive queries, which are then other queries: those are lateral joins at once.
 
+use super::{reads_only, scalar, scope};
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
@@ -10,7 +12,8 @@ use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use std::sync::Arc;
 
-/// Puts projections under a projection, one for each of its expressions with a correlated subquery if there are several.
+/// Puts projections under a projection, one for each of its expressions with a correlated subquery if there are several; and makes
+/// lateral joins of what holds a correlated recursive query.
 #[derive(Debug)]
 pub(crate) struct OneSubqueryEach;
 
@@ -34,6 +37,14 @@ impl OptimizerRule for OneSubqueryEach {
             {
                 Ok(Transformed::yes(split(projection)?))
             }
+            LogicalPlan::Projection(projection)
+                if projection.expr.iter().any(|expr| is_recursive(expr, &projection.input)) =>
+            {
+                Ok(Transformed::yes(scalar::in_projection(&projection)?))
+            }
+            LogicalPlan::Filter(filter) if is_recursive(&filter.predicate, &filter.input) => {
+                Ok(Transformed::yes(scalar::in_filter(&filter)?))
+            }
             other => Ok(Transformed::no(other)),
         }
     }
@@ -42,6 +53,20 @@ impl OptimizerRule for OneSubqueryEach {
 fn has_correlated(expr: &Expr) -> bool {
     let correlated = |expr: &Expr| matches!(expr, Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty());
     expr.exists(|expr| Ok(correlated(expr))).unwrap_or(false)
+}
+
+/// Whether there is a subquery over the input's row with a recursive query in it that reads that row.
+fn is_recursive(expr: &Expr, input: &LogicalPlan) -> bool {
+    let reads =
+        |plan: &LogicalPlan| matches!(plan, LogicalPlan::RecursiveQuery(_)) && !scope::free(plan).is_empty();
+    let found = |expr: &Expr| match expr {
+        Expr::ScalarSubquery(subquery) => {
+            reads_only(subquery, input.schema())
+                && subquery.subquery.exists(|plan| Ok(reads(plan))).unwrap_or(false)
+        }
+        _ => false,
+    };
+    expr.exists(|expr| Ok(found(expr))).unwrap_or(false)
 }
 
 fn split(projection: Projection) -> Result<LogicalPlan> {

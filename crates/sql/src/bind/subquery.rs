@@ -24,6 +24,7 @@ pub(super) fn at_most_one_row(subquery: Subquery) -> Result<Expr> {
     let plan = (*subquery.subquery).clone();
     let name = plan.schema().field(0).name().clone();
     let (plan, order_by, first) = without_limit(plan)?;
+    let plan = own_name(plan).map_err(from_datafusion)?;
     let column = Expr::from(plan.schema().qualified_field(0));
     let aggregate = Expr::AggregateFunction(AggregateFunction::new_udf(
         single_value(first),
@@ -40,6 +41,19 @@ pub(super) fn at_most_one_row(subquery: Subquery) -> Result<Expr> {
         .and_then(LogicalPlanBuilder::build)
         .map_err(from_datafusion)?;
     Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery }))
+}
+
+/// The query's first column under a name that no other has: DataFusion puts columns beside it that its conditions read.
+fn own_name(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    match plan {
+        LogicalPlan::Projection(mut projection) => {
+            // The others stay: the order may be theirs.
+            let value = projection.expr.first().map(|value| value.clone().unalias().alias("\u{1}value"));
+            projection.expr.splice(0..0, value);
+            Projection::try_new(projection.expr, projection.input).map(LogicalPlan::Projection)
+        }
+        other => Ok(other),
+    }
 }
 
 /// Whether a query gives one row whatever it reads: an aggregate without GROUP BY and without HAVING.
