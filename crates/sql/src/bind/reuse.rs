@@ -101,10 +101,11 @@ impl KeptPlan {
             _ => return Ok(None),
         };
         // Puts the plan back however the run ends.
-        let mut lent = Lent { home: self.clone(), kept };
+        let mut lent = Lent { home: self.clone(), kept, refused: false };
         let context = Arc::new(Binder::query_context(ctx, ctx.txn.read_view()));
         if lent.kept.is_none() || !lent.fits(&context)? {
             lent.kept = make(ctx, query, values, types).await.map(Box::new);
+            lent.refused = lent.kept.is_none();
         }
         let Some(kept) = &lent.kept else { return Ok(None) };
         let values = kept.values(ctx, values, types)?;
@@ -128,6 +129,8 @@ impl KeptPlan {
 struct Lent {
     home: Arc<KeptPlan>,
     kept: Option<Box<Kept>>,
+    /// It was found that there can be none.
+    refused: bool,
 }
 
 impl Lent {
@@ -150,7 +153,9 @@ impl Drop for Lent {
     fn drop(&mut self) {
         *self.home.state.lock() = match self.kept.take() {
             Some(kept) => State::Here(kept),
-            None => State::Never,
+            None if self.refused => State::Never,
+            // Cancelled while it was made.
+            None => State::Wanted,
         };
     }
 }
