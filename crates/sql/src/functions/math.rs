@@ -94,9 +94,7 @@ pub(crate) fn date_math(operator: &'static str, left: &SqlType, right: &SqlType)
         (SqlType::Timestamp, "-", SqlType::Timestamp) | (SqlType::Timestamptz, "-", SqlType::Timestamptz) => {
             // PostgreSQL's names for these types: calls are resolved by them.
             let name = if *left == SqlType::Timestamp { "timestamp_mi" } else { "timestamptz_mi" };
-            Function::new(name, Volatility::Immutable, SqlType::Interval, |args| {
-                timestamp_difference(args)
-            })
+            Function::new(name, Volatility::Immutable, SqlType::Interval, timestamp_difference)
         }
         _ => return None,
     };
