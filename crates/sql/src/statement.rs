@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{Catalog, Cluster, Txn};
 use quiver_exec::Engine;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -111,6 +112,7 @@ impl Analyzed {
         let plan = self.plan.lock();
         let bound = plan.as_ref().map(|plan| &plan.bound);
         matches!(bound, Some(Bound::Query(query)) if !locks_rows(statement) && query.is_settled())
+            && !reads_clock(statement)
     }
 
     /// Whether catalog and settings are those that it was analysed by.
@@ -361,4 +363,24 @@ fn locks_rows(statement: &ast::Statement) -> bool {
 pub(crate) fn changed_result() -> Error {
     let message = "cached plan must not change result type";
     Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).with_routine("RevalidateCachedQuery")
+}
+
+/// Words of literals that mean the time at which they are read.
+const TIME_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+
+/// Whether a statement may hold such a literal. Whatever looks like one counts, as the type may be said elsewhere.
+fn reads_clock(statement: &ast::Statement) -> bool {
+    struct Clock;
+    impl ast::Visitor for Clock {
+        type Break = ();
+
+        fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<()> {
+            let text = value.value.to_string().to_ascii_lowercase();
+            match TIME_WORDS.iter().any(|word| text.contains(word)) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    ast::Visit::visit(statement, &mut Clock).is_break()
 }

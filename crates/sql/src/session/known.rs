@@ -12,8 +12,6 @@ use std::collections::HashMap;
 const STATEMENTS_MAX: usize = 64;
 /// Longer ones are not kept, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
-/// Words of literals that mean the time at which they are read.
-const TIME_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 
 /// The statements, with the types that the client declared.
 #[derive(Debug, Default)]
@@ -45,7 +43,7 @@ impl KnownStatements {
 impl Session {
     /// Keeps a statement for the next time, if it will mean the same.
     pub(super) fn remember(&mut self, text: &str, types: &[u32], analyzed: &Analyzed) {
-        if text.len() <= TEXT_BYTES_MAX && analyzed.is_settled() && !reads_clock(text) {
+        if text.len() <= TEXT_BYTES_MAX && analyzed.is_settled() {
             self.known.put((text.to_owned(), types.to_vec()), analyzed.clone());
         }
     }
@@ -83,11 +81,4 @@ impl Session {
         }
         Ok(Some(analyzed))
     }
-}
-
-/// Whether a text may hold a literal that means the time at which it is read. Whatever looks like one counts.
-fn reads_clock(text: &str) -> bool {
-    let has =
-        |word: &str| text.as_bytes().windows(word.len()).any(|at| at.eq_ignore_ascii_case(word.as_bytes()));
-    TIME_WORDS.into_iter().any(has)
 }
