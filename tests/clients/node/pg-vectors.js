@@ -6,21 +6,12 @@ import pg from 'pg';
 import copy from 'pg-copy-streams';
 import pgvector from 'pgvector/pg';
 import {SparseVector} from 'pgvector';
+import {bits, byDistance, distances, query, vectors} from './samples.js';
 
 const client = new pg.Client();
 await client.connect();
 await pgvector.registerTypes(client);
 
-const vectors = [[1, 0, 0], [0, 2, 0.5], [-1, 0.25, 1]];
-const bits = ['11100', '10011', '00000'];
-const query = [1, 1, 0];
-const distances = {
-  '<->': [1, 1.5, 2.358495283014151],
-  '<#>': [-1, -2, 0.75],
-  '<=>': [0.2928932188134524, 0.31400565254962866, 1.3692744729379982],
-  '<+>': [1, 2.5, 3.75],
-};
-const byDistance = (values) => [...values.keys()].sort((a, b) => values[a] - values[b]).map((index) => index + 1);
 const near = (found, wanted) => assert.ok(Math.abs(found - wanted) < 1e-6, `${found} is not ${wanted}`);
 
 await client.query(`CREATE TABLE items (id int PRIMARY KEY, vector vector(3), halfvec halfvec(3), sparsevec sparsevec(3), bit bit(5),

@@ -2,18 +2,9 @@
 import assert from 'node:assert/strict';
 import postgres from 'postgres';
 import pgvector, {SparseVector} from 'pgvector';
+import {bits, byDistance, distances, query, vectors} from './samples.js';
 
 const sql = postgres({max: 2, onnotice: () => {}});
-const vectors = [[1, 0, 0], [0, 2, 0.5], [-1, 0.25, 1]];
-const bits = ['11100', '10011', '00000'];
-const query = [1, 1, 0];
-const distances = {
-  '<->': [1, 1.5, 2.358495283014151],
-  '<#>': [-1, -2, 0.75],
-  '<=>': [0.2928932188134524, 0.31400565254962866, 1.3692744729379982],
-  '<+>': [1, 2.5, 3.75],
-};
-const byDistance = (values) => [...values.keys()].sort((a, b) => values[a] - values[b]).map((index) => index + 1);
 
 await sql`CREATE TABLE items (id int PRIMARY KEY, vector vector(3), halfvec halfvec(3), sparsevec sparsevec(3), bit bit(5))`;
 const rows = vectors.map((vector, index) => ({
