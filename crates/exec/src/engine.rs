@@ -1,5 +1,6 @@
 //! Plans and runs: one per process.
 
+use crate::append::UnionsInOrder;
 use crate::lateral::{EngineQueryPlanner, LateralToApply, OneSubqueryEach};
 use crate::memory::BudgetPool;
 use crate::topk::VectorTopK;
@@ -41,6 +42,7 @@ impl Engine {
         let mut rules: Vec<_> =
             PhysicalOptimizer::new().rules.into_iter().map(crate::pushdown::careful).collect();
         rules.insert(1, Arc::new(VectorTopK));
+        rules.push(Arc::new(UnionsInOrder));
         let mut logical_rules = Optimizer::new().rules;
         let own_lateral = logical_rules.iter().position(|rule| rule.name() == "decorrelate_lateral_join");
         // What DataFusion can make an ordinary join of stays one.
@@ -168,5 +170,7 @@ fn config() -> SessionConfig {
     options.sql_parser.default_null_ordering = "nulls_max".to_owned();
     options.sql_parser.collect_spans = true;
     options.execution.collect_statistics = false;
+    // An interleaved union has no order of its branches.
+    options.optimizer.prefer_existing_union = true;
     config
 }

@@ -1,6 +1,7 @@
 //! DataFusion over the cluster: collections as tables, predicates and vector searches pushed into storage, distance functions.
 //! Knows nothing of PostgreSQL's protocol, of Raft or of files.
 
+mod append;
 mod cancel;
 mod context;
 mod engine;

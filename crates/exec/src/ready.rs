@@ -1,6 +1,7 @@
 //! Physical plans that run again and again: parameters stay parameters, whose values are put into slots before each run.
 //! Only kinds of plan that keep nothing from one run to the next are taken. Knows no statement text and no sessions.
 
+use crate::append::AppendExec;
 use crate::context::Statement;
 use crate::indexed::{computed, partial};
 use crate::scan::CollectionScanExec;
@@ -30,6 +31,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use parking_lot::RwLock;
 use quiver_base::{Error, Result, SqlState};
@@ -126,6 +128,8 @@ fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, b
         || plan.is::<LocalLimitExec>()
         || plan.is::<CoalescePartitionsExec>()
         || plan.is::<CooperativeExec>()
+        || plan.is::<UnionExec>()
+        || plan.is::<AppendExec>()
         || plan.is::<PlaceholderRowExec>()
         || plan.is::<EmptyExec>();
     is_plain && plan.children().into_iter().all(|child| keeps_nothing(child, scanned))
