@@ -252,7 +252,7 @@ impl Index {
 /// How an index works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IndexMethod {
-    /// A key index: unique checks and point look-ups. Shown as btree.
+    /// An index of values: unique checks, look-ups of keys, and the rows of a filter. Shown as btree.
     BTree,
     /// A graph, or lists, per sealed segment.
     Vector {
@@ -261,6 +261,8 @@ pub enum IndexMethod {
         /// hnsw or ivfflat, with build parameters.
         kind: VectorIndexKind,
     },
+    /// An index of single values, for equality. Kept as a B-tree is.
+    Hash,
 }
 
 /// A sequence. Its position advances through the log in steps of a cached range.

@@ -6,7 +6,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
 use parking_lot::Mutex;
 use quiver_base::{FIELD_ID_KEY, Result, SqlType, TableId};
-use quiver_storage::{ColumnDef, Indexed, KeyDef, TableLayout, VectorIndexDef};
+use quiver_storage::{ColumnDef, Indexed, KeyDef, LookupDef, TableLayout, VectorIndexDef};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -78,6 +78,7 @@ impl Layouts {
                 .filter_map(|index| self.vector_index(table, index))
                 .collect(),
             keys: unique_indexes(table).map(key).collect(),
+            lookups: table.indexes.iter().filter_map(lookup).collect(),
         }
     }
 
@@ -101,6 +102,14 @@ impl Layouts {
             Indexed::Unknown
         })
     }
+}
+
+/// What rows are found by beside keys: a key of one column is looked up as a whole.
+fn lookup(index: &Index) -> Option<LookupDef> {
+    let is_key = index.unique && index.columns.len() == 1;
+    let by_values = matches!(index.method, IndexMethod::BTree | IndexMethod::Hash) && !is_key;
+    let column = index.columns.first()?.column;
+    by_values.then_some(LookupDef { id: index.id, column })
 }
 
 /// The indexes that allow a key once.

@@ -1,5 +1,6 @@
 //! A predicate of a plan as storage's `RowFilter`: evaluated by DataFusion's expressions, pruned by DataFusion's pruning.
 
+use crate::constraints;
 use crate::ready::Param;
 use crate::scan::ScanColumn;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
@@ -16,7 +17,8 @@ use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use quiver_base::{ColumnId, Result};
-use quiver_storage::{ColumnStats, RowFilter};
+use quiver_cluster::{Index, Table};
+use quiver_storage::{ColumnStats, Constraint, RowFilter};
 use std::collections::HashSet;
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -54,6 +56,15 @@ impl Predicate {
 
     pub(crate) fn expr(&self) -> &Arc<dyn PhysicalExpr> {
         &self.expr
+    }
+
+    /// The names of the table's indexes that rows may be found by; of none while a value is not known.
+    pub(crate) fn indexes<'a>(&self, table: &'a Table) -> Vec<&'a str> {
+        let Some(prepared) = &self.prepared else { return Vec::new() };
+        let confined = |column| prepared.constraints.iter().any(|constraint| constraint.column == column);
+        let leads = |index: &&Index| index.columns.first().is_some_and(|key| confined(key.column));
+        let finds = |index: &&Index| !index.is_vector() && (!index.unique || index.columns.len() > 1);
+        table.indexes.iter().filter(finds).filter(leads).map(|index| index.name.as_str()).collect()
     }
 
     /// What storage evaluates. Scalar subqueries must have run.
@@ -100,6 +111,7 @@ pub(crate) struct ExprFilter {
     predicate: Arc<dyn PhysicalExpr>,
     pruning: Option<Arc<PruningPredicate>>,
     cache_key: Option<String>,
+    constraints: Vec<Constraint>,
 }
 
 impl ExprFilter {
@@ -120,7 +132,8 @@ impl ExprFilter {
         let cache_key = if volatile { None } else { cache_key(&predicate, &columns) };
         let pruning =
             PruningPredicateBuilder::new().with_file_schema(narrow.clone()).build(predicate.clone());
-        Ok(Arc::new(ExprFilter { columns, schema: narrow, predicate, pruning, cache_key }))
+        let constraints = if volatile { Vec::new() } else { constraints::of(&predicate, &narrow, &columns)? };
+        Ok(Arc::new(ExprFilter { columns, schema: narrow, predicate, pruning, cache_key, constraints }))
     }
 }
 
@@ -163,6 +176,10 @@ impl RowFilter for ExprFilter {
         let Some(pruning) = &self.pruning else { return everything() };
         let stats = Statistics { stats, schema: &self.schema, columns: &self.columns };
         pruning.prune(&stats).unwrap_or_else(|_| everything())
+    }
+
+    fn constraints(&self) -> &[Constraint] {
+        &self.constraints
     }
 
     fn cache_key(&self) -> Option<&str> {

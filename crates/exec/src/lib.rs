@@ -3,6 +3,7 @@
 
 mod append;
 mod cancel;
+mod constraints;
 mod context;
 mod engine;
 mod errors;

@@ -142,6 +142,10 @@ impl DisplayAs for CollectionScanExec {
         }
         if let Some(predicate) = &self.predicate {
             write!(f, ", filter={predicate}")?;
+            let indexes = predicate.indexes(&self.table);
+            if self.lookup.is_none() && !indexes.is_empty() {
+                write!(f, ", rows by=[{}]", indexes.join(", "))?;
+            }
         }
         if let Some(limit) = self.limit {
             write!(f, ", limit={limit}")?;

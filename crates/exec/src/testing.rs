@@ -246,7 +246,9 @@ fn layout_of(table: &Table) -> TableLayout {
     for index in &table.indexes {
         let columns: Vec<ColumnId> = index.columns.iter().map(|key| key.column).collect();
         match &index.method {
-            IndexMethod::BTree => layout.keys.push(KeyDef { id: index.id, columns }),
+            IndexMethod::BTree | IndexMethod::Hash => {
+                layout.keys.push(KeyDef { id: index.id, columns });
+            }
             IndexMethod::Vector { metric, kind } => layout.vector_indexes.push(VectorIndexDef {
                 id: index.id,
                 of: Indexed::Column { column: columns[0], rows: None },

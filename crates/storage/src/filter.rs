@@ -1,5 +1,6 @@
 //! How a predicate or an indexed expression reaches storage without storage knowing what evaluates it.
 
+use crate::Constraint;
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, Result};
@@ -14,6 +15,10 @@ pub trait RowFilter: Any + Send + Sync + Debug {
     fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray>;
     /// Whether any row of a container with these statistics can pass. True when in doubt. One answer per container.
     fn may_match(&self, stats: &dyn ColumnStats) -> Vec<bool>;
+    /// What the predicate confines columns to: a row that passes meets all of them.
+    fn constraints(&self) -> &[Constraint] {
+        &[]
+    }
     /// Equal keys mean equal predicates: results may be cached under it. `None`: do not cache (volatile).
     fn cache_key(&self) -> Option<&str>;
 }

@@ -8,8 +8,8 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int16Type,
-    Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType, i256,
+    Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
 use quiver_base::{Error, Result, SqlState};
 
@@ -98,11 +98,7 @@ fn append(column: &ArrayRef) -> Result<Append<'_>> {
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let values = column.as_primitive::<IntervalMonthDayNanoType>();
             Box::new(move |row, out| {
-                // As PostgreSQL compares them: a month has 30 days, a day 24 hours.
-                let value = values.value(row);
-                let days = i128::from(value.months) * 30 + i128::from(value.days);
-                let nanos = days * 86_400_000_000_000 + i128::from(value.nanoseconds);
-                out.extend((nanos ^ i128::MIN).to_be_bytes());
+                out.extend((interval_nanos(values.value(row)) ^ i128::MIN).to_be_bytes());
             })
         }
         DataType::Utf8 => {
@@ -136,6 +132,12 @@ fn append(column: &ArrayRef) -> Result<Append<'_>> {
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
         }
     })
+}
+
+/// An interval as PostgreSQL compares it: a month has 30 days, a day 24 hours.
+pub(crate) fn interval_nanos(value: IntervalMonthDayNano) -> i128 {
+    let days = i128::from(value.months) * 30 + i128::from(value.days);
+    days * 86_400_000_000_000 + i128::from(value.nanoseconds)
 }
 
 fn put_i64(value: i64, out: &mut Vec<u8>) {

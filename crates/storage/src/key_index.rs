@@ -2,12 +2,16 @@
 //! compares those.
 //!
 //! A frame whose body is: entries u64 | the segment's rows u64 | entries × hash u64, ascending | entries × position u32.
-//! Rows with a NULL among the key's values are not in it.
+//! Rows with a NULL among the key's values are not in it. Lookup files have the same form, with codes of values in place of hashes.
 
+use crate::LookupCode;
 use crate::frame::Format;
+use crate::lookup::Coder;
 use crate::objects::{ObjectMap, ObjectWriter};
+use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
 use quiver_base::{Error, MemoryBudget, Reservation, Result};
+use std::ops::Range;
 use std::sync::Arc;
 
 const FORMAT: Format = Format { magic: *b"QVKI", version: 1, name: "key index" };
@@ -33,6 +37,20 @@ impl KeyIndexBuilder {
 
     pub(crate) fn add(&mut self, hash: u64, position: u32) {
         self.entries.push((hash, position));
+    }
+
+    /// Adds the codes of a column's values, the first of which is at position `first`.
+    pub(crate) fn add_codes(&mut self, column: &ArrayRef, code: LookupCode, first: u32) -> Result<()> {
+        let Some(coder) = Coder::new(column, code)? else {
+            return Err(Error::internal("values of this type have no order"));
+        };
+        self.reserve(column.len())?;
+        for row in 0..column.len() {
+            if let Some(code) = coder.at(row) {
+                self.add(code, first + row as u32);
+            }
+        }
+        Ok(())
     }
 
     fn frame(&mut self, rows: u32) -> Vec<u8> {
@@ -97,7 +115,8 @@ impl KeyIndex {
         self.hashes.as_chunks().0.get(at).map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    fn position(&self, at: usize) -> u32 {
+    /// The position of an entry.
+    pub(crate) fn position(&self, at: usize) -> u32 {
         self.positions.as_chunks().0.get(at).map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes))
     }
 
@@ -105,6 +124,12 @@ impl KeyIndex {
     pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let start = self.first_at_least(hash);
         (start..self.len()).take_while(move |at| self.hash(*at) == hash).map(|at| self.position(at))
+    }
+
+    /// The entries whose codes are in a range, its ends included.
+    pub(crate) fn between(&self, low: u64, high: u64) -> Range<usize> {
+        let end = high.checked_add(1).map_or(self.len(), |above| self.first_at_least(above));
+        self.first_at_least(low).min(end)..end
     }
 
     /// Hashes are spread evenly, so the place is guessed, the guess widened until it is right, and then halved.

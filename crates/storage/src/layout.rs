@@ -1,7 +1,7 @@
 //! What the catalog tells storage about a table, with every read and every job. Storage keeps no schema of its own:
 //! stored batches and files carry column ids, and a layout says how to read them today.
 
-use crate::{ComputedVectors, RowFilter};
+use crate::{ComputedVectors, LookupDef, RowFilter};
 use arrow::array::ArrayRef;
 use arrow::datatypes::FieldRef;
 use quiver_base::{ColumnId, IndexId};
@@ -77,6 +77,8 @@ pub struct TableLayout {
     pub vector_indexes: Vec<VectorIndexDef>,
     /// Keys.
     pub keys: Vec<KeyDef>,
+    /// Indexes that rows of a filter are found by.
+    pub lookups: Vec<LookupDef>,
 }
 
 impl TableLayout {

@@ -47,6 +47,8 @@ pub struct ScanPart {
     pub start: u32,
     /// How many rows, dead ones included.
     pub rows: u32,
+    /// The rows out of them that an index says can pass the filter; all of them if no index says.
+    pub candidates: Option<Arc<[u32]>>,
 }
 
 /// Rows of a scan.

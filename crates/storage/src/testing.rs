@@ -1,6 +1,9 @@
 //! A small table for tests: a key, a payload column and a vector.
 
-use crate::{ColumnDef, ColumnStats, ComputedVectors, KeyDef, RowBatch, RowFilter, TableLayout};
+use crate::{
+    Allowed, ColumnDef, ColumnStats, ComputedVectors, Constraint, KeyDef, LookupDef, RowBatch, RowFilter,
+    TableLayout,
+};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray,
 };
@@ -71,6 +74,7 @@ pub(crate) fn layout() -> TableLayout {
         ],
         vector_indexes: Vec::new(),
         keys: vec![KeyDef { id: IndexId(100), columns: vec![KEY] }],
+        lookups: vec![LookupDef { id: IndexId(101), column: KEY }],
     }
 }
 
@@ -149,11 +153,15 @@ pub(crate) struct KeyBetween {
     low: i64,
     high: i64,
     name: String,
+    constraints: [Constraint; 1],
 }
 
 impl KeyBetween {
     pub(crate) fn filter(low: i64, high: i64) -> Arc<dyn RowFilter> {
-        Arc::new(KeyBetween { columns: [KEY], low, high, name: format!("{low}..{high}") })
+        let bound = |key: i64| Some(Arc::new(Int64Array::from(vec![key])) as ArrayRef);
+        let allowed = Allowed::Between(bound(low), bound(high));
+        let constraints = [Constraint { column: KEY, allowed }];
+        Arc::new(KeyBetween { columns: [KEY], low, high, name: format!("{low}..{high}"), constraints })
     }
 }
 
@@ -176,6 +184,10 @@ impl RowFilter for KeyBetween {
             min.is_none_or(|min| min < self.high) && max.is_none_or(|max| max >= self.low)
         };
         min.iter().zip(max.iter()).map(may).collect()
+    }
+
+    fn constraints(&self) -> &[Constraint] {
+        &self.constraints
     }
 
     fn cache_key(&self) -> Option<&str> {

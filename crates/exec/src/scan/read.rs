@@ -39,6 +39,7 @@ pub(super) fn start(
         left: scan.limit().unwrap_or(usize::MAX),
         baseline: BaselineMetrics::new(metrics, partition),
         parts: MetricBuilder::new(metrics).counter("parts_scanned", partition),
+        found: MetricBuilder::new(metrics).counter("rows_by_index", partition),
     };
     builder.spawn_blocking(move || reader.run().map_err(to_datafusion));
     Ok(builder.build())
@@ -54,6 +55,8 @@ struct Reader {
     left: usize,
     baseline: BaselineMetrics,
     parts: Count,
+    /// Rows that indexes named.
+    found: Count,
 }
 
 /// Whether anybody still wants rows.
@@ -121,6 +124,7 @@ impl Reader {
                 }
                 self.query.check_cancel()?;
                 self.parts.add(1);
+                self.found.add(part.candidates.as_ref().map_or(0, |rows| rows.len()));
                 for rows in snapshot.scan_part(layout, &request, &part)? {
                     let columns = self.columns(&rows.batch, *shard, &rows.row_ids);
                     if self.send(columns, rows.batch.num_rows())? == Flow::Stop {

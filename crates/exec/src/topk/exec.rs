@@ -98,6 +98,10 @@ impl DisplayAs for VectorTopKExec {
         write!(f, "{}", if search.null_predicate.is_some() { ", nulls first" } else { "" })?;
         if let Some(predicate) = &search.predicate {
             write!(f, ", filter={predicate}")?;
+            let indexes = predicate.indexes(&search.source.table);
+            if !indexes.is_empty() {
+                write!(f, ", rows by=[{}]", indexes.join(", "))?;
+            }
         }
         if let Some(within) = &search.within {
             write!(f, ", within={within}")?;

@@ -17,6 +17,7 @@ pub(super) fn column_name(table: &Table, column: ColumnId) -> &str {
 pub(super) fn access_method(index: &Index) -> &'static str {
     match index.method {
         IndexMethod::BTree => "btree",
+        IndexMethod::Hash => "hash",
         IndexMethod::Vector { kind: VectorIndexKind::Hnsw(_), .. } => "hnsw",
         IndexMethod::Vector { kind: VectorIndexKind::IvfFlat(_), .. } => "ivfflat",
     }

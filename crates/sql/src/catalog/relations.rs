@@ -24,6 +24,7 @@ pub(super) const PG_CONSTRAINT: u32 = 2606;
 /// Access methods' oids.
 const HEAP: u32 = 2;
 const BTREE: u32 = 403;
+const HASH: u32 = 405;
 const HNSW: u32 = 15_065;
 const IVFFLAT: u32 = 15_063;
 /// The default collation's oid.
@@ -190,6 +191,7 @@ fn index_column(table: &Table, key: &KeyColumn) -> Option<Column> {
 fn access_method_oid(index: &Index) -> u32 {
     match index.method {
         IndexMethod::BTree => BTREE,
+        IndexMethod::Hash => HASH,
         IndexMethod::Vector { kind: VectorIndexKind::Hnsw(_), .. } => HNSW,
         IndexMethod::Vector { kind: VectorIndexKind::IvfFlat(_), .. } => IVFFLAT,
     }

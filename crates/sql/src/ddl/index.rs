@@ -6,7 +6,7 @@ use super::done;
 use super::index_class::{Method, check_params, key_class, key_options, vector_class, vector_options};
 use super::index_key::{Key, key, predicate};
 use super::names::{choose, index, is_taken, no_relation, split, table};
-use crate::bind::{Binder, folded};
+use crate::bind::{Binder, folded, without_modifier};
 use crate::outcome::Outcome;
 use crate::statement::StatementContext;
 use datafusion::sql::sqlparser::ast::{AlterIndexOperation, CreateIndex, IndexType, ObjectName};
@@ -62,7 +62,7 @@ fn declared(
     let (method, options, keys) = if method.is_vector() {
         vector_index(create, method, keys)?
     } else {
-        key_index(create, keys, predicate.is_some())?
+        key_index(create, method, keys, predicate.is_some())?
     };
     let name = match &create.name {
         Some(name) => split(ctx, name)?.name,
@@ -115,20 +115,50 @@ pub(super) fn check_dimensions(method: Method, ty: &SqlType) -> Result<()> {
     }
 }
 
-fn key_index(create: &CreateIndex, mut keys: Vec<Key>, is_partial: bool) -> Result<Declared> {
+fn key_index(create: &CreateIndex, method: Method, mut keys: Vec<Key>, is_partial: bool) -> Result<Declared> {
+    if method == Method::Hash {
+        check_hash(create)?;
+    }
     if is_partial {
-        return Err(Error::unsupported("a partial btree index"));
+        return Err(Error::unsupported(format!("a partial {} index", method.name())));
     }
     if keys.iter().any(|key| key.column.expression.is_some()) {
-        return Err(Error::unsupported("a btree index on an expression"));
+        return Err(Error::unsupported(format!("a {} index on an expression", method.name())));
     }
     if !create.include.is_empty() {
         return Err(Error::unsupported("an index with included columns"));
     }
     for (key, item) in keys.iter_mut().zip(&create.columns) {
-        key.column.class = key_class(item.operator_class.as_ref(), &key.ty)?;
+        key.column.class = key_class(method, item.operator_class.as_ref(), &key.ty)?;
     }
-    Ok((IndexMethod::BTree, key_options(&create.with)?, keys))
+    if let Some(first) = keys.first().filter(|first| !create.unique && !finds_rows(&first.ty)) {
+        let message = format!("a {} index on type {}", method.name(), without_modifier(&first.ty));
+        return Err(Error::unsupported(message).with_hint("No search would use it."));
+    }
+    let kept = if method == Method::Hash { IndexMethod::Hash } else { IndexMethod::BTree };
+    Ok((kept, key_options(method, &create.with)?, keys))
+}
+
+/// Whether rows are found by values of the type.
+fn finds_rows(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(item) => !matches!(**item, SqlType::Interval | SqlType::Bpchar(_)) && finds_rows(item),
+        SqlType::Json | SqlType::Jsonb | SqlType::Bit(_) | SqlType::Varbit(_) => false,
+        SqlType::Vector(_) | SqlType::Halfvec(_) | SqlType::Sparsevec(_) => false,
+        _ => true,
+    }
+}
+
+fn check_hash(create: &CreateIndex) -> Result<()> {
+    let options = create.columns.first().map(|item| item.column.options);
+    let refused = match options {
+        _ if create.unique => "unique indexes",
+        _ if create.columns.len() > 1 => "multicolumn indexes",
+        Some(options) if options.asc.is_some() => "ASC/DESC options",
+        Some(options) if options.nulls_first.is_some() => "NULLS FIRST/LAST options",
+        _ => return Ok(()),
+    };
+    Err(Method::Hash.refuses(refused))
 }
 
 async fn add(ctx: &mut StatementContext<'_>, found: &Arc<Table>, index: Index) -> Result<Outcome> {

@@ -8,8 +8,10 @@ use quiver_index::{HnswParams, IvfParams, Metric, VectorIndexKind};
 /// An access method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
-    /// A key index.
+    /// Values in their order.
     BTree,
+    /// Single values, for equality.
+    Hash,
     /// A graph of vectors.
     Hnsw,
     /// Lists of vectors.
@@ -21,11 +23,12 @@ impl Method {
     pub(super) fn named(name: &str) -> Result<Method> {
         match name {
             "btree" => Ok(Method::BTree),
+            "hash" => Ok(Method::Hash),
             "hnsw" => Ok(Method::Hnsw),
             "ivfflat" => Ok(Method::IvfFlat),
-            "hash" | "gin" | "gist" | "spgist" | "brin" => {
+            "gin" | "gist" | "spgist" | "brin" => {
                 Err(Error::unsupported(format!("access method \"{name}\""))
-                    .with_hint("Indexes are btree (the default), hnsw or ivfflat."))
+                    .with_hint("Indexes are btree (the default), hash, hnsw or ivfflat."))
             }
             other => Err(Error::new(
                 SqlState::UNDEFINED_OBJECT,
@@ -46,6 +49,7 @@ impl Method {
     pub(super) fn name(self) -> &'static str {
         match self {
             Method::BTree => "btree",
+            Method::Hash => "hash",
             Method::Hnsw => "hnsw",
             Method::IvfFlat => "ivfflat",
         }
@@ -53,7 +57,7 @@ impl Method {
 
     /// Whether it is over vectors.
     pub(super) fn is_vector(self) -> bool {
-        self != Method::BTree
+        matches!(self, Method::Hnsw | Method::IvfFlat)
     }
 
     /// `access method "…" does not support …`
@@ -176,11 +180,11 @@ pub(super) fn vector_class(
     Ok((*found, (!is_default).then_some(name)))
 }
 
-/// The class of a btree's key: checked, and kept if it is one of those that compare text by bytes, which is how text is compared here
+/// The class of a btree's or a hash index's key: checked, and kept if it is one of those that compare text by bytes, which is how text is compared here
 /// in any case.
-pub(super) fn key_class(class: Option<&ObjectName>, ty: &SqlType) -> Result<Option<String>> {
+pub(super) fn key_class(method: Method, class: Option<&ObjectName>, ty: &SqlType) -> Result<Option<String>> {
     let Some(class) = class else {
-        return if matches!(ty, SqlType::Json) { Err(no_default(ty, Method::BTree)) } else { Ok(None) };
+        return if matches!(ty, SqlType::Json) { Err(no_default(ty, method)) } else { Ok(None) };
     };
     let name = class_name(class);
     match name.as_str() {
@@ -196,7 +200,7 @@ pub(super) fn key_class(class: Option<&ObjectName>, ty: &SqlType) -> Result<Opti
         },
         _ if default_key_class(ty).is_some_and(|default| default == name) => Ok(None),
         _ if KEY_CLASSES.contains(&name.as_str()) => Err(wrong_type(&name, ty)),
-        _ => Err(no_class(&name, Method::BTree)),
+        _ => Err(no_class(&name, method)),
     }
 }
 
@@ -276,13 +280,13 @@ pub(super) fn check_params(kind: VectorIndexKind) -> Result<()> {
     }
 }
 
-/// Reads `WITH (…)` of a btree, whose options change nothing here.
-pub(super) fn key_options(with: &[Expr]) -> Result<Options> {
+/// Reads `WITH (…)` of a btree or a hash index, whose options change nothing here.
+pub(super) fn key_options(method: Method, with: &[Expr]) -> Result<Options> {
     let options = options_of(with)?;
     for (name, value) in &options {
         match name.as_str() {
             "fillfactor" => drop(bounded(name, value, 10, 100)?),
-            "deduplicate_items" => {}
+            "deduplicate_items" if method == Method::BTree => {}
             _ => return Err(unrecognized(name)),
         }
     }

@@ -178,9 +178,8 @@ fn check_index(ctx: &StatementContext<'_>, table: &Table, index: &Index) -> Resu
         let ty = &table.columns[usize::from(key.column.0) - 1].ty;
         let class = key.class.as_ref().map(|name| ObjectName::from(vec![Ident::new(name)]));
         match index.method {
-            IndexMethod::BTree => {
-                key_class(class.as_ref(), ty)?;
-            }
+            IndexMethod::BTree => drop(key_class(Method::BTree, class.as_ref(), ty)?),
+            IndexMethod::Hash => drop(key_class(Method::Hash, class.as_ref(), ty)?),
             IndexMethod::Vector { kind, .. } => {
                 let method = Method::of_kind(kind);
                 vector_class(method, class.as_ref(), ty)?;

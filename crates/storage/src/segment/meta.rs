@@ -1,5 +1,6 @@
 //! What a manifest says of one segment. Names objects; opens none.
 
+use crate::LookupCode;
 use crate::objects::ObjectRef;
 use crate::segment::RowIds;
 use quiver_base::{ColumnId, IndexId, SegmentId, Timestamp};
@@ -36,6 +37,9 @@ pub struct SegmentMeta {
     pub commit_override: Option<Timestamp>,
     /// Dead rows.
     pub deletes: Option<DeletesRef>,
+    /// Files of indexes over one column: the index, its column, how its values are coded.
+    #[serde(default)]
+    pub lookups: Vec<(IndexId, ColumnId, LookupCode, ObjectRef)>,
 }
 
 /// A published bitmap of dead rows.
@@ -57,6 +61,7 @@ impl SegmentMeta {
             .chain(self.graphs.iter().map(|(_, object)| object))
             .chain(self.index_vectors.iter().map(|(_, object)| object))
             .chain(self.keys.iter().map(|(_, _, object)| object))
+            .chain(self.lookups.iter().map(|(_, _, _, object)| object))
             .chain(self.deletes.iter().map(|deletes| &deletes.object))
     }
 

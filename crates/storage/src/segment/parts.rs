@@ -8,7 +8,10 @@ use crate::key::{KeyEncoder, key_hash};
 use crate::key_index::{KeyIndex, KeyIndexBuilder};
 use crate::objects::ObjectRef;
 use crate::search::sparse_vector;
-use crate::{ColumnDef, ComputedVectors, Indexed, JobControl, KeyDef, TableLayout, VectorIndexDef};
+use crate::{
+    ColumnDef, ComputedVectors, Indexed, JobControl, KeyDef, LookupCode, LookupDef, TableLayout,
+    VectorIndexDef,
+};
 use arrow::array::{Array, AsArray};
 use quiver_base::{ColumnId, Error, IndexId, Result, ShardId, SqlState, Timestamp};
 use quiver_index::{BuildControl, RowSet, SparseBuilder, VectorColumn, VectorIndex, VectorIndexKind};
@@ -138,6 +141,37 @@ impl Segment {
             let index = KeyIndex::open(&self.parts.env.objects.map(object)?, self.meta.rows);
             Ok(Arc::new(index.map_err(|e| named(object, e))?))
         })
+    }
+
+    /// The codes of an index's column. A segment that has no file for it makes an index in memory, once.
+    pub(crate) fn lookup_index(
+        &self,
+        layout: &TableLayout,
+        def: LookupDef,
+        code: LookupCode,
+    ) -> Result<Arc<KeyIndex>> {
+        self.parts.lookups.get((def.id, def.column, code), || {
+            let stored = self
+                .meta
+                .lookups
+                .iter()
+                .find(|(id, column, own, _)| (*id, *column, *own) == (def.id, def.column, code));
+            let Some((.., object)) = stored else {
+                return Ok(Arc::new(self.build_lookup_index(layout, def, code)?));
+            };
+            let index = KeyIndex::open(&self.parts.env.objects.map(object)?, self.meta.rows);
+            Ok(Arc::new(index.map_err(|e| named(object, e))?))
+        })
+    }
+
+    fn build_lookup_index(&self, layout: &TableLayout, def: LookupDef, code: LookupCode) -> Result<KeyIndex> {
+        let mut builder = KeyIndexBuilder::new(&self.parts.env.memory);
+        for start in (0..self.meta.rows).step_by(KEY_BATCH_ROWS as usize) {
+            let end = self.meta.rows.min(start.saturating_add(KEY_BATCH_ROWS));
+            let values = self.read(layout, &[def.column], start..end)?;
+            builder.add_codes(values.column(0), code, start)?;
+        }
+        builder.build(self.meta.rows)
     }
 
     fn build_key_index(&self, layout: &TableLayout, key: &KeyDef) -> Result<KeyIndex> {
@@ -306,7 +340,8 @@ impl Segment {
             let Some(vectors) = self.index_vectors(*index)? else { continue };
             vectors.verify().map_err(|e| named(object, e))?;
         }
-        for (_, _, object) in &self.meta.keys {
+        let lookups = self.meta.lookups.iter().map(|(.., object)| object);
+        for object in self.meta.keys.iter().map(|(.., object)| object).chain(lookups) {
             KeyIndex::open(&self.parts.env.objects.map(object)?, self.meta.rows)
                 .map_err(|e| named(object, e))?;
         }

@@ -8,7 +8,7 @@ use super::{SegmentMeta, stored};
 use crate::columns::{batch_of, conform, definition, schema_of};
 use crate::key_index::KeyIndex;
 use crate::objects::{ObjectMap, ObjectRef};
-use crate::{StorageEnv, TableLayout};
+use crate::{LookupCode, StorageEnv, TableLayout};
 use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
@@ -41,6 +41,7 @@ pub(super) struct Parts {
     /// Vectors of indexes, by object path.
     pub(super) index_vectors: Lazy<String, Arc<Opened<VectorColumn>>>,
     pub(super) keys: Lazy<(IndexId, Vec<ColumnId>), Arc<KeyIndex>>,
+    pub(super) lookups: Lazy<(IndexId, ColumnId, LookupCode), Arc<KeyIndex>>,
 }
 
 impl Drop for Parts {
@@ -105,6 +106,7 @@ impl Segment {
             graphs: Lazy::default(),
             index_vectors: Lazy::default(),
             keys: Lazy::default(),
+            lookups: Lazy::default(),
         });
         Segment { meta, parts, deletes: Arc::default() }
     }

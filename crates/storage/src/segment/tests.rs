@@ -4,6 +4,7 @@
 
 mod corruption;
 mod keys;
+mod lookups;
 mod remote;
 mod round_trip;
 

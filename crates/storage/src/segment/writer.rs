@@ -9,7 +9,7 @@ use crate::columns::{column_ids, conform};
 use crate::key::{KeyEncoder, key_hash};
 use crate::key_index::KeyIndexBuilder;
 use crate::objects::{ObjectRef, ObjectWriter};
-use crate::{ColumnDef, KeyDef, SegmentMeta, StorageEnv, TableLayout};
+use crate::{ColumnDef, KeyDef, LookupCode, LookupDef, SegmentMeta, StorageEnv, TableLayout};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -42,6 +42,7 @@ pub struct SegmentWriter {
     parquet: ArrowWriter<ObjectWriter>,
     vectors: Vec<(usize, VectorSpill)>,
     keys: Vec<(KeyDef, Vec<usize>, KeyIndexBuilder)>,
+    lookups: Vec<(LookupDef, LookupCode, usize, KeyIndexBuilder)>,
     nan_columns: BTreeSet<ColumnId>,
     row_ids: RowIdsBuilder,
     rows: u32,
@@ -82,6 +83,13 @@ impl SegmentWriter {
             let places = key.columns.iter().map(|id| place(&columns, *id)).collect::<Result<_>>()?;
             keys.push((key.clone(), places, KeyIndexBuilder::new(&env.memory)));
         }
+        let mut lookups = Vec::new();
+        for def in &layout.lookups {
+            let at = place(&columns, def.column)?;
+            for code in LookupCode::of(columns[at].field.data_type()) {
+                lookups.push((*def, *code, at, KeyIndexBuilder::new(&env.memory)));
+            }
+        }
         Ok(SegmentWriter {
             env: env.clone(),
             shard,
@@ -91,6 +99,7 @@ impl SegmentWriter {
             parquet,
             vectors,
             keys,
+            lookups,
             nan_columns: BTreeSet::new(),
             row_ids: RowIdsBuilder::default(),
             rows: 0,
@@ -118,6 +127,9 @@ impl SegmentWriter {
         }
         let arrays = self.columns_of(batch)?;
         self.append_keys(&arrays, rows)?;
+        for (_, code, at, index) in &mut self.lookups {
+            index.add_codes(&arrays[*at], *code, self.rows)?;
+        }
         for (at, spill) in &mut self.vectors {
             spill.append(&arrays[*at])?;
         }
@@ -214,6 +226,12 @@ impl SegmentWriter {
             index.write(self.rows, &mut object)?;
             keys.push((key.id, key.columns, keep(object.finish()?)));
         }
+        let mut lookups = Vec::new();
+        for (def, code, _, index) in self.lookups {
+            let mut object = objects.create(&unique_path(shard, segment, &def.id.to_string(), "lookup"))?;
+            index.write(self.rows, &mut object)?;
+            lookups.push((def.id, def.column, code, keep(object.finish()?)));
+        }
         let row_ids =
             self.row_ids.finish().ok_or_else(|| Error::internal("too many rows for one segment"))?;
         let (min_ts, max_ts) = self.timestamps.unwrap_or_default();
@@ -232,6 +250,7 @@ impl SegmentWriter {
             max_ts,
             commit_override: None,
             deletes: None,
+            lookups,
         })
     }
 }

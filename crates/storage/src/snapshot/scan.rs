@@ -2,12 +2,13 @@
 
 use super::part::Part;
 use super::{ScanBatch, ScanPart, ScanRequest, Snapshot};
-use crate::sealed::Sealed;
+use crate::lookup::candidates;
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
 use arrow::array::Array;
 use quiver_base::{Error, Result};
 use std::ops::Range;
+use std::sync::Arc;
 
 impl Snapshot {
     /// Pieces that can be scanned independently; what the filter's statistics rule out is left out.
@@ -18,14 +19,14 @@ impl Snapshot {
             if alive.len() == 0 {
                 continue;
             }
-            let ranges = match container {
-                Part::Memory(_) => std::iter::once(0..container.rows()).collect(),
-                Part::Segment(sealed) => may_pass(sealed, layout, request.filter.as_deref())?,
-            };
-            let seen = ranges.into_iter().filter(|range| alive.any(range.clone()));
-            let piece =
-                |rows: Range<u32>| ScanPart { part: part as u32, start: rows.start, rows: rows.len() as u32 };
-            pieces.extend(seen.map(piece));
+            let found = may_pass(container, layout, request.filter.as_deref())?;
+            let seen = found.into_iter().filter(|piece| alive.any(piece.rows.clone()));
+            pieces.extend(seen.map(|Piece { rows, candidates }| ScanPart {
+                part: part as u32,
+                start: rows.start,
+                rows: rows.len() as u32,
+                candidates,
+            }));
         }
         Ok(pieces)
     }
@@ -40,7 +41,8 @@ impl Snapshot {
         let container = self.part(part.part)?;
         let alive = self.alive(part.part as usize)?;
         let range = part.start..part.start.saturating_add(part.rows).min(container.rows());
-        let chosen = choose(container, layout, alive, request.filter.as_deref(), range.clone())?;
+        let piece = Piece { rows: range.clone(), candidates: part.candidates.clone() };
+        let chosen = choose(container, layout, alive, request.filter.as_deref(), &piece)?;
         let rows_max = request.batch_rows.max(1);
         if let Some(rows) = chosen {
             let read = |rows: &[u32]| {
@@ -58,40 +60,69 @@ impl Snapshot {
     }
 }
 
-/// The row groups of a segment whose statistics do not rule out that a row passes.
-fn may_pass(
-    sealed: &Sealed,
-    layout: &TableLayout,
-    filter: Option<&dyn RowFilter>,
-) -> Result<Vec<Range<u32>>> {
+/// Rows of a container that are looked at together.
+struct Piece {
+    rows: Range<u32>,
+    /// Those of them that can pass; any can if it is not known.
+    candidates: Option<Arc<[u32]>>,
+}
+
+impl Piece {
+    fn of(rows: Range<u32>) -> Piece {
+        Piece { rows, candidates: None }
+    }
+}
+
+/// The rows of a container that may pass: of a segment, those that an index names, by row group; else the row groups whose
+/// statistics do not rule it out.
+fn may_pass(container: &Part, layout: &TableLayout, filter: Option<&dyn RowFilter>) -> Result<Vec<Piece>> {
+    let Part::Segment(sealed) = container else { return Ok(vec![Piece::of(0..container.rows())]) };
     let groups = sealed.segment.row_groups()?;
-    let Some(filter) = filter else { return Ok(groups) };
+    let Some(filter) = filter else { return Ok(groups.into_iter().map(Piece::of).collect()) };
+    if let Some(rows) = candidates(&sealed.segment, layout, filter.constraints())? {
+        return Ok(by_group(&rows, groups));
+    }
     let may_match = filter.may_match(&sealed.segment.statistics(layout)?);
     Ok(groups
         .into_iter()
         .enumerate()
         .filter(|(at, _)| may_match.get(*at) != Some(&false))
-        .map(|(_, g)| g)
+        .map(|(_, rows)| Piece::of(rows))
         .collect())
 }
 
-/// Positions of the rows of a range that are visible and pass; `None` if all are.
+/// Ascending positions divided by row group; groups without any are left out.
+fn by_group(rows: &[u32], groups: Vec<Range<u32>>) -> Vec<Piece> {
+    let place = |row: u32| rows.partition_point(|other| *other < row);
+    let piece = |group: Range<u32>| {
+        let own = &rows[place(group.start)..place(group.end)];
+        (!own.is_empty()).then(|| Piece { rows: group, candidates: Some(own.into()) })
+    };
+    groups.into_iter().filter_map(piece).collect()
+}
+
+/// Positions of the rows of a piece that are visible and pass; `None` if all are.
 fn choose(
     container: &Part,
     layout: &TableLayout,
     alive: &Alive,
     filter: Option<&dyn RowFilter>,
-    range: Range<u32>,
+    piece: &Piece,
 ) -> Result<Option<Vec<u32>>> {
-    let seen: Option<Vec<u32>> =
-        (!alive.all(range.clone())).then(|| range.clone().filter(|row| alive.contains(*row)).collect());
+    let range = piece.rows.clone();
+    let seen: Option<Vec<u32>> = match &piece.candidates {
+        Some(rows) => Some(rows.iter().copied().filter(|row| alive.contains(*row)).collect()),
+        None => {
+            (!alive.all(range.clone())).then(|| range.clone().filter(|row| alive.contains(*row)).collect())
+        }
+    };
     let Some(filter) = filter else { return Ok(seen) };
     let rows = evaluate(container, layout, filter, range.clone(), seen.as_deref())?;
     Ok((rows.len() < range.len()).then_some(rows))
 }
 
 /// Calls back with each row of a container that passes a filter: of those alive, or of all if `alive` is not given. Returns
-/// how many pieces statistics left to look at.
+/// how many pieces indexes and statistics left to look at.
 pub(crate) fn passing(
     container: &Part,
     layout: &TableLayout,
@@ -99,18 +130,15 @@ pub(crate) fn passing(
     alive: Option<&Alive>,
     mut found: impl FnMut(u32),
 ) -> Result<usize> {
-    let ranges = match container {
-        Part::Memory(_) => std::iter::once(0..container.rows()).collect(),
-        Part::Segment(sealed) => may_pass(sealed, layout, Some(filter))?,
-    };
-    for range in &ranges {
+    let pieces = may_pass(container, layout, Some(filter))?;
+    for piece in &pieces {
         let all = Alive::All(container.rows());
-        match choose(container, layout, alive.unwrap_or(&all), Some(filter), range.clone())? {
+        match choose(container, layout, alive.unwrap_or(&all), Some(filter), piece)? {
             Some(rows) => rows.into_iter().for_each(&mut found),
-            None => range.clone().for_each(&mut found),
+            None => piece.rows.clone().for_each(&mut found),
         }
     }
-    Ok(ranges.len())
+    Ok(pieces.len())
 }
 
 /// The rows out of a range, or out of `seen` in it, that pass. A row that the reader cannot see is not looked at: the filter

@@ -1,0 +1,77 @@
+//! Candidates of a filter are the rows that a scan finds, whether a file has them or not.
+
+use super::*;
+use crate::lookup::candidates;
+use crate::{Allowed, Constraint, LookupDef};
+use arrow::array::{Array, Int32Array, StringArray};
+
+const ROWS: i32 = 2000;
+
+/// Numbers 0, 7, 14, … modulo 1000, each second one; and texts that begin alike.
+fn table() -> (TableLayout, RecordBatch) {
+    let mut layout = layout(vec![column(1, "a", &SqlType::Int4), column(2, "b", &SqlType::Text)]);
+    layout.lookups = vec![lookup(50, 1), lookup(51, 2)];
+    let number = |row: i32| (row % 5 != 0).then_some(row * 7 % 1000);
+    let a = Int32Array::from_iter((0..ROWS).map(number));
+    let b = StringArray::from_iter_values((0..ROWS).map(|row| format!("https://host/{}", row % 500)));
+    let batch = batch(&layout, vec![Arc::new(a), Arc::new(b)]);
+    (layout, batch)
+}
+
+fn lookup(id: u32, column: u16) -> LookupDef {
+    LookupDef { id: IndexId(id), column: ColumnId(column) }
+}
+
+fn number(value: i32) -> ArrayRef {
+    Arc::new(Int32Array::from(vec![value]))
+}
+
+fn found(segment: &Segment, layout: &TableLayout, column: u16, allowed: Allowed) -> Option<Vec<u32>> {
+    candidates(segment, layout, &[Constraint { column: ColumnId(column), allowed }]).unwrap()
+}
+
+fn rows_with(batch: &RecordBatch, passes: impl Fn(i32) -> bool) -> Vec<u32> {
+    let a = batch.column(0).as_any().downcast_ref::<Int32Array>().unwrap();
+    (0..ROWS as u32).filter(|row| a.is_valid(*row as usize) && passes(a.value(*row as usize))).collect()
+}
+
+#[test]
+fn candidates_are_the_rows_of_a_scan() {
+    let fixture = fixture();
+    let (mut layout, batch) = table();
+    let meta = write(&fixture.env, &layout, &batch, 77);
+    assert_eq!(meta.lookups.len(), 3, "numbers by order, texts by order and hash");
+    let segment = open(&fixture.env, &meta);
+    segment.verify().unwrap();
+    let bare = open(&fixture.env, &SegmentMeta { lookups: Vec::new(), ..meta });
+    // One that came later than the segment.
+    layout.lookups.push(lookup(52, 1));
+    for segment in [&segment, &bare] {
+        let list: ArrayRef =
+            Arc::new(Int32Array::from(vec![Some(21), None, Some(700), Some(21), Some(2000)]));
+        let expected = rows_with(&batch, |a| a == 21 || a == 700);
+        assert!(!expected.is_empty());
+        assert_eq!(found(segment, &layout, 1, Allowed::Values(list)), Some(expected));
+        let between = Allowed::Between(Some(number(100)), Some(number(130)));
+        let expected = rows_with(&batch, |a| (100..=130).contains(&a));
+        assert_eq!(found(segment, &layout, 1, between), Some(expected));
+        let least = Allowed::Between(None, Some(number(20)));
+        assert_eq!(found(segment, &layout, 1, least), Some(rows_with(&batch, |a| a <= 20)));
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["https://host/7"]));
+        assert_eq!(found(segment, &layout, 2, Allowed::Values(text)), Some(vec![7, 507, 1007, 1507]));
+    }
+}
+
+#[test]
+fn too_many_candidates_are_none() {
+    let fixture = fixture();
+    let (layout, batch) = table();
+    let segment = open(&fixture.env, &write(&fixture.env, &layout, &batch, 2000));
+    assert_eq!(found(&segment, &layout, 1, Allowed::Between(Some(number(100)), None)), None);
+    let all_alike: ArrayRef = Arc::new(StringArray::from(vec!["https://"]));
+    assert_eq!(found(&segment, &layout, 2, Allowed::Between(Some(all_alike), None)), None);
+    // Of another type than the column, or of a column without an index.
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["21"]));
+    assert_eq!(found(&segment, &layout, 1, Allowed::Values(text.clone())), None);
+    assert_eq!(found(&segment, &layout, 3, Allowed::Values(text)), None);
+}
