@@ -7,12 +7,14 @@ mod errors;
 mod identity;
 mod literals;
 mod locking;
+mod place;
 mod text;
 mod utility;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use place::placed;
 pub(crate) use utility::{
     AlterSequence, CopyOption, CopySource, CopyStatement, CopyTarget, MaintenanceCommand, SequenceOption,
 };

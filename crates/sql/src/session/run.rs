@@ -6,6 +6,7 @@ use super::rows::{RowFormat, RowSource};
 use super::transaction::{Block, aborted};
 use super::{Session, SessionCommand};
 use crate::outcome::{CopyChunk, CopyFormat, Outcome, Tag};
+use crate::parser::placed;
 use crate::statement::{self, Analyzed, ParamValue, Parsed, Statement, StatementContext};
 use crate::wire::backend;
 use crate::wire::connection::Connection;
@@ -74,11 +75,13 @@ impl Session {
         let watch = self.watch();
         let info = self.info.clone();
         let mut ctx = self.context(&watch, true)?;
+        let statement = parsed.clone();
         let analyze = async {
             ctx.txn.begin_statement().await?;
             statement::analyze(&mut ctx, parsed, declared).await
         };
-        guarded(&mut conn.input, &info, &watch, Box::pin(analyze)).await
+        let analyzed = guarded(&mut conn.input, &info, &watch, Box::pin(analyze)).await;
+        analyzed.map_err(|error| placed(error, &statement.sql))
     }
 
     /// What a statement can reach, with its transaction, which must be open.
@@ -114,7 +117,8 @@ impl Session {
             ctx.txn.begin_statement().await?;
             statement::execute(&mut ctx, analyzed, params).await
         };
-        let outcome = guarded(&mut conn.input, &info, &watch, Box::pin(execute)).await?;
+        let outcome = guarded(&mut conn.input, &info, &watch, Box::pin(execute)).await;
+        let outcome = outcome.map_err(|error| placed(error, &analyzed.parsed.sql))?;
         Ok(Executed { outcome, watch })
     }
 
