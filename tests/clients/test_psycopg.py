@@ -244,6 +244,56 @@ def test_error_fields(connection):
     assert caught.value.diag.constraint_name == "positive"
 
 
+@pytest.mark.parametrize(
+    "statement, position",
+    [
+        ("SELECT 'é', nosuch FROM t", 13),
+        ("  SELECT t.nosuch FROM t", 10),
+        ("SELECT id\nFROM nosuch", 16),
+        ("SELECT id FROM t WHERE body <-> id", 29),
+        ("SELECT nosuch(id) FROM t", 8),
+        ("SELECT id FROM t WHERE id = 'a'", 29),
+        ("SELECT id, count(*) FROM t", 8),
+        ("INSERT INTO t (nosuch) VALUES (1)", 16),
+        ("UPDATE t SET nosuch = 1", 14),
+        ("SELECT 1::nosuch", 11),
+        ("SELECT 1; SELECT nosuch", 18),
+        ("TRUNCATE nosuch", None),
+    ],
+)
+def test_error_positions(connection, statement, position):
+    connection.execute("CREATE TABLE t (id int PRIMARY KEY, body text)")
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement)
+    found = caught.value.diag.statement_position
+    assert found == (None if position is None else str(position))
+
+
+def test_missing_function_names_its_types(connection):
+    with pytest.raises(errors.UndefinedFunction, match=r"function nosuch\(integer, unknown, text\) does not exist"):
+        connection.execute("SELECT abs(nosuch(1, 'a', 'b'::text))")
+
+
+def test_columns_say_their_table(connection):
+    connection.execute("CREATE TABLE t (gone int, id int PRIMARY KEY, body text)")
+    connection.execute("ALTER TABLE t DROP COLUMN gone")
+    table = connection.execute("SELECT 't'::regclass::oid").fetchone()[0]
+
+    def origins(statement):
+        result = connection.execute(statement).pgresult
+        return [(result.ftable(it), result.ftablecol(it)) for it in range(result.nfields)]
+
+    assert origins("SELECT body AS b, id, id + 1, 't' FROM t ORDER BY 1") == [(table, 3), (table, 2), (0, 0), (0, 0)]
+    inner = "(SELECT id, max(body) AS m FROM t GROUP BY id) s"
+    assert origins(f"SELECT s.*, t.body FROM {inner} JOIN t USING (id)") == [(table, 2), (0, 0), (table, 3)]
+    assert origins("SELECT id FROM t UNION SELECT id FROM t") == [(0, 0)]
+    # A statement stays prepared when its table is made anew.
+    connection.execute("SELECT id FROM t", prepare=True)
+    connection.execute("DROP TABLE t")
+    connection.execute("CREATE TABLE t (id int)")
+    assert connection.execute("SELECT id FROM t", prepare=True).fetchall() == []
+
+
 def test_executemany(connection):
     cursor = connection.cursor()
     cursor.execute("CREATE TABLE t (id int PRIMARY KEY, body text)")

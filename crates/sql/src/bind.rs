@@ -12,6 +12,7 @@ mod exactness;
 mod json_aggregates;
 mod keys;
 mod lost_types;
+mod missing;
 mod modifiers;
 mod names;
 mod nesting;
@@ -43,7 +44,7 @@ pub(crate) use cast_kernel::{
 pub(crate) use casts::{can_assign, cast_expr, cast_scalar, literal};
 pub(crate) use coerce::coerce_expr;
 pub(crate) use context::Binder;
-pub(crate) use modifiers::is_told;
+pub(crate) use modifiers::{is_told, origin};
 pub(crate) use names::{column_name as column_name_of, folded, shown};
 pub(crate) use prepare::{bare_select, query_of};
 pub(crate) use query::{BoundQuery, conform, conform_stream};

@@ -2,7 +2,7 @@
 //! Parsed once; never rewritten as text.
 
 use crate::admin::{self, AdminCommand};
-use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, conform_stream};
+use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, conform_stream, is_told};
 use crate::dml::{self, BoundChange, BoundInsert};
 use crate::explain::{self, ExplainOptions};
 use crate::outcome::{Notice, Outcome, Tag};
@@ -11,7 +11,7 @@ use crate::parser::{AlterSequence, CopyStatement, MaintenanceCommand};
 use crate::session::{SessionCommand, SessionInfo};
 use crate::settings::{Settings, StyleMark};
 use crate::{copy, ddl, maintenance};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
@@ -134,7 +134,7 @@ impl Analyzed {
         }
         let declared: Vec<_> = self.params.iter().cloned().map(Some).collect();
         let (bound, _) = bind(ctx, statement, &declared)?;
-        if columns(&bound) != self.columns {
+        if !same_columns(columns(&bound).as_deref(), self.columns.as_deref()) {
             return Err(changed_result());
         }
         let plan = Arc::new(Plan::new(ctx, bound));
@@ -251,6 +251,15 @@ fn columns(bound: &Bound) -> Option<SchemaRef> {
         Bound::Change(change) => change.returning.as_ref().map(|returning| returning.schema.clone()),
         Bound::Explain(options, _) => Some(options.schema()),
     }
+}
+
+/// Whether results have the same names and types, of whichever tables.
+fn same_columns(one: Option<&Schema>, other: Option<&Schema>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+    let same = |(a, b): (&FieldRef, &FieldRef)| {
+        a.name() == b.name() && SqlType::of_field(a) == SqlType::of_field(b) && is_told(a) == is_told(b)
+    };
+    one.fields().len() == other.fields().len() && one.fields().iter().zip(other.fields()).all(same)
 }
 
 /// Runs an analysed statement, binding and planning again if the catalog has changed. Never called for

@@ -14,6 +14,7 @@ final class Results {
       interleaved(connection);
       scroll(connection);
       limits(connection);
+      updatable(connection);
     }
   }
 
@@ -103,6 +104,30 @@ final class Results {
     try (PreparedStatement select = connection.prepareStatement("SELECT id FROM r")) {
       select.setMaxRows(12);
       for (int round = 0; round < 7; round++) Check.equal(Check.rows(select.executeQuery()).size(), 12);
+    }
+  }
+
+  /** Rows changed through a result: the driver finds the table and its key by the columns that the result describes. */
+  private static void updatable(Connection connection) throws Exception {
+    Check.run(connection, "CREATE TABLE u (id int PRIMARY KEY, body text, n int)");
+    Check.run(connection, "INSERT INTO u VALUES (1, 'one', 10), (2, 'two', 20), (3, 'three', 30)");
+    try (Statement statement = connection.createStatement(ResultSet.TYPE_SCROLL_INSENSITIVE, ResultSet.CONCUR_UPDATABLE);
+        ResultSet rows = statement.executeQuery("SELECT id, body, n FROM u ORDER BY id")) {
+      Check.equal(((org.postgresql.PGResultSetMetaData) rows.getMetaData()).getBaseColumnName(2), "body");
+      Check.equal(((org.postgresql.PGResultSetMetaData) rows.getMetaData()).getBaseTableName(2), "u");
+      rows.next();
+      rows.updateInt("n", 11);
+      rows.updateRow();
+      rows.next();
+      rows.deleteRow();
+      rows.moveToInsertRow();
+      rows.updateInt(1, 4);
+      rows.updateString(2, "four");
+      rows.insertRow();
+    }
+    try (Statement statement = connection.createStatement()) {
+      Check.equal(
+          Check.rows(statement.executeQuery("SELECT concat_ws(' ', id, body, n) FROM u ORDER BY id")), List.of("1 one 11", "3 three 30", "4 four"));
     }
   }
 }

@@ -4,6 +4,7 @@
 use super::cast_kernel::CastStyle;
 use super::casts::{label_unnested, labelled, relabelled};
 use super::lost_types::LostTypes;
+use super::missing;
 use super::nesting;
 use super::overloads;
 use super::params::Params;
@@ -483,6 +484,7 @@ fn alike_arrays(exprs: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<Expr>> {
 
 fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr> {
     let ScalarFunction { func, args } = function;
+    missing::refuse(&func, &args, typing)?;
     let args = match func.name() {
         ANY_CALL => return quantified(args, typing, Quantifier::Any),
         ALL_CALL => return quantified(args, typing, Quantifier::All),

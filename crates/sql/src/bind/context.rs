@@ -1,6 +1,7 @@
 //! What DataFusion's SQL planner asks while it plans one statement: tables, functions, types, operators.
 
 use super::cast_kernel::CastStyle;
+use super::missing;
 use super::oids::CatalogNames;
 use super::operators::PgOperators;
 use super::params::Params;
@@ -248,6 +249,18 @@ fn placeholder(name: &str) -> Arc<ScalarUDF> {
     .udf()
 }
 
+impl Binder {
+    /// What stands for a function that nothing of any kind has the name of.
+    fn missing(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        // DataFusion's planner makes this one itself.
+        let exists = name == "unnest"
+            || self.get_higher_order_meta(name).is_some()
+            || self.get_aggregate_meta(name).is_some()
+            || self.get_window_meta(name).is_some();
+        (!exists).then(|| missing::stand_in(name))
+    }
+}
+
 impl ContextProvider for Binder {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
         let name = match name {
@@ -325,7 +338,7 @@ impl ContextProvider for Binder {
         match name {
             "btrim" | "ltrim" | "rtrim" | "substr" | "substring" | "strpos" | "position" | "coalesce"
             | "nullif" | "greatest" | "least" => found.map(functions::deferred),
-            _ => found,
+            _ => found.or_else(|| self.missing(name)),
         }
     }
 

@@ -1,33 +1,86 @@
-//! Which columns of a result say their modifier to the client (`numeric(10,2)`, `varchar(5)`): those that come from a column or a
-//! cast unchanged. What is computed has none, whatever the type that carries it here.
+//! What clients are told of a result's columns beside their types. The modifier (`numeric(10,2)`, `varchar(5)`) of those that come
+//! from a column or a cast unchanged: what is computed has none, whatever the type that carries it here. And the table's column
+//! that each is, if it is one: drivers update rows through it.
 
 use super::casts::LABEL;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
+use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use quiver_base::SQL_TYPE_KEY;
+use quiver_base::{FIELD_ID_KEY, SQL_TYPE_KEY};
+use quiver_exec::CollectionTable;
 use std::sync::Arc;
 
 /// Marks a field whose modifier is not told.
 const COMPUTED: &str = "quiver.computed";
+
+/// Says the table's oid and the column's number.
+const ORIGIN: &str = "quiver.origin";
 
 /// Whether a client is told the field's modifier.
 pub(crate) fn is_told(field: &Field) -> bool {
     !field.metadata().contains_key(COMPUTED)
 }
 
-/// The schema of a plan's result with marks on what is computed.
+/// The table's oid and the column's number that a field is.
+pub(crate) fn origin(field: &Field) -> Option<(u32, u16)> {
+    let (table, column) = field.metadata().get(ORIGIN)?.split_once(' ')?;
+    Some((table.parse().ok()?, column.parse().ok()?))
+}
+
+/// The schema of a plan's result with marks on what is computed and on what is a column.
 pub(super) fn marked(schema: SchemaRef, plan: &LogicalPlan) -> SchemaRef {
-    let mark = |(index, field): (usize, &Arc<Field>)| match keeps(plan, index) {
-        true => field.clone(),
-        false => {
-            let mut metadata = field.metadata().clone();
+    let mark = |(index, field): (usize, &Arc<Field>)| {
+        let mut metadata = field.metadata().clone();
+        if !keeps(plan, index) {
             metadata.insert(COMPUTED.to_owned(), String::new());
-            Arc::new(field.as_ref().clone().with_metadata(metadata))
         }
+        if let Some((table, column)) = column_of(plan, index) {
+            metadata.insert(ORIGIN.to_owned(), format!("{table} {column}"));
+        }
+        Arc::new(field.as_ref().clone().with_metadata(metadata))
     };
     let fields: Vec<_> = schema.fields().iter().enumerate().map(mark).collect();
     Arc::new(Schema::new(fields))
+}
+
+/// The table and the column of it that a column of a plan is.
+fn column_of(plan: &LogicalPlan, index: usize) -> Option<(u32, u16)> {
+    match plan {
+        LogicalPlan::Projection(node) => origin_of(node.expr.get(index)?, &node.input),
+        LogicalPlan::Aggregate(node) => origin_of(node.group_expr.get(index)?, &node.input),
+        LogicalPlan::Join(node) => match index.checked_sub(node.left.schema().fields().len()) {
+            Some(index) => column_of(&node.right, index),
+            None => column_of(&node.left, index),
+        },
+        LogicalPlan::TableScan(scan) => {
+            let index =
+                scan.projection.as_ref().map_or(Some(index), |columns| columns.get(index).copied())?;
+            let provider = source_as_provider(&scan.source).ok()?;
+            let collection = provider.downcast_ref::<CollectionTable>()?;
+            let id = collection.schema().field(index).metadata().get(FIELD_ID_KEY)?.parse().ok()?;
+            Some((collection.table.id.0, id))
+        }
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Window(_) => match plan.inputs().as_slice() {
+            [input] if index < input.schema().fields().len() => column_of(input, index),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn origin_of(expr: &Expr, input: &LogicalPlan) -> Option<(u32, u16)> {
+    match expr {
+        Expr::Alias(alias) => origin_of(&alias.expr, input),
+        Expr::Column(column) => column_of(input, input.schema().index_of_column(column).ok()?),
+        _ => None,
+    }
 }
 
 /// Whether a column of a plan is one of a table, or a cast.

@@ -157,8 +157,9 @@ impl Subject<'_> {
             Subject::AggregateAfter(keyword) => {
                 let start = place(&|at| at_word(&tokens[at], keyword))?;
                 place(&|at| {
-                    let aggregate = |name: &&str| at_word(&tokens[at], name);
-                    at > start && is(at + 1, &Token::LParen) && AGGREGATES.iter().any(|name| aggregate(&name))
+                    at > start
+                        && is(at + 1, &Token::LParen)
+                        && AGGREGATES.iter().any(|name| at_word(&tokens[at], name))
                 })
             }
         }

@@ -1,6 +1,6 @@
 //! Messages to the client, written at the end of an output buffer.
 
-use crate::bind::is_told;
+use crate::bind::{is_told, origin};
 use crate::oids;
 use crate::outcome::{CopyFormat, Notice, Severity};
 use arrow::datatypes::Schema;
@@ -116,8 +116,9 @@ pub(crate) fn row_description(out: &mut Vec<u8>, schema: &Schema, formats: &[i16
         out.extend_from_slice(&(types.len() as u16).to_be_bytes());
         for ((field, ty), format) in schema.fields().iter().zip(&types).zip(formats) {
             put_text(out, field.name());
-            // Table oid and column number: not known here.
-            out.extend_from_slice(&[0; 6]);
+            let (table, column) = origin(field).unwrap_or_default();
+            out.extend_from_slice(&table.to_be_bytes());
+            out.extend_from_slice(&column.to_be_bytes());
             out.extend_from_slice(&sent_oid(ty).to_be_bytes());
             out.extend_from_slice(&sent_len(ty).to_be_bytes());
             let modifier = if is_told(field) { oids::type_modifier(ty) } else { -1 };
