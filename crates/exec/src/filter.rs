@@ -147,6 +147,22 @@ pub(crate) fn renumber(predicate: Arc<dyn PhysicalExpr>, used: &[usize]) -> DfRe
     Ok(renumbered.data)
 }
 
+/// Text that fails to become longer than a filter's name should be.
+struct Capped<'a>(&'a mut String);
+
+/// Lists of many thousand values are not worth to be remembered.
+const CACHE_KEY_BYTES_MAX: usize = 64 << 10;
+
+impl Write for Capped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > CACHE_KEY_BYTES_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
 /// The predicate's text after the ids of its columns: a renamed column must not share a key with its old name's successor.
 /// Literals are printed with their types by `Debug`.
 fn cache_key(predicate: &Arc<dyn PhysicalExpr>, columns: &[ColumnId]) -> Option<String> {
@@ -154,7 +170,7 @@ fn cache_key(predicate: &Arc<dyn PhysicalExpr>, columns: &[ColumnId]) -> Option<
     for column in columns {
         write!(key, "{column} ").ok()?;
     }
-    write!(key, "{predicate:?}").ok()?;
+    write!(Capped(&mut key), "{predicate:?}").ok()?;
     Some(key)
 }
 

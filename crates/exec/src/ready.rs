@@ -120,7 +120,9 @@ fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, b
     }
     if let Some(search) = plan.downcast_ref::<VectorTopKExec>() {
         // A parameter's value says whether a partial index has the rows.
-        return search.layout().is_none_or(|layout| !has_partial_index(layout));
+        let children = search.children();
+        return search.layout().is_none_or(|layout| !has_partial_index(layout))
+            && children.into_iter().all(|child| keeps_nothing(child, scanned));
     }
     let is_plain = plan.is::<ProjectionExec>()
         || plan.is::<FilterExec>()

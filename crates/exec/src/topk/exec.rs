@@ -1,31 +1,37 @@
 //! The operator: a search, its output expressions and its place in a plan.
 
+use super::members::Members;
+use super::metrics::Counters;
 use super::output::{Output, Outputs};
 use super::run::Search;
 use super::{SearchMetrics, pattern::substitute};
 use crate::SearchSettings;
-use crate::context::running_statement;
+use crate::context::{Statement, running_statement};
 use crate::engine::BATCH_ROWS;
 use crate::search::Values;
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr};
+use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::metrics::{MetricsSet, RecordOutput};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
+    Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use quiver_index::{Metric, VectorIndexKind};
 use quiver_storage::TableLayout;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::mpsc::Sender;
+use tokio::task::spawn_blocking;
 
 /// The k nearest rows that pass a filter, nearest first.
 #[derive(Clone, Debug)]
@@ -37,6 +43,7 @@ pub(crate) struct VectorTopKExec {
     properties: Arc<PlanProperties>,
     metrics: SearchMetrics,
     layout: Option<Arc<TableLayout>>,
+    members: Option<Members>,
 }
 
 impl VectorTopKExec {
@@ -51,12 +58,18 @@ impl VectorTopKExec {
         let properties = properties(EquivalenceProperties::new_with_orderings(schema, ordering));
         let outputs = Outputs::new(outputs, search.within.clone(), &search.source.table_schema)?;
         let metrics = SearchMetrics::default();
-        Ok(VectorTopKExec { search, outputs, settings, properties, metrics, layout: None })
+        Ok(VectorTopKExec { search, outputs, settings, properties, metrics, layout: None, members: None })
     }
 
     /// Remembers what the indexes of the table were over.
     pub(super) fn with_layout(mut self, layout: Option<Arc<TableLayout>>) -> VectorTopKExec {
         self.layout = layout;
+        self
+    }
+
+    /// Only rows that a semi-join lets through.
+    pub(super) fn with_members(mut self, members: Option<Members>) -> VectorTopKExec {
+        self.members = members;
         self
     }
 
@@ -103,6 +116,9 @@ impl DisplayAs for VectorTopKExec {
                 write!(f, ", rows by=[{}]", indexes.join(", "))?;
             }
         }
+        if let Some(members) = &self.members {
+            write!(f, ", members=[{members}]")?;
+        }
         if let Some(within) = &search.within {
             write!(f, ", within={within}")?;
         }
@@ -124,22 +140,37 @@ impl ExecutionPlan for VectorTopKExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
+        self.members.iter().map(|members| &members.plan).collect()
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition; self.children().len()])
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![false; self.children().len()]
     }
 
     fn replace_children(
         self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("VectorTopKExec has no children") }
+        match (&self.members, children.pop()) {
+            (None, None) => Ok(self),
+            (Some(members), Some(plan)) if children.is_empty() => {
+                let members = Some(Members { plan, ..members.clone() });
+                Ok(Arc::new(VectorTopKExec { members, ..self.as_ref().clone() }))
+            }
+            _ => internal_err!("VectorTopKExec has a child for each subquery"),
+        }
     }
 
     fn with_new_children(
         self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     /// With metrics of its own: the same plan may run again.
@@ -166,23 +197,26 @@ impl ExecutionPlan for VectorTopKExec {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
         let (search, outputs, out) = (self.search.clone(), self.outputs.clone(), builder.tx());
         let schema = self.schema();
-        builder.spawn_blocking(move || {
-            let elapsed = counters.baseline.elapsed_compute().clone();
-            let timer = elapsed.timer();
-            let rows = search.rows(statement.as_ref(), &task, &counters, outputs.fetched())?;
-            let rows = outputs.evaluate(&rows, &schema)?;
-            timer.done();
-            for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
-                let piece = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
-                if out.blocking_send(Ok(piece.record_output(&counters.baseline))).is_err() {
-                    break;
-                }
-            }
-            Ok(())
+        let Some(members) = self.members.clone() else {
+            builder.spawn_blocking(move || {
+                run(&search, &outputs, &schema, statement.as_ref(), &task, &counters, &out)
+            });
+            return Ok(builder.build());
+        };
+        builder.spawn(async move {
+            let Some((filter, memory)) = members.filter(&task, &search.source.table_schema).await? else {
+                return Ok(());
+            };
+            let search = search.among(filter)?;
+            let searching = spawn_blocking(move || {
+                run(&search, &outputs, &schema, statement.as_ref(), &task, &counters, &out)
+            });
+            let found = searching.await;
+            drop(memory);
+            found.map_err(|cause| DataFusionError::ExecutionJoin(Box::new(cause)))?
         });
         Ok(builder.build())
     }
-
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.set())
     }
@@ -228,4 +262,28 @@ impl ExecutionPlan for VectorTopKExec {
         let metrics = SearchMetrics::default();
         Ok(Some(Arc::new(VectorTopKExec { outputs, properties, metrics, ..self.clone() })))
     }
+}
+
+/// Searches and hands the rows over. Blocking.
+fn run(
+    search: &Search,
+    outputs: &Outputs,
+    schema: &SchemaRef,
+    statement: &dyn Statement,
+    task: &TaskContext,
+    counters: &Counters,
+    out: &Sender<Result<RecordBatch>>,
+) -> Result<()> {
+    let elapsed = counters.baseline.elapsed_compute().clone();
+    let timer = elapsed.timer();
+    let rows = search.rows(statement, task, counters, outputs.fetched())?;
+    let rows = outputs.evaluate(&rows, schema)?;
+    timer.done();
+    for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
+        let piece = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
+        if out.blocking_send(Ok(piece.record_output(&counters.baseline))).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }

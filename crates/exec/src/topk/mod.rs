@@ -6,12 +6,14 @@
 //!     CollectionScanExec: filter
 //! ```
 //!
+//! A semi-join with a subquery (`IN (SELECT …)`, EXISTS) over the scan becomes a filter as well, whose values are found first.
 //! What is measured may be an expression, if there is an index over it. Filters become part of the search, projections are computed for the winners only. A bound on the same distance needs no filter:
 //! the nearest rows are the ones within it. With more sort keys after the distance the sort stays, over the k nearest and all that are
 //! as far as the last of them.
 
 mod choice;
 mod exec;
+mod members;
 mod metrics;
 mod output;
 mod pattern;
@@ -128,11 +130,16 @@ fn rewrite(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan
         within: (!within.is_empty()).then(|| conjunction(within)),
         source: source.clone(),
     };
+    let members = pipeline.members;
+    // Whose NULLs are searched for by themselves.
+    if members.is_some() && search.null_predicate.is_some() {
+        return Ok(None);
+    }
     let ordering = (!ties).then(|| sort.expr().clone());
     let settings = scan.settings;
     let layout = scan.layout.clone();
     let search = VectorTopKExec::new(search, pipeline.outputs, sort.schema(), ordering, settings)?;
-    let search = search.with_layout(layout);
+    let search = search.with_layout(layout).with_members(members);
     let search: Arc<dyn ExecutionPlan> = Arc::new(search);
     Ok(Some(if ties { replace_children_if_necessary(plan.clone(), vec![search])? } else { search }))
 }

@@ -1,6 +1,7 @@
 //! Recognises what may lie between a sort and a scan, and sort keys that order rows as a distance does.
 
 use super::choice::same;
+use super::members::Members;
 use super::output::Output;
 use crate::functions::{Distance, Measure};
 use crate::ready::Param;
@@ -17,6 +18,7 @@ use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use quiver_index::Metric;
 use std::sync::Arc;
@@ -29,10 +31,12 @@ pub(crate) struct Pipeline {
     pub(crate) outputs: Vec<Output>,
     /// What a row must pass, the scan's own predicate included.
     pub(crate) filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// A semi-join that it must pass as well.
+    pub(crate) members: Option<Members>,
 }
 
 impl Pipeline {
-    /// `None` if there is anything else than a scan, filters and projections.
+    /// `None` if there is anything else than a scan, filters, projections and one semi-join.
     pub(crate) fn below(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Pipeline>> {
         if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
             return Ok(Self::of_scan(scan));
@@ -48,6 +52,9 @@ impl Pipeline {
                 .collect::<Result<_>>()?;
             return Ok(Some(below));
         }
+        if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+            return Self::of_join(join);
+        }
         let Some(filter) = plan.downcast_ref::<FilterExec>() else { return Ok(None) };
         if is_volatile(filter.predicate()) || filter.fetch().is_some() {
             return Ok(None);
@@ -56,6 +63,18 @@ impl Pipeline {
         let predicate = below.over_table(filter.predicate().clone())?;
         below.filters.extend(split_conjunction(&predicate).into_iter().cloned());
         if let Some(kept) = filter.projection() {
+            below.outputs = kept.iter().map(|index| below.outputs[*index].clone()).collect();
+        }
+        Ok(Some(below))
+    }
+
+    fn of_join(join: &HashJoinExec) -> Result<Option<Pipeline>> {
+        let Some(members) = Members::of(join) else { return Ok(None) };
+        let Some(mut below) = Self::below(join.left())?.filter(|below| below.members.is_none()) else {
+            return Ok(None);
+        };
+        below.members = Some(Members { key: below.over_table(members.key.clone())?, ..members });
+        if let Some(kept) = &join.projection {
             below.outputs = kept.iter().map(|index| below.outputs[*index].clone()).collect();
         }
         Ok(Some(below))
@@ -75,6 +94,7 @@ impl Pipeline {
             scan: scan.clone(),
             outputs: outputs.collect(),
             filters: filters.into_iter().cloned().collect(),
+            members: None,
         })
     }
 

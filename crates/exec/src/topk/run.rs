@@ -15,6 +15,7 @@ use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::conjunction;
 use quiver_index::Metric;
 use std::sync::Arc;
 
@@ -37,6 +38,14 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// The same among rows that pass one more filter, over the table's columns.
+    pub(super) fn among(self, filter: Arc<dyn PhysicalExpr>) -> Result<Search> {
+        let own = self.predicate.iter().map(|predicate| predicate.expr().clone());
+        let all = conjunction(own.chain([filter]));
+        let predicate = Predicate::new(all, &self.source.table_schema, &self.source.table_columns)?;
+        Ok(Search { predicate: Some(predicate), ..self })
+    }
+
     /// Columns `fetched` of the rows found, in order.
     pub(super) fn rows(
         &self,
