@@ -121,6 +121,11 @@ impl Objects {
         Ok(Arc::new(Objects { store: Store::Local(store), maps: MapTable::new(u64::MAX) }))
     }
 
+    /// Whether objects are files of this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.store, Store::Local(_))
+    }
+
     /// Any store, under a prefix. Not probed.
     pub fn remote(
         store: Arc<dyn ObjectStore>,

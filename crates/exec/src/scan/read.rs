@@ -1,4 +1,4 @@
-//! The blocking half of a scan.
+//! The blocking half of a scan. It runs on a blocking thread, but for a few keys: waking one costs more than looking them up.
 
 use super::{CollectionScanExec, ScanColumn};
 use crate::context::{Statement, running_statement};
@@ -13,8 +13,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, RecordOutput,
 };
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
+use futures::{StreamExt, stream};
 use quiver_base::{ColumnId, Error, Result, RowId, ShardId};
+use quiver_cluster::Table;
 use quiver_storage::{RowFilter, ScanRequest, Snapshot, TableLayout};
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
@@ -29,20 +31,42 @@ pub(super) fn start(
     metrics: &ExecutionPlanMetricsSet,
 ) -> datafusion::error::Result<SendableRecordBatchStream> {
     let query = running_statement(context)?;
+    let few = scan.lookup.as_ref().is_some_and(|lookup| lookup.rows() <= KEYS_AT_ONCE_MAX);
+    let at_once = few && is_local(query.as_ref(), &scan.table).map_err(to_datafusion)?;
     let mut builder = RecordBatchReceiverStreamBuilder::new(scan.schema(), BATCHES_QUEUED_MAX);
     let reader = Reader {
         scan: scan.clone(),
         partition,
         query,
         schema: scan.schema(),
-        out: builder.tx(),
+        out: if at_once { Out::Kept(Vec::new()) } else { Out::Sent(builder.tx()) },
         left: scan.limit().unwrap_or(usize::MAX),
         baseline: BaselineMetrics::new(metrics, partition),
         parts: MetricBuilder::new(metrics).counter("parts_scanned", partition),
         found: MetricBuilder::new(metrics).counter("rows_by_index", partition),
     };
-    builder.spawn_blocking(move || reader.run().map_err(to_datafusion));
+    if at_once {
+        let found = stream::once(async move { reader.run() }).map(|batches| match batches {
+            Ok(batches) => stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
+            Err(error) => stream::iter(vec![Err(to_datafusion(error))]),
+        });
+        return Ok(Box::pin(RecordBatchStreamAdapter::new(scan.schema(), found.flatten())));
+    }
+    builder.spawn_blocking(move || reader.run().map(drop).map_err(to_datafusion));
     Ok(builder.build())
+}
+
+/// Keys that are looked up without a thread of their own, if no read can wait for another machine.
+const KEYS_AT_ONCE_MAX: usize = 16;
+
+fn is_local(query: &dyn Statement, table: &Table) -> Result<bool> {
+    Ok(query.snapshots(table)?.iter().all(|snapshot| snapshot.is_local()))
+}
+
+/// Where batches go.
+enum Out {
+    Sent(Sender<datafusion::error::Result<RecordBatch>>),
+    Kept(Vec<RecordBatch>),
 }
 
 struct Reader {
@@ -50,7 +74,7 @@ struct Reader {
     partition: usize,
     query: Arc<dyn Statement>,
     schema: SchemaRef,
-    out: Sender<datafusion::error::Result<RecordBatch>>,
+    out: Out,
     /// Rows that the limit still allows.
     left: usize,
     baseline: BaselineMetrics,
@@ -67,7 +91,8 @@ enum Flow {
 }
 
 impl Reader {
-    fn run(mut self) -> Result<()> {
+    /// What was found and not sent.
+    fn run(mut self) -> Result<Vec<RecordBatch>> {
         let elapsed = self.baseline.elapsed_compute().clone();
         let timer = elapsed.timer();
         let snapshots = self.query.snapshots(&self.scan.table)?;
@@ -86,7 +111,10 @@ impl Reader {
             self.scan_parts(&shards, &layout, filter)?;
         }
         timer.done();
-        Ok(())
+        Ok(match self.out {
+            Out::Kept(batches) => batches,
+            Out::Sent(_) => Vec::new(),
+        })
     }
 
     /// Rows without columns: what COUNT(*) asks for. No data is read.
@@ -177,8 +205,13 @@ impl Reader {
             batch = batch.slice(0, self.left);
         }
         self.left -= batch.num_rows();
-        if batch.num_rows() > 0 && self.out.blocking_send(Ok(batch.record_output(&self.baseline))).is_err() {
-            return Ok(Flow::Stop);
+        if batch.num_rows() > 0 {
+            let batch = batch.record_output(&self.baseline);
+            match &mut self.out {
+                Out::Kept(batches) => batches.push(batch),
+                Out::Sent(out) if out.blocking_send(Ok(batch)).is_err() => return Ok(Flow::Stop),
+                Out::Sent(_) => {}
+            }
         }
         Ok(if self.left == 0 { Flow::Stop } else { Flow::GoOn })
     }

@@ -9,6 +9,7 @@ use crate::SearchSettings;
 use crate::context::{Statement, running_statement};
 use crate::engine::BATCH_ROWS;
 use crate::search::Values;
+use crate::to_datafusion;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::stats::Precision;
@@ -21,11 +22,12 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Sched
 use datafusion::physical_plan::metrics::{MetricsSet, RecordOutput};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::StatisticsArgs;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
     Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
+use futures::stream;
 use quiver_index::{Metric, VectorIndexKind};
 use quiver_storage::TableLayout;
 use std::fmt;
@@ -197,6 +199,10 @@ impl ExecutionPlan for VectorTopKExec {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
         let (search, outputs, out) = (self.search.clone(), self.outputs.clone(), builder.tx());
         let schema = self.schema();
+        if self.members.is_none() && search.is_quick(statement.as_ref()).map_err(to_datafusion)? {
+            let rows = async move { found(&search, &outputs, &schema, statement.as_ref(), &task, &counters) };
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(rows))));
+        }
         let Some(members) = self.members.clone() else {
             builder.spawn_blocking(move || {
                 run(&search, &outputs, &schema, statement.as_ref(), &task, &counters, &out)
@@ -264,6 +270,23 @@ impl ExecutionPlan for VectorTopKExec {
     }
 }
 
+/// Searches. Blocking.
+fn found(
+    search: &Search,
+    outputs: &Outputs,
+    schema: &SchemaRef,
+    statement: &dyn Statement,
+    task: &TaskContext,
+    counters: &Counters,
+) -> Result<RecordBatch> {
+    let elapsed = counters.baseline.elapsed_compute().clone();
+    let timer = elapsed.timer();
+    let rows = search.rows(statement, task, counters, outputs.fetched())?;
+    let rows = outputs.evaluate(&rows, schema)?;
+    timer.done();
+    Ok(rows)
+}
+
 /// Searches and hands the rows over. Blocking.
 fn run(
     search: &Search,
@@ -274,11 +297,7 @@ fn run(
     counters: &Counters,
     out: &Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    let elapsed = counters.baseline.elapsed_compute().clone();
-    let timer = elapsed.timer();
-    let rows = search.rows(statement, task, counters, outputs.fetched())?;
-    let rows = outputs.evaluate(&rows, schema)?;
-    timer.done();
+    let rows = found(search, outputs, schema, statement, task, counters)?;
     for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
         let piece = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
         if out.blocking_send(Ok(piece.record_output(&counters.baseline))).is_err() {

@@ -124,6 +124,11 @@ impl Segment {
         Segment { meta, parts: self.parts.clone(), deletes }
     }
 
+    /// Whether its objects are files of this machine.
+    pub fn is_local(&self) -> bool {
+        self.parts.env.objects.is_local()
+    }
+
     /// What the manifest says.
     pub fn meta(&self) -> &Arc<SegmentMeta> {
         &self.meta
