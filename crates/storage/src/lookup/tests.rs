@@ -1,3 +1,5 @@
+//! Codes of values sort as the values do; candidates are all rows of a filter, and more.
+
 use super::*;
 use arrow::array::{
     BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array, Int64Array,
