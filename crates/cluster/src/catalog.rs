@@ -243,6 +243,12 @@ impl Index {
             || texts.into_iter().any(|text| text.columns.contains(&column))
     }
 
+    /// Whether rows of a filter are found by its first column. A key of one column is looked up as a whole instead.
+    pub fn finds_rows(&self) -> bool {
+        let is_key = self.unique && self.columns.len() == 1;
+        !self.is_vector() && !is_key
+    }
+
     /// Whether it is over vectors.
     pub fn is_vector(&self) -> bool {
         matches!(self.method, IndexMethod::Vector { .. })

@@ -104,12 +104,10 @@ impl Layouts {
     }
 }
 
-/// What rows are found by beside keys: a key of one column is looked up as a whole.
+/// What rows are found by beside keys.
 fn lookup(index: &Index) -> Option<LookupDef> {
-    let is_key = index.unique && index.columns.len() == 1;
-    let by_values = matches!(index.method, IndexMethod::BTree | IndexMethod::Hash) && !is_key;
     let column = index.columns.first()?.column;
-    by_values.then_some(LookupDef { id: index.id, column })
+    index.finds_rows().then_some(LookupDef { id: index.id, column })
 }
 
 /// The indexes that allow a key once.

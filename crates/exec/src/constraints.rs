@@ -30,8 +30,9 @@ pub(crate) fn of(
             }
         } else if let Some((column, values)) = values(conjunct, schema) {
             let Some(id) = columns.get(column) else { continue };
-            let allowed = Allowed::Values(ScalarValue::iter_to_array(values)?);
-            found.push(Constraint { column: *id, allowed });
+            // Values of several types are no array.
+            let Ok(values) = ScalarValue::iter_to_array(values) else { continue };
+            found.push(Constraint { column: *id, allowed: Allowed::Values(values) });
         }
     }
     for (column, range) in ranges {

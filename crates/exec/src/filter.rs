@@ -62,9 +62,10 @@ impl Predicate {
     pub(crate) fn indexes<'a>(&self, table: &'a Table) -> Vec<&'a str> {
         let Some(prepared) = &self.prepared else { return Vec::new() };
         let confined = |column| prepared.constraints.iter().any(|constraint| constraint.column == column);
-        let leads = |index: &&Index| index.columns.first().is_some_and(|key| confined(key.column));
-        let finds = |index: &&Index| !index.is_vector() && (!index.unique || index.columns.len() > 1);
-        table.indexes.iter().filter(finds).filter(leads).map(|index| index.name.as_str()).collect()
+        let serves = |index: &&Index| {
+            index.finds_rows() && index.columns.first().is_some_and(|key| confined(key.column))
+        };
+        table.indexes.iter().filter(serves).map(|index| index.name.as_str()).collect()
     }
 
     /// What storage evaluates. Scalar subqueries must have run.

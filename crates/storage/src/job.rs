@@ -13,7 +13,7 @@ pub enum JobKind {
     Spill,
     /// Segments become one, dead rows are dropped.
     Compact,
-    /// A segment gets a vector index it lacks.
+    /// A segment gets indexes it lacks.
     BuildIndex,
     /// Tombstones of a segment become a delete bitmap object.
     WriteDeletes,

@@ -11,7 +11,7 @@ use arrow::datatypes::{
     Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
     TimestampMicrosecondType, i256,
 };
-use quiver_base::{ColumnId, IndexId, Result};
+use quiver_base::{ColumnId, IndexId, Result, SqlState};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -196,7 +196,12 @@ pub(crate) fn candidates(
     let mut best: Option<Found> = None;
     for constraint in constraints {
         for def in layout.lookups.iter().filter(|def| def.column == constraint.column) {
-            let Some(found) = find(segment, layout, *def, &constraint.allowed)? else { continue };
+            let found = match find(segment, layout, *def, &constraint.allowed) {
+                // What there is no memory for is read instead.
+                Err(error) if error.state() == SqlState::OUT_OF_MEMORY => None,
+                found => found?,
+            };
+            let Some(found) = found else { continue };
             if best.as_ref().is_none_or(|best| found.len() < best.len()) {
                 best = Some(found);
             }

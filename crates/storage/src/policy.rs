@@ -2,7 +2,7 @@
 
 use crate::job::{Job, JobInput, JobKind};
 use crate::merge::unknown_columns;
-use crate::run::wanted_graphs;
+use crate::run::{undeclared, wanted_graphs, wanted_lookups};
 use crate::sealed::Sealed;
 use crate::snapshot::part::Part;
 use crate::version::Version;
@@ -96,9 +96,9 @@ impl Policy<'_> {
                 || sealed.known_since.elapsed() >= options.settle_after * MERGE_PATIENCE
         };
         let lacks = |sealed: &&Sealed| {
-            let unknown = |(id, _): &(_, _)| !self.layout.vector_indexes.iter().any(|index| index.id == *id);
             !wanted_graphs(self.env, self.layout, sealed).is_empty()
-                || sealed.meta().graphs.iter().any(unknown)
+                || !wanted_lookups(self.env, self.layout, sealed).is_empty()
+                || !undeclared(self.layout, sealed).is_empty()
         };
         let sealed = self.free_segments().filter(due).find(lacks)?;
         self.job(JobKind::BuildIndex, JobInput::Segments(vec![sealed.meta().id]))

@@ -4,6 +4,7 @@ use crate::frame::Format;
 use crate::memtable::MemChunk;
 use crate::objects::ObjectRef;
 use crate::sealed::Sealed;
+use crate::segment::LookupFile;
 use crate::version::Version;
 use crate::visibility::Deletes;
 use crate::{DeletesRef, SegmentMeta, StorageEnv};
@@ -35,6 +36,9 @@ pub(crate) enum Change {
         add: Vec<(IndexId, ObjectRef)>,
         vectors: Vec<(IndexId, ObjectRef)>,
         remove: Vec<IndexId>,
+        /// New files of indexes of values.
+        #[serde(default)]
+        lookups: Vec<LookupFile>,
     },
     /// A bitmap in place of one of age `previous`.
     Deletes { segment: SegmentId, previous: Option<Timestamp>, deletes: DeletesRef },
@@ -74,8 +78,9 @@ impl Publish {
             Change::Flush { add, .. } | Change::Spill { add, .. } | Change::Merge { add, .. } => {
                 add.iter().flat_map(SegmentMeta::objects).collect()
             }
-            Change::Graphs { add, vectors, .. } => {
-                add.iter().chain(vectors).map(|(_, object)| object).collect()
+            Change::Graphs { add, vectors, lookups, .. } => {
+                let lookups = lookups.iter().map(|(.., object)| object);
+                add.iter().chain(vectors).map(|(_, object)| object).chain(lookups).collect()
             }
             Change::Deletes { deletes, .. } => vec![&deletes.object],
         }
@@ -97,8 +102,8 @@ impl Version {
             Change::Flush { from, to, as_of, add } => self.publish_flush(*from, *to, *as_of, add, env),
             Change::Spill { txn, from, to, add } => self.publish_spill(*txn, *from, *to, add, env),
             Change::Merge { as_of, remove, add } => self.publish_merge(*as_of, remove, add, env),
-            Change::Graphs { segment, add, vectors, remove } => {
-                self.publish_graphs(*segment, add, vectors, remove)
+            Change::Graphs { segment, add, vectors, remove, lookups } => {
+                self.publish_graphs(*segment, add, vectors, remove, lookups)
             }
             Change::Deletes { segment, previous, deletes } => {
                 self.publish_deletes(*segment, *previous, deletes)
@@ -176,6 +181,7 @@ impl Version {
         add: &[(IndexId, ObjectRef)],
         vectors: &[(IndexId, ObjectRef)],
         remove: &[IndexId],
+        lookups: &[LookupFile],
     ) -> Option<Vec<Sealed>> {
         let sealed = self.segments.iter_mut().find(|sealed| sealed.meta().id == segment)?;
         let mut meta = sealed.meta().clone();
@@ -183,6 +189,9 @@ impl Version {
             |(id, _): &(IndexId, ObjectRef)| !remove.contains(id) && add.iter().all(|(new, _)| new != id);
         meta.graphs.retain(stays);
         meta.index_vectors.retain(stays);
+        let is_new = |file: &LookupFile| lookups.iter().any(|new| (new.0, new.2) == (file.0, file.2));
+        meta.lookups.retain(|file| !remove.contains(&file.0) && !is_new(file));
+        meta.lookups.extend(lookups.iter().cloned());
         meta.graphs.extend(add.iter().cloned());
         meta.index_vectors.extend(vectors.iter().cloned());
         meta.graphs.sort_unstable_by_key(|(id, _)| *id);

@@ -8,8 +8,10 @@ use crate::sealed::Sealed;
 use crate::snapshot::part::Part;
 use crate::snapshot::passing;
 use crate::version::Version;
-use crate::{BuiltIndex, Indexed, SegmentMeta, StorageEnv, TableLayout, VectorIndexDef};
-use quiver_base::{ColumnId, Error, Result, SegmentId, ShardId, Timestamp, TxnId};
+use crate::{
+    BuiltIndex, Indexed, LookupCode, LookupDef, SegmentMeta, StorageEnv, TableLayout, VectorIndexDef,
+};
+use quiver_base::{ColumnId, Error, IndexId, Result, SegmentId, ShardId, Timestamp, TxnId};
 use quiver_index::RowSet;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -33,7 +35,9 @@ impl Run<'_> {
             (JobKind::Flush, JobInput::Memtable) => self.flush()?,
             (JobKind::Spill, JobInput::Txn(txn)) => self.spill(*txn)?,
             (JobKind::Compact, JobInput::Segments(segments)) => self.compact(segments)?,
-            (JobKind::BuildIndex, JobInput::Segments(segments)) => self.build_graphs(self.only(segments)?)?,
+            (JobKind::BuildIndex, JobInput::Segments(segments)) => {
+                self.build_indexes(self.only(segments)?)?
+            }
             (JobKind::WriteDeletes, JobInput::Segments(segments)) => {
                 self.write_deletes(self.only(segments)?)?
             }
@@ -97,7 +101,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn build_graphs(&self, segment: SegmentId) -> Result<Change> {
+    fn build_indexes(&self, segment: SegmentId) -> Result<Change> {
         let sealed = self.segment(segment)?;
         let (mut add, mut vectors) = (Vec::new(), Vec::new());
         for index in wanted_graphs(self.env, self.layout, sealed) {
@@ -105,10 +109,13 @@ impl Run<'_> {
             add.push((index.id, built.graph));
             vectors.extend(built.vectors.map(|object| (index.id, object)));
         }
-        let declared = |id| self.layout.vector_indexes.iter().any(|index| index.id == id);
-        let stored = sealed.meta().graphs.iter().map(|(id, _)| *id);
-        let remove = stored.filter(|id| !declared(*id)).collect();
-        Ok(Change::Graphs { segment, add, vectors, remove })
+        let mut lookups = Vec::new();
+        for (def, code) in wanted_lookups(self.env, self.layout, sealed) {
+            let object = sealed.segment.write_lookup(self.shard, self.layout, def, code)?;
+            lookups.push((def.id, def.column, code, object));
+        }
+        let remove = undeclared(self.layout, sealed);
+        Ok(Change::Graphs { segment, add, vectors, remove, lookups })
     }
 
     fn build_index(&self, sealed: &Sealed, index: &VectorIndexDef) -> Result<BuiltIndex> {
@@ -162,6 +169,32 @@ pub(crate) fn wanted_graphs<'a>(
     };
     let lacks = |index: &&VectorIndexDef| possible(index) && meta.graph(index.id).is_none();
     layout.vector_indexes.iter().filter(lacks).collect()
+}
+
+/// Files of declared indexes of values that a segment lacks and is large enough for.
+pub(crate) fn wanted_lookups(
+    env: &StorageEnv,
+    layout: &TableLayout,
+    sealed: &Sealed,
+) -> Vec<(LookupDef, LookupCode)> {
+    let meta = sealed.meta();
+    if (meta.rows as usize) < env.options.index_rows_min {
+        return Vec::new();
+    }
+    let codes = |def: &LookupDef| {
+        let column = layout.column(def.column);
+        column.map_or(&[][..], |column| LookupCode::of(column.field.data_type()))
+    };
+    let all = layout.lookups.iter().flat_map(|def| codes(def).iter().map(move |code| (*def, *code)));
+    all.filter(|(def, code)| meta.lookup(def.id, def.column, *code).is_none()).collect()
+}
+
+/// Indexes that a segment has and nobody declares any more.
+pub(crate) fn undeclared(layout: &TableLayout, sealed: &Sealed) -> Vec<IndexId> {
+    let graphs = sealed.meta().graphs.iter().map(|(id, _)| *id);
+    let gone = graphs.filter(|id| layout.vector_index(*id).is_none());
+    let lookups = sealed.meta().lookups.iter().map(|(id, ..)| *id);
+    gone.chain(lookups.filter(|id| layout.lookups.iter().all(|def| def.id != *id))).collect()
 }
 
 /// Not an error of anybody: another job was first.

@@ -14,7 +14,7 @@ use crate::{RowBatch, RowFilter};
 use arrow::record_batch::RecordBatch;
 use imbl::OrdMap;
 use part::Part;
-use quiver_base::{ColumnId, Error, IndexId, Result, RowId, Timestamp, TxnId};
+use quiver_base::{ColumnId, Error, Result, RowId, Timestamp, TxnId};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
@@ -135,15 +135,6 @@ impl Snapshot {
             Part::Memory(_) => true,
             Part::Segment(sealed) => sealed.segment.is_local(),
         })
-    }
-
-    /// Rows, dead ones included, that a vector index does not hold yet.
-    pub fn rows_beside(&self, index: IndexId) -> u64 {
-        let rows = |part: &Part| match part {
-            Part::Segment(sealed) if sealed.meta().graph(index).is_some() => 0,
-            part => u64::from(part.rows()),
-        };
-        self.parts.iter().map(rows).sum()
     }
 
     pub(crate) fn parts(&self) -> &[Part] {

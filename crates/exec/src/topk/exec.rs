@@ -1,17 +1,14 @@
 //! The operator: a search, its output expressions and its place in a plan.
 
 use super::members::Members;
-use super::metrics::Counters;
 use super::output::{Output, Outputs};
 use super::run::Search;
 use super::{SearchMetrics, pattern::substitute};
 use crate::SearchSettings;
-use crate::context::{Statement, running_statement};
+use crate::context::running_statement;
 use crate::engine::BATCH_ROWS;
 use crate::search::Values;
-use crate::to_datafusion;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
@@ -22,17 +19,15 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Sched
 use datafusion::physical_plan::metrics::{MetricsSet, RecordOutput};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::StatisticsArgs;
-use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
     Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
-use futures::stream;
 use quiver_index::{Metric, VectorIndexKind};
 use quiver_storage::TableLayout;
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::mpsc::Sender;
 use tokio::task::spawn_blocking;
 
 /// The k nearest rows that pass a filter, nearest first.
@@ -197,32 +192,38 @@ impl ExecutionPlan for VectorTopKExec {
         let statement = running_statement(&task)?;
         let counters = self.metrics.start(partition);
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
-        let (search, outputs, out) = (self.search.clone(), self.outputs.clone(), builder.tx());
-        let schema = self.schema();
-        if self.members.is_none() && search.is_quick(statement.as_ref()).map_err(to_datafusion)? {
-            let rows = async move { found(&search, &outputs, &schema, statement.as_ref(), &task, &counters) };
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(rows))));
-        }
-        let Some(members) = self.members.clone() else {
-            builder.spawn_blocking(move || {
-                run(&search, &outputs, &schema, statement.as_ref(), &task, &counters, &out)
-            });
-            return Ok(builder.build());
+        let (outputs, schema, out) = (self.outputs.clone(), self.schema(), builder.tx());
+        // Searches and hands the rows over. Blocking.
+        let run = move |search: &Search, task: &TaskContext| {
+            let elapsed = counters.baseline.elapsed_compute().clone();
+            let timer = elapsed.timer();
+            let rows = search.rows(statement.as_ref(), task, &counters, outputs.fetched())?;
+            let rows = outputs.evaluate(&rows, &schema)?;
+            timer.done();
+            for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
+                let piece = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
+                if out.blocking_send(Ok(piece.record_output(&counters.baseline))).is_err() {
+                    break;
+                }
+            }
+            Ok(())
         };
-        builder.spawn(async move {
-            let Some((filter, memory)) = members.filter(&task, &search.source.table_schema).await? else {
-                return Ok(());
-            };
-            let search = search.among(filter)?;
-            let searching = spawn_blocking(move || {
-                run(&search, &outputs, &schema, statement.as_ref(), &task, &counters, &out)
-            });
-            let found = searching.await;
-            drop(memory);
-            found.map_err(|cause| DataFusionError::ExecutionJoin(Box::new(cause)))?
-        });
+        let search = self.search.clone();
+        match self.members.clone() {
+            None => builder.spawn_blocking(move || run(&search, &task)),
+            Some(members) => builder.spawn(async move {
+                let Some((filter, _memory)) = members.filter(&task, &search.source.table_schema).await?
+                else {
+                    return Ok(());
+                };
+                let search = search.among(filter)?;
+                let found = spawn_blocking(move || run(&search, &task)).await;
+                found.map_err(|cause| DataFusionError::ExecutionJoin(Box::new(cause)))?
+            }),
+        }
         Ok(builder.build())
     }
+
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.set())
     }
@@ -268,41 +269,4 @@ impl ExecutionPlan for VectorTopKExec {
         let metrics = SearchMetrics::default();
         Ok(Some(Arc::new(VectorTopKExec { outputs, properties, metrics, ..self.clone() })))
     }
-}
-
-/// Searches. Blocking.
-fn found(
-    search: &Search,
-    outputs: &Outputs,
-    schema: &SchemaRef,
-    statement: &dyn Statement,
-    task: &TaskContext,
-    counters: &Counters,
-) -> Result<RecordBatch> {
-    let elapsed = counters.baseline.elapsed_compute().clone();
-    let timer = elapsed.timer();
-    let rows = search.rows(statement, task, counters, outputs.fetched())?;
-    let rows = outputs.evaluate(&rows, schema)?;
-    timer.done();
-    Ok(rows)
-}
-
-/// Searches and hands the rows over. Blocking.
-fn run(
-    search: &Search,
-    outputs: &Outputs,
-    schema: &SchemaRef,
-    statement: &dyn Statement,
-    task: &TaskContext,
-    counters: &Counters,
-    out: &Sender<Result<RecordBatch>>,
-) -> Result<()> {
-    let rows = found(search, outputs, schema, statement, task, counters)?;
-    for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
-        let piece = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
-        if out.blocking_send(Ok(piece.record_output(&counters.baseline))).is_err() {
-            break;
-        }
-    }
-    Ok(())
 }

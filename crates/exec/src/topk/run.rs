@@ -16,16 +16,11 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::conjunction;
-use quiver_index::{Metric, VectorIndexKind};
+use quiver_index::Metric;
 use std::sync::Arc;
 
 /// What a hit takes in memory until its columns are fetched.
 const HIT_BYTES: usize = 64;
-
-/// What makes a search of less than a millisecond: candidates kept, dimensions, rows compared one by one.
-const EF_QUICK_MAX: usize = 100;
-const DIM_QUICK_MAX: usize = 2048;
-const ROWS_QUICK_MAX: u64 = 1000;
 
 /// What to search for.
 #[derive(Clone, Debug)]
@@ -43,27 +38,6 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Whether it takes less time than to wake a thread for it: through a graph in files of this machine, without a filter, and with few
-    /// rows that the graph does not hold.
-    pub(super) fn is_quick(&self, statement: &dyn Statement) -> quiver_base::Result<bool> {
-        let Some(index) = &self.source.index else { return Ok(false) };
-        let settings = statement.search();
-        let is_small = matches!(index.kind, VectorIndexKind::Hnsw(_))
-            && settings.use_index
-            && settings.ef_search <= EF_QUICK_MAX
-            && self.wanted.k <= EF_QUICK_MAX
-            && !self.wanted.ties
-            && self.source.dim <= DIM_QUICK_MAX
-            && self.predicate.is_none()
-            && self.null_predicate.is_none();
-        if !is_small {
-            return Ok(false);
-        }
-        let snapshots = statement.snapshots(&self.source.table)?;
-        let [snapshot] = snapshots.as_slice() else { return Ok(false) };
-        Ok(snapshot.is_local() && snapshot.rows_beside(index.id) <= ROWS_QUICK_MAX)
-    }
-
     /// The same among rows that pass one more filter, over the table's columns.
     pub(super) fn among(self, filter: Arc<dyn PhysicalExpr>) -> Result<Search> {
         let own = self.predicate.iter().map(|predicate| predicate.expr().clone());

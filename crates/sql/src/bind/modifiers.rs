@@ -50,10 +50,6 @@ fn column_of(plan: &LogicalPlan, index: usize) -> Option<(u32, u16)> {
     match plan {
         LogicalPlan::Projection(node) => origin_of(node.expr.get(index)?, &node.input),
         LogicalPlan::Aggregate(node) => origin_of(node.group_expr.get(index)?, &node.input),
-        LogicalPlan::Join(node) => match index.checked_sub(node.left.schema().fields().len()) {
-            Some(index) => column_of(&node.right, index),
-            None => column_of(&node.left, index),
-        },
         LogicalPlan::TableScan(scan) => {
             let index =
                 scan.projection.as_ref().map_or(Some(index), |columns| columns.get(index).copied())?;
@@ -62,16 +58,7 @@ fn column_of(plan: &LogicalPlan, index: usize) -> Option<(u32, u16)> {
             let id = collection.schema().field(index).metadata().get(FIELD_ID_KEY)?.parse().ok()?;
             Some((collection.table.id.0, id))
         }
-        LogicalPlan::Filter(_)
-        | LogicalPlan::Sort(_)
-        | LogicalPlan::Limit(_)
-        | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Distinct(_)
-        | LogicalPlan::Window(_) => match plan.inputs().as_slice() {
-            [input] if index < input.schema().fields().len() => column_of(input, index),
-            _ => None,
-        },
-        _ => None,
+        _ => passed(plan, index).and_then(|(input, index)| column_of(input, index)),
     }
 }
 
@@ -89,21 +76,28 @@ fn keeps(plan: &LogicalPlan, index: usize) -> bool {
         LogicalPlan::Projection(node) => node.expr.get(index).is_some_and(|it| told(it, &node.input)),
         LogicalPlan::Aggregate(node) => node.group_expr.get(index).is_some_and(|it| told(it, &node.input)),
         LogicalPlan::Union(node) => node.inputs.iter().all(|input| keeps(input, index)),
-        LogicalPlan::Join(node) => match index.checked_sub(node.left.schema().fields().len()) {
-            Some(index) => keeps(&node.right, index),
-            None => keeps(&node.left, index),
-        },
         LogicalPlan::TableScan(_) => true,
+        _ => passed(plan, index).is_some_and(|(input, index)| keeps(input, index)),
+    }
+}
+
+/// The input, and the column of it, that a column of a plan is passed on from.
+fn passed(plan: &LogicalPlan, index: usize) -> Option<(&LogicalPlan, usize)> {
+    match plan {
+        LogicalPlan::Join(node) => Some(match index.checked_sub(node.left.schema().fields().len()) {
+            Some(index) => (&node.right, index),
+            None => (&node.left, index),
+        }),
         LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Distinct(_)
         | LogicalPlan::Window(_) => match plan.inputs().as_slice() {
-            [input] if index < input.schema().fields().len() => keeps(input, index),
-            _ => false,
+            [input] if index < input.schema().fields().len() => Some((input, index)),
+            _ => None,
         },
-        _ => false,
+        _ => None,
     }
 }
 

@@ -131,12 +131,20 @@ fn key_index(create: &CreateIndex, method: Method, mut keys: Vec<Key>, is_partia
     for (key, item) in keys.iter_mut().zip(&create.columns) {
         key.column.class = key_class(method, item.operator_class.as_ref(), &key.ty)?;
     }
-    if let Some(first) = keys.first().filter(|first| !create.unique && !finds_rows(&first.ty)) {
-        let message = format!("a {} index on type {}", method.name(), without_modifier(&first.ty));
-        return Err(Error::unsupported(message).with_hint("No search would use it."));
+    if let Some(first) = keys.first().filter(|_| !create.unique) {
+        check_used(method, &first.ty)?;
     }
     let kept = if method == Method::Hash { IndexMethod::Hash } else { IndexMethod::BTree };
     Ok((kept, key_options(method, &create.with)?, keys))
+}
+
+/// 0A000 for an index whose first key has a type that no search finds rows by.
+pub(super) fn check_used(method: Method, ty: &SqlType) -> Result<()> {
+    if finds_rows(ty) {
+        return Ok(());
+    }
+    let message = format!("a {} index on type {}", method.name(), without_modifier(ty));
+    Err(Error::unsupported(message).with_hint("No search would use it."))
 }
 
 /// Whether rows are found by values of the type.

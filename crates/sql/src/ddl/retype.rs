@@ -2,7 +2,7 @@
 //! there. A rewrite reads the newest rows under the statement's exclusive lock and writes them to new shards.
 
 use super::constraint::TableMaker;
-use super::index::check_dimensions;
+use super::index::{check_dimensions, check_used};
 use super::index_class::{Method, key_class, vector_class};
 use super::index_key::{self, Place};
 use super::sequence::retyped;
@@ -177,11 +177,19 @@ fn check_index(ctx: &StatementContext<'_>, table: &Table, index: &Index) -> Resu
     for key in index.columns.iter().filter(|key| key.expression.is_none()) {
         let ty = &table.columns[usize::from(key.column.0) - 1].ty;
         let class = key.class.as_ref().map(|name| ObjectName::from(vec![Ident::new(name)]));
+        let method = match index.method {
+            IndexMethod::BTree => Method::BTree,
+            IndexMethod::Hash => Method::Hash,
+            IndexMethod::Vector { kind, .. } => Method::of_kind(kind),
+        };
         match index.method {
-            IndexMethod::BTree => drop(key_class(Method::BTree, class.as_ref(), ty)?),
-            IndexMethod::Hash => drop(key_class(Method::Hash, class.as_ref(), ty)?),
-            IndexMethod::Vector { kind, .. } => {
-                let method = Method::of_kind(kind);
+            IndexMethod::BTree | IndexMethod::Hash => {
+                key_class(method, class.as_ref(), ty)?;
+                if !index.unique && index.columns.first() == Some(key) {
+                    check_used(method, ty)?;
+                }
+            }
+            IndexMethod::Vector { .. } => {
                 vector_class(method, class.as_ref(), ty)?;
                 check_dimensions(method, ty)?;
             }

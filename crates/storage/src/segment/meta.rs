@@ -37,10 +37,13 @@ pub struct SegmentMeta {
     pub commit_override: Option<Timestamp>,
     /// Dead rows.
     pub deletes: Option<DeletesRef>,
-    /// Files of indexes over one column: the index, its column, how its values are coded.
+    /// Files of indexes over one column.
     #[serde(default)]
-    pub lookups: Vec<(IndexId, ColumnId, LookupCode, ObjectRef)>,
+    pub lookups: Vec<LookupFile>,
 }
+
+/// A file of an index over one column: the index, its column, how its values are coded.
+pub(crate) type LookupFile = (IndexId, ColumnId, LookupCode, ObjectRef);
 
 /// A published bitmap of dead rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +96,12 @@ impl SegmentMeta {
     /// The flat file of an index over computed vectors, if it has been built.
     pub fn index_vector_file(&self, index: IndexId) -> Option<&ObjectRef> {
         self.index_vectors.iter().find(|(id, _)| *id == index).map(|(_, object)| object)
+    }
+
+    /// The codes of an index over one column, if they have been written.
+    pub fn lookup(&self, index: IndexId, column: ColumnId, code: LookupCode) -> Option<&ObjectRef> {
+        let wanted = |(id, own, coded, _): &&LookupFile| (*id, *own, *coded) == (index, column, code);
+        self.lookups.iter().find(wanted).map(|(.., object)| object)
     }
 
     /// The flat file of a vector column.

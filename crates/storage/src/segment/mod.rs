@@ -15,6 +15,7 @@ mod stored;
 mod vector_spill;
 mod writer;
 
+pub(crate) use meta::LookupFile;
 pub use meta::{DeletesRef, SegmentMeta};
 pub use parts::{BuiltIndex, KeyMatch};
 pub use reader::{Opened, Segment};

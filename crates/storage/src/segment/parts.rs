@@ -151,27 +151,42 @@ impl Segment {
         code: LookupCode,
     ) -> Result<Arc<KeyIndex>> {
         self.parts.lookups.get((def.id, def.column, code), || {
-            let stored = self
-                .meta
-                .lookups
-                .iter()
-                .find(|(id, column, own, _)| (*id, *column, *own) == (def.id, def.column, code));
-            let Some((.., object)) = stored else {
-                return Ok(Arc::new(self.build_lookup_index(layout, def, code)?));
+            let Some(object) = self.meta.lookup(def.id, def.column, code) else {
+                return Ok(Arc::new(self.lookup_codes(layout, def, code)?.build(self.meta.rows)?));
             };
             let index = KeyIndex::open(&self.parts.env.objects.map(object)?, self.meta.rows);
             Ok(Arc::new(index.map_err(|e| named(object, e))?))
         })
     }
 
-    fn build_lookup_index(&self, layout: &TableLayout, def: LookupDef, code: LookupCode) -> Result<KeyIndex> {
+    /// Makes the file of an index's codes durable; not in the meta until a publish puts it there.
+    pub(crate) fn write_lookup(
+        &self,
+        shard: ShardId,
+        layout: &TableLayout,
+        def: LookupDef,
+        code: LookupCode,
+    ) -> Result<ObjectRef> {
+        let codes = self.lookup_codes(layout, def, code)?;
+        let path = unique_path(shard, self.meta.id, &def.id.to_string(), "lookup");
+        let mut object = self.parts.env.objects.create(&path)?;
+        codes.write(self.meta.rows, &mut object)?;
+        object.finish()
+    }
+
+    fn lookup_codes(
+        &self,
+        layout: &TableLayout,
+        def: LookupDef,
+        code: LookupCode,
+    ) -> Result<KeyIndexBuilder> {
         let mut builder = KeyIndexBuilder::new(&self.parts.env.memory);
         for start in (0..self.meta.rows).step_by(KEY_BATCH_ROWS as usize) {
             let end = self.meta.rows.min(start.saturating_add(KEY_BATCH_ROWS));
             let values = self.read(layout, &[def.column], start..end)?;
             builder.add_codes(values.column(0), code, start)?;
         }
-        builder.build(self.meta.rows)
+        Ok(builder)
     }
 
     fn build_key_index(&self, layout: &TableLayout, key: &KeyDef) -> Result<KeyIndex> {

@@ -120,6 +120,11 @@ impl Segment {
             |objects: &[(IndexId, ObjectRef)], path: &str| objects.iter().any(|(_, o)| o.path == path);
         self.parts.graphs.retain(|path| named(&meta.graphs, path));
         self.parts.index_vectors.retain(|path| named(&meta.index_vectors, path));
+        // One that was made in memory gives way to its file.
+        let has = |meta: &SegmentMeta, (id, column, code): &(IndexId, ColumnId, LookupCode)| {
+            meta.lookup(*id, *column, *code).is_some()
+        };
+        self.parts.lookups.retain(|key| has(&meta, key) == has(&self.meta, key));
         let deletes = if meta.deletes == self.meta.deletes { self.deletes.clone() } else { Arc::default() };
         Segment { meta, parts: self.parts.clone(), deletes }
     }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)] // tests
 
 use super::*;
-use crate::testing::{EXTRA, EXTRA_MISSING, KEY, Refuses, Row, VECTOR, layout, rows, wide_layout};
+use crate::snapshot::part::Part;
+use crate::testing::{
+    EXTRA, EXTRA_MISSING, KEY, KeyBetween, Refuses, Row, VECTOR, layout, rows, wide_layout,
+};
 use crate::{Objects, StorageOptions};
 use crate::{RowBatch, ScanRequest, VectorQuery};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
@@ -232,6 +235,39 @@ fn a_load_ends_as_one_indexed_segment() {
     shard.publish(&publish);
     let stats = shard.stats();
     assert_eq!((job.kind, stats.live_rows, stats.tombstones), (JobKind::Compact, 100, 0));
+}
+
+#[test]
+fn an_index_of_values_that_is_younger_than_its_segment_gets_a_file() {
+    let options = StorageOptions { index_rows_min: 100, ..StorageOptions::default() };
+    let shard =
+        Shard::new(ShardId(1), StorageEnv::new(env().objects.clone(), MemoryBudget::unlimited(), options));
+    let list: Vec<Row> = (0..200).map(|row| Row::new(row + 1, row as i64)).collect();
+    shard.commit(Timestamp(1), insert(&list), None);
+    let none = TableLayout { lookups: Vec::new(), ..layout() };
+    let control = JobControl { threads: 1, ..JobControl::default() };
+    let publish = shard.run_job(&shard.flush_job().unwrap(), &none, Timestamp(1), &control).unwrap();
+    shard.publish(&publish);
+    let files = |shard: &Shard| match &shard.snapshot(Timestamp(1), None).parts()[0] {
+        Part::Segment(sealed) => sealed.meta().lookups.len(),
+        Part::Memory(_) => panic!("the rows were flushed"),
+    };
+    let request = ScanRequest { columns: vec![KEY], filter: Some(KeyBetween::filter(5, 7)), batch_rows: 9 };
+    let named = |layout: &TableLayout| {
+        let parts = shard.snapshot(Timestamp(1), None).scan_parts(layout, &request).unwrap();
+        parts[0].candidates.as_ref().map(|rows| rows.to_vec())
+    };
+    assert_eq!((files(&shard), named(&none), named(&layout())), (0, None, Some(vec![5, 6, 7])));
+    for (layout, expected) in [(layout(), 1), (none, 0)] {
+        let job = shard.pending_work_now(&layout, &[], Timestamp(1)).unwrap();
+        assert_eq!(job.kind, JobKind::BuildIndex);
+        let publish = shard.run_job(&job, &layout, Timestamp(1), &control).unwrap();
+        let publish = Publish::decode(&publish.encode()).unwrap();
+        assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+        assert_eq!(files(&shard), expected);
+        assert_eq!(named(&layout).is_some(), expected == 1);
+        assert_eq!(shard.pending_work_now(&layout, &[], Timestamp(1)), None);
+    }
 }
 
 #[test]

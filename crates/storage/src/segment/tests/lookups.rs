@@ -75,3 +75,25 @@ fn too_many_candidates_are_none() {
     assert_eq!(found(&segment, &layout, 1, Allowed::Values(text.clone())), None);
     assert_eq!(found(&segment, &layout, 3, Allowed::Values(text)), None);
 }
+
+#[test]
+fn manifests_from_before_there_were_any_are_read() {
+    let fixture = fixture();
+    let (layout, batch) = table();
+    let meta = SegmentMeta { lookups: Vec::new(), ..write(&fixture.env, &layout, &batch, 2000) };
+    let mut bytes = rmp_serde::to_vec(&meta).unwrap();
+    // A list of 15 fields, the last of them an empty list: without it.
+    assert_eq!((bytes[0], bytes.pop()), (0x9f, Some(0x90)));
+    bytes[0] = 0x9e;
+    assert_eq!(rmp_serde::from_slice::<SegmentMeta>(&bytes).unwrap(), meta);
+}
+
+#[test]
+fn without_memory_there_are_no_candidates_and_no_error() {
+    let fixture = fixture();
+    let (layout, batch) = table();
+    let meta = SegmentMeta { lookups: Vec::new(), ..write(&fixture.env, &layout, &batch, 2000) };
+    let memory = MemoryBudget::new(1000);
+    let small = StorageEnv::new(fixture.env.objects.clone(), memory, StorageOptions::default());
+    assert_eq!(found(&open(&small, &meta), &layout, 1, Allowed::Values(number(21))), None);
+}
