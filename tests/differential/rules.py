@@ -4,7 +4,9 @@ A rule looks at one statement and both answers and says whether it explains how 
 of all statements fails that run.
 """
 
+import math
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -38,9 +40,15 @@ def same_but_for(equal: Callable[[bytes | None, bytes | None, str], bool]) -> Ca
 NUMBER = re.compile(rb"-?\d+(\.\d+)?")
 
 
-def number(text: bytes) -> Decimal | None:
+def number(value: bytes) -> Decimal | None:
+    """Of a numeric in either form."""
+    if len(value) >= 8 and len(value) == 8 + 2 * int.from_bytes(value[:2]):
+        count, weight, sign, _ = struct.unpack(">HhHH", value[:8])
+        digits = struct.unpack(f">{count}H", value[8:])
+        total = sum(Decimal(digit).scaleb(4 * (weight - place)) for place, digit in enumerate(digits))
+        return -total if sign else Decimal(total)
     try:
-        return Decimal(text.decode())
+        return Decimal(value.decode())
     except (InvalidOperation, UnicodeDecodeError):
         return None
 
@@ -86,9 +94,32 @@ def close(a: bytes | None, b: bytes | None) -> bool:
     return abs(float(a) - float(b)) <= 1e-12 * max(abs(float(a)), 1e-300)
 
 
+CUBE_ROOT = re.compile(r"\bcbrt\(|\|\|/")
+
+
+def cube_root(statement: Statement, reference: Answer, quiver: Answer) -> bool:
+    """The nearest double; PostgreSQL's is what the C library gives, which may be the one beside it."""
+    return CUBE_ROOT.search(statement.text) is not None and beside_or_same_number(statement, reference, quiver)
+
+
+def beside(a: bytes | None, b: bytes | None, ty: str) -> bool:
+    if a is None or b is None or ty != "double precision":
+        return same_number(a, b, ty)
+    try:
+        one, other = float(a), float(b)
+    except ValueError:
+        if len(a) != 8 or len(b) != 8:
+            return False
+        (one,), (other,) = struct.unpack(">d", a), struct.unpack(">d", b)
+    return abs(one - other) <= math.ulp(one)
+
+
+beside_or_same_number = same_but_for(beside)
+
 RULES: list[Rule] = [
     Rule("numeric without precision: no trailing zeros, 20 digits after the point", same_but_for(same_number)),
     Rule("stddev, variance and their kin of integers and numeric: double precision", statistics),
+    Rule("cbrt: the nearest double", cube_root),
     Rule("numeric: no NaN, no infinity", refused("NaN|[Ii]nf", "0A000", "the numeric value ")),
     Rule("dates and timestamps: no infinity", refused("infinity", "22007", "invalid input syntax for type ")),
     Rule("timestamps end before the year 294247", refused("294276-12-31", "22008")),

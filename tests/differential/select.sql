@@ -13,7 +13,7 @@ SELECT CASE WHEN salary > 4000 THEN 'high' WHEN salary IS NULL THEN 'none' ELSE 
 SELECT CASE dept WHEN 'dev' THEN 1 ELSE 2.5 END FROM people ORDER BY id;
 SELECT dept, count(*), sum(salary), avg(salary), min(born), max(name) FROM people GROUP BY dept ORDER BY dept;
 SELECT dept, count(*) FROM people GROUP BY dept HAVING count(*) > 1 ORDER BY dept;
-SELECT dept, name, count(*) FROM people GROUP BY ROLLUP (dept, name) ORDER BY dept, name;
+SELECT dept, name, count(*) FROM people GROUP BY ROLLUP (dept, name) ORDER BY dept, name, count(*);
 SELECT dept, grouping(dept), count(*) FROM people GROUP BY CUBE (dept) ORDER BY 2, 1;
 SELECT dept, boss, count(*) FROM people GROUP BY GROUPING SETS ((dept), (boss), ()) ORDER BY 1, 2, 3;
 SELECT name FROM people p WHERE salary > (SELECT avg(salary) FROM people WHERE dept = p.dept) ORDER BY id;

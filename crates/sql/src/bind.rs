@@ -4,8 +4,10 @@
 mod array_query;
 mod cast_kernel;
 mod casts;
+mod choices;
 mod coerce;
 mod composites;
+mod conditions;
 mod context;
 mod errors;
 mod exactness;
@@ -36,6 +38,7 @@ mod types;
 mod typing;
 mod unary;
 mod unions;
+mod unordered;
 mod views;
 
 pub(crate) use cast_kernel::{

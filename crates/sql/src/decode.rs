@@ -6,6 +6,7 @@ mod builder;
 mod datetime;
 mod interval;
 mod json;
+mod json_tree;
 mod number;
 #[cfg(test)]
 mod tests;
@@ -13,4 +14,5 @@ mod vector;
 
 pub(crate) use builder::{ColumnBuilder, DateOrder, InputStyle, utf8, value_from_binary, value_from_text};
 pub(crate) use json::{canonical_jsonb, put_string};
-pub(crate) use number::{bool_word, parse_int};
+pub(crate) use json_tree::Json;
+pub(crate) use number::{bool_word, parse_int, parse_numeric};

@@ -10,16 +10,26 @@ mod collect;
 mod date_parse;
 mod date_trunc;
 mod dates;
+mod decimals;
 mod deferred;
+mod degrees;
 mod exact;
+mod identifiers;
 mod interval_mean;
 mod json;
 mod json_build;
 mod json_edit;
+mod json_key;
 mod lists;
+mod make_dates;
 mod math;
 mod misc;
+mod moments;
+mod nested_arrays;
 mod number_format;
+mod number_parse;
+mod numeric_math;
+mod numeric_mean;
 mod ordering;
 mod pattern;
 mod regex;
@@ -42,7 +52,9 @@ pub(crate) use dates::extract;
 pub(crate) use deferred::{deferred, deferred_aggregate, labelled_aggregate, settled, settled_aggregate};
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
-pub(crate) use ordering::{interval_extreme, is_key, key};
+pub(crate) use nested_arrays::{array_of_arrays, matching_arrays};
+pub(crate) use numeric_math::numeric_division;
+pub(crate) use ordering::{extreme, frame_key, has_key, has_several_forms, is_key, key};
 pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use single::{array_of_nothing, single_value};
 pub(crate) use sums::called;
@@ -78,6 +90,8 @@ pub(crate) struct Function {
     returns: Returns,
     /// The type of every call.
     fixed: Option<SqlType>,
+    /// Gives NULL for any argument that is.
+    strict: bool,
     body: Body,
     signature: Signature,
 }
@@ -106,6 +120,7 @@ impl Function {
             operator: None,
             returns: Arc::new(returns),
             fixed: None,
+            strict: false,
             body: Arc::new(body),
             signature: Signature::variadic_any(volatility),
         }
@@ -121,6 +136,7 @@ impl Function {
     pub(crate) fn udf(mut self) -> Arc<ScalarUDF> {
         // "variadic any" wants one argument at least.
         let volatility = self.signature.volatility;
+        self.strict = crate::catalog::is_strict(self.name.strip_suffix("_list").unwrap_or(&self.name));
         self.signature = Signature::one_of(
             vec![
                 datafusion::logical_expr::TypeSignature::VariadicAny,
@@ -204,11 +220,26 @@ impl ScalarUDFImpl for Function {
         let result = (self.body)(&Args { arrays: &arrays, types: &types, rows }).map_err(to_datafusion)?;
         // Items of lists carry their SQL type as metadata, which builders do not know.
         let promised = args.return_field.data_type();
-        let result = relabelled(result, promised)?;
+        let mut result = relabelled(result, promised)?;
+        if self.strict {
+            result = null_where_any_is(result, &arrays)?;
+        }
         if once {
             return Ok(ColumnarValue::Scalar(only_value(&result)?));
         }
         Ok(ColumnarValue::Array(result))
+    }
+}
+
+/// NULL in every row where an argument is.
+fn null_where_any_is(result: ArrayRef, arguments: &[ArrayRef]) -> DfResult<ArrayRef> {
+    let mut nulls = None;
+    for argument in arguments.iter().filter(|argument| argument.len() == result.len()) {
+        nulls = arrow::buffer::NullBuffer::union(nulls.as_ref(), argument.logical_nulls().as_ref());
+    }
+    match nulls.filter(|nulls| nulls.null_count() > result.logical_null_count()) {
+        Some(nulls) => Ok(arrow::compute::nullif(&result, &BooleanArray::new(!nulls.inner(), None))?),
+        None => Ok(result),
     }
 }
 
@@ -304,6 +335,7 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
         let lists = [
             array::functions(),
             bytes::functions(),
+            degrees::functions(),
             exact::functions(),
             json::functions(),
             lists::functions(),
@@ -312,7 +344,7 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
             json_build::functions(),
             json_edit::functions(),
             misc::functions(),
-            vec![like_escape(), similar_to_escape(), number_format::to_number()],
+            vec![like_escape(), similar_to_escape(), number_parse::to_number(), identifiers::parse_ident()],
         ];
         let own_name = |function: &Function| {
             let shared = ["length", "bit_length", "octet_length", "substring", "overlay", "position"];
@@ -387,6 +419,7 @@ fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<Scal
         sequence::functions(context),
         date_parse::functions(context),
         dates::functions(context),
+        make_dates::functions(context),
         series::functions(context),
         time::functions(context),
         text::functions(context),

@@ -21,8 +21,7 @@ pub fn has_cast(from: &SqlType, to: &SqlType) -> bool {
     match (from, to) {
         (Vector(_) | Halfvec(_) | Sparsevec(_), Vector(_) | Halfvec(_) | Sparsevec(_)) => true,
         (Array(item), Vector(_) | Halfvec(_) | Sparsevec(_)) => {
-            // bigint is not in PostgreSQL's list; here generate_series makes it of integers.
-            matches!(**item, Int4 | Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))
+            matches!(**item, Int4 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))
         }
         (Vector(_) | Halfvec(_), Array(item)) => matches!(**item, SqlType::Float4),
         (Bit(_) | Varbit(_), Bit(_) | Varbit(_)) => true,

@@ -8,7 +8,7 @@ use crate::oids::type_oid;
 use crate::session::SessionInfo;
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Int32Type};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -82,6 +82,9 @@ pub(crate) fn cast_array(
             cast_array(&read, &any_length, to, context, style)
         }
         _ if is_string(from) => from_text(array, to, style),
+        (SqlType::Int4, SqlType::Char) => integer_to_char(array),
+        // To its canonical form.
+        (SqlType::Json, SqlType::Jsonb) => from_text(array, to, style),
         _ if is_string(to) => {
             let text = to_text(array, from, style)?;
             limit_length(&text, to, context)
@@ -219,6 +222,19 @@ fn string_to_string(
         return limit_length(&trimmed, to, context);
     }
     limit_length(&strings, to, context)
+}
+
+/// The byte of that number, as `"char"` shows it.
+fn integer_to_char(array: &ArrayRef) -> Result<ArrayRef> {
+    let one = |value: i32| match i8::try_from(value) {
+        Ok(0) => Ok(String::new()),
+        Ok(byte) if byte > 0 => Ok(char::from(byte.cast_unsigned()).to_string()),
+        Ok(byte) => Ok(format!("\\{:03o}", byte.cast_unsigned())),
+        Err(_) => Err(Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "\"char\" out of range")),
+    };
+    let values = array.as_primitive::<Int32Type>();
+    let texts = values.iter().map(|value| value.map(one).transpose()).collect::<Result<StringArray>>()?;
+    Ok(Arc::new(texts))
 }
 
 /// varchar(n) and char(n).

@@ -3,6 +3,8 @@
 
 use super::cast_kernel::CastStyle;
 use super::casts::{label_unnested, labelled, relabelled};
+use super::choices;
+use super::conditions;
 use super::lost_types::LostTypes;
 use super::missing;
 use super::nesting;
@@ -13,23 +15,24 @@ use super::quantified::quantified;
 use super::recursive;
 use super::resolve;
 use super::subquery;
-use super::types::{is_number, is_text, needs_label, without_modifier};
-use super::typing::{Typing, operand_type};
+use super::types::{is_number, needs_label, without_modifier};
+use super::typing::{Typing, comparable, operand_type};
 use super::unary::{bit_not, negative};
 use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
-    Function, Quantifier, bit_aggregate, called, labelled_aggregate, like_escape, settled, settled_aggregate,
-    similar_to_escape, typed_as,
+    Function, Quantifier, array_of_arrays, bit_aggregate, called, labelled_aggregate, matching_arrays,
+    settled, settled_aggregate, typed_as,
 };
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::{Between, Case, InList, InSubquery, Like, ScalarFunction, Sort};
+use datafusion::logical_expr::expr::{InSubquery, ScalarFunction, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, WindowFunctionDefinition,
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
+    WindowFunctionDefinition,
 };
 use quiver_base::{Result, SqlType};
 use quiver_exec::{from_datafusion, to_datafusion};
@@ -229,12 +232,28 @@ fn values_node(rows: Vec<Vec<Expr>>, typing: &Typing<'_>) -> DfResult<Transforme
     }
     let mut typed = Vec::with_capacity(width);
     for column in columns {
-        typed.push(typing.unify(column, "VALUES").map_err(to_datafusion)?.into_iter());
+        let column = typing.unify(column, "VALUES").map_err(to_datafusion)?;
+        typed.push(alike_digits(column, typing).map_err(to_datafusion)?.into_iter());
     }
     let count = typed.first().map_or(0, ExactSizeIterator::len);
     let rows: Vec<Vec<Expr>> =
         (0..count).map(|_| typed.iter_mut().filter_map(Iterator::next).collect()).collect();
     Ok(Transformed::yes(LogicalPlanBuilder::values(rows)?.build()?))
+}
+
+/// Numbers of one column of which some were cast to a precision and some have it of themselves: none says so.
+fn alike_digits(column: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<Expr>> {
+    let says = |expr: &Expr| matches!(expr, Expr::Literal(_, Some(_)));
+    let numeric = |expr: &Expr| Ok(matches!(typing.of(expr)?, SqlType::Numeric(Some(_))));
+    let mixed = column.iter().any(says) && !column.iter().all(says);
+    if !mixed || !column.iter().map(numeric).collect::<Result<Vec<_>>>()?.contains(&true) {
+        return Ok(column);
+    }
+    let bare = |expr| match expr {
+        Expr::Literal(value, _) => Expr::Literal(value, None),
+        other => other,
+    };
+    Ok(column.into_iter().map(bare).collect())
 }
 
 pub(super) fn boxed(expr: Expr) -> Box<Expr> {
@@ -249,17 +268,17 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             typing.params.seen(&placeholder.id);
             typing.settle(Expr::Placeholder(placeholder))
         }
-        Expr::Between(between) => coerce_between(between, typing),
-        Expr::InList(list) => coerce_in(list, typing),
-        Expr::Like(like) => Ok(Expr::Like(coerce_like(like, typing)?)),
-        Expr::SimilarTo(like) => similar_to(like, typing),
+        Expr::Between(between) => conditions::between(between, typing),
+        Expr::InList(list) => conditions::within(list, typing),
+        Expr::Like(like) => Ok(Expr::Like(conditions::like_pattern(like, typing)?)),
+        Expr::SimilarTo(like) => conditions::similar_to(like, typing),
         Expr::BinaryExpr(BinaryExpr { left, op, right })
             if matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) =>
         {
             let (left, right, ..) = typing.pair(*left, *right, "=")?;
             Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
         }
-        Expr::Case(case) => coerce_case(case, typing),
+        Expr::Case(case) => choices::case(case, typing),
         Expr::Negative(inner) => negative(*inner, typing),
         Expr::Not(inner) => Ok(Expr::Not(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
         Expr::IsTrue(inner) => Ok(Expr::IsTrue(boxed(typing.adapt(*inner, &SqlType::Bool)?))),
@@ -289,7 +308,11 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
                 function.func = of_bits;
             }
             function.func = settled_aggregate(function.func);
-            if let Some(ty) = first.filter(needs_label)
+            if let Some(ty @ SqlType::Array(_)) = &first
+                && function.func.name() == "array_agg"
+            {
+                function.func = array_of_arrays(function.func, SqlType::Array(boxed_type(ty)));
+            } else if let Some(ty) = first.filter(needs_label)
                 && function.func.name() == "array_agg"
             {
                 function.func = labelled_aggregate(function.func, SqlType::Array(boxed_type(&ty)));
@@ -321,7 +344,14 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
                 Some(SqlType::Interval) => {
                     return Err(quiver_base::Error::unsupported("IN with a subquery of intervals"));
                 }
-                Some(ty) => typing.adapt(*expr, &operand_type(&ty))?,
+                Some(ty) => {
+                    let expr = typing.adapt(*expr, &operand_type(&ty))?;
+                    let own = typing.of(&expr)?;
+                    if !comparable("=", &own, &ty) {
+                        return Err(super::typing::no_operator("=", &own, &ty));
+                    }
+                    expr
+                }
                 None => *expr,
             };
             Ok(Expr::InSubquery(InSubquery { expr: boxed(expr), subquery, negated }))
@@ -352,113 +382,12 @@ fn placeholders_as(args: Vec<Expr>, typing: &Typing<'_>, ty: &SqlType) -> Result
         .collect()
 }
 
-fn coerce_between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
-    let Between { expr, negated, low, high } = between;
-    if is_vector_like(&typing.of(&expr)?) {
-        let low = overloads::comparison(Operator::GtEq, (*expr).clone(), typing.settle(*low)?, typing)?;
-        let high = overloads::comparison(Operator::LtEq, *expr, typing.settle(*high)?, typing)?;
-        let inside = Expr::BinaryExpr(BinaryExpr::new(boxed(low), Operator::And, boxed(high)));
-        return Ok(if negated { Expr::Not(boxed(inside)) } else { inside });
-    }
-    let padded = is_padded(&expr, typing)?.then(|| expr.clone());
-    let (expr, low, ..) = typing.pair(*expr, *low, ">=")?;
-    let (expr, high, ..) = typing.pair(padded.map_or(expr, |it| *it), *high, "<=")?;
-    Ok(Expr::Between(Between::new(boxed(expr), negated, boxed(low), boxed(high))))
-}
-
-/// Whether each operand it is compared with is a `char(n)` too, whose blanks at the end mean nothing.
-fn is_padded(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
-    Ok(matches!(typing.of(expr)?, SqlType::Bpchar(_)))
-}
-
-pub(super) fn coerce_in(list: InList, typing: &Typing<'_>) -> Result<Expr> {
-    let InList { mut expr, list, negated } = list;
-    if matches!(typing.of(&expr)?, SqlType::Vector(_) | SqlType::Halfvec(_)) {
-        // Arrow's kernels look no lists up in lists.
-        let equal = |item| overloads::comparison(Operator::Eq, (*expr).clone(), typing.settle(item)?, typing);
-        let tests = list.into_iter().map(equal).collect::<Result<Vec<_>>>()?;
-        let any = datafusion::logical_expr::utils::disjunction(tests);
-        let any = any.unwrap_or_else(|| super::literal(ScalarValue::Boolean(Some(false)), &SqlType::Bool));
-        return Ok(if negated { Expr::Not(boxed(any)) } else { any });
-    }
-    let padded = is_padded(&expr, typing)?.then(|| expr.clone());
-    let mut items = Vec::with_capacity(list.len());
-    for item in list {
-        let (left, item, ..) = typing.pair(*padded.clone().unwrap_or(expr), item, "=")?;
-        expr = boxed(left);
-        items.push(item);
-    }
-    Ok(Expr::InList(InList { expr, list: items, negated }))
-}
-
-fn coerce_like(like: Like, typing: &Typing<'_>) -> Result<Like> {
-    let text = |expr: Expr| -> Result<Expr> {
-        let expr = typing.adapt(expr, &SqlType::Text)?;
-        let ty = typing.of(&expr)?;
-        match is_text(&ty) {
-            true => Ok(expr),
-            false => Err(super::typing::no_operator("~~", &ty, &SqlType::Text)),
-        }
-    };
-    let (expr, mut pattern) = (text(*like.expr)?, text(*like.pattern)?);
-    // The engine knows the backslash alone.
-    if let Some(escape) = like.escape_char.filter(|escape| *escape != '\\') {
-        let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.to_string())), None);
-        pattern = call(like_escape(), vec![pattern, escape]);
-    }
-    Ok(Like { expr: boxed(expr), pattern: boxed(pattern), escape_char: None, ..like })
-}
-
-/// SIMILAR TO is a match of the whole text with the pattern as a regular expression.
-fn similar_to(like: Like, typing: &Typing<'_>) -> Result<Expr> {
-    let (negated, escape) = (like.negated, like.escape_char);
-    let like = coerce_like(Like { escape_char: None, ..like }, typing)?;
-    let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.unwrap_or('\\').to_string())), None);
-    let pattern = call(similar_to_escape(), vec![*like.pattern, escape]);
-    let op = if negated { Operator::RegexNotMatch } else { Operator::RegexMatch };
-    Ok(Expr::BinaryExpr(BinaryExpr::new(like.expr, op, boxed(pattern))))
-}
-
 pub(super) fn call(function: Function, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(function.udf(), args))
 }
 
-fn coerce_case(case: Case, typing: &Typing<'_>) -> Result<Expr> {
-    let Case { mut expr, when_then_expr, else_expr } = case;
-    let padded = match &expr {
-        Some(operand) if is_padded(operand, typing)? => Some(operand.clone()),
-        _ => None,
-    };
-    let mut whens = Vec::with_capacity(when_then_expr.len());
-    let mut results = Vec::with_capacity(when_then_expr.len() + 1);
-    for (when, then) in when_then_expr {
-        let when = match expr {
-            Some(operand) => {
-                let (operand, when, ..) = typing.pair(*padded.clone().unwrap_or(operand), *when, "=")?;
-                expr = Some(boxed(operand));
-                when
-            }
-            // NULL is not true, which DataFusion forgets of nested ones.
-            None => match typing.adapt(*when, &SqlType::Bool)? {
-                when @ (Expr::Case(_) | Expr::ScalarFunction(_)) => Expr::IsTrue(boxed(when)),
-                when => when,
-            },
-        };
-        whens.push(when);
-        results.push(*then);
-    }
-    let has_else = else_expr.is_some();
-    results.extend(else_expr.map(|result| *result));
-    let mut results = alike_arrays(typing.unify(results, "CASE")?, typing)?;
-    let else_expr = if has_else { results.pop().map(boxed) } else { None };
-    let when_then_expr = whens.into_iter().map(boxed).zip(results.into_iter().map(boxed)).collect();
-    let case = Expr::Case(Case { expr, when_then_expr, else_expr });
-    let ty = typing.of(&case)?;
-    Ok(if needs_label(&ty) { labelled(case, &ty) } else { case })
-}
-
 /// Arrays whose items say what they are in some and not in others, all of one Arrow type.
-fn alike_arrays(exprs: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<Expr>> {
+pub(super) fn alike_arrays(exprs: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<Expr>> {
     let types = exprs.iter().map(|expr| typing.of(expr)).collect::<Result<Vec<_>>>()?;
     let Some(array) = types.iter().find(|ty| matches!(ty, SqlType::Array(_)) && needs_label(ty)) else {
         return Ok(exprs);
@@ -482,39 +411,45 @@ fn alike_arrays(exprs: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<Expr>> {
     exprs.into_iter().zip(&types).map(label).collect()
 }
 
+/// The form of a function for the type of its argument, where the engine has one that gives something else.
+fn exact_form(func: Arc<ScalarUDF>, args: &[Expr], typing: &Typing<'_>) -> Result<Arc<ScalarUDF>> {
+    let [arg] = args else { return Ok(func) };
+    let exact = match (func.name(), typing.of(arg)?) {
+        ("round", SqlType::Numeric(_) | SqlType::Unknown) => None,
+        ("round", _) => Some("round_even"),
+        ("to_hex", SqlType::Int2 | SqlType::Int4) => Some("to_hex_int4"),
+        _ => None,
+    };
+    Ok(exact.and_then(crate::functions::exact).unwrap_or(func))
+}
+
 fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr> {
     let ScalarFunction { func, args } = function;
     missing::refuse(&func, &args, typing)?;
+    let func = exact_form(func, &args, typing)?;
     let args = match func.name() {
         ANY_CALL => return quantified(args, typing, Quantifier::Any),
         ALL_CALL => return quantified(args, typing, Quantifier::All),
         "nullif" => return super::keys::nullif(args, typing),
-        "round" | "to_hex" if args.len() == 1 => {
-            let ty = typing.of(&args[0])?;
-            let exact = match (func.name(), ty) {
-                ("round", SqlType::Numeric(_) | SqlType::Unknown) => None,
-                ("round", _) => Some("round_even"),
-                (_, SqlType::Int2 | SqlType::Int4) => Some("to_hex_int4"),
-                _ => None,
-            };
-            match exact.and_then(crate::functions::exact) {
-                Some(func) => return Ok(Expr::ScalarFunction(ScalarFunction { func, args })),
-                None => args,
-            }
-        }
         name @ ("greatest" | "least") => {
             let args = typing.unify(args, &name.to_uppercase())?;
             let types = args.iter().map(|arg| typing.of(arg)).collect::<Result<Vec<_>>>()?;
+            if types.contains(&SqlType::Json) {
+                return Err(super::unordered::not_identified("a comparison function"));
+            }
             if let Some(ty) = types.iter().find(|ty| is_vector_like(ty)) {
                 return Err(quiver_base::Error::unsupported(format!("{name} of {ty}")));
             }
-            if let Some(name) = super::keys::choice(name, &args, typing)? {
-                return Ok(call(crate::functions::interval_extreme(name), args));
+            if let Some(ty) = types.first().filter(|ty| crate::functions::has_key(ty)) {
+                return Ok(call(crate::functions::extreme(name == "greatest", ty), args));
             }
             args
         }
         "coalesce" => {
             let args = nesting::flat_coalesce(alike_arrays(typing.unify(args, "COALESCE")?, typing)?)?;
+            if let Some(value) = choices::first_constant(&args) {
+                return Ok(value.clone());
+            }
             if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
                 let call = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
                 return Ok(labelled(call, &ty));
@@ -523,6 +458,12 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
         }
         "make_array" => {
             let args = overloads::alike(args, typing)?;
+            let first = args.first().map(|arg| typing.of(arg)).transpose()?;
+            if let Some(ty @ SqlType::Array(_)) = first {
+                let array = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
+                let array = call(matching_arrays(), vec![array]);
+                return Ok(labelled(array, &SqlType::Array(boxed_type(&ty))));
+            }
             if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
                 let call = Expr::ScalarFunction(ScalarFunction { func, args });
                 let array = SqlType::Array(boxed_type(&ty));
@@ -530,17 +471,25 @@ fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr
             }
             args
         }
+        "pg_typeof" if args.first().is_some_and(resolve::is_untyped) => {
+            vec![Expr::Literal(ScalarValue::Null, None)]
+        }
         BIT_NOT => return bit_not(args, typing),
         DISTINCT => return distinct(args, typing),
         name => match overloads::function_call(name, args, typing)? {
             Ok(call) => return Ok(call),
             Err(args) => {
-                let (args, result) = resolve::arguments(resolve::postgresql_name(name), args, typing)?;
-                let args = placeholders_as(args, typing, &SqlType::Text)?;
+                let resolved = resolve::arguments(resolve::postgresql_name(name), args, typing)?;
+                let args = placeholders_as(resolved.args, typing, &SqlType::Text)?;
                 let func =
                     resolve::of_bytes_or_pattern(name, &args, typing)?.unwrap_or_else(|| settled(func));
                 let call = Expr::ScalarFunction(ScalarFunction { func, args });
-                return declared(call, result, typing);
+                let call = declared(call, resolved.result.clone(), typing)?;
+                return if resolved.strict {
+                    resolve::strict(call, resolved.result, typing)
+                } else {
+                    Ok(call)
+                };
             }
         },
     };

@@ -3,9 +3,9 @@
 
 use super::casts::labelled;
 use super::nesting;
-use super::types::needs_label;
+use super::types::{needs_label, without_modifier};
 use super::typing::Typing;
-use crate::functions::{called, is_key, key};
+use crate::functions::{called, frame_key, has_key, has_several_forms, is_key, key, labelled_aggregate};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
@@ -18,7 +18,7 @@ use quiver_exec::to_datafusion;
 /// The value under its key; whatever else as it is.
 pub(super) fn bare(expr: Expr) -> Expr {
     match (is_key(&expr), expr) {
-        (Some(_), Expr::ScalarFunction(mut function)) if function.args.len() == 1 => {
+        (true, Expr::ScalarFunction(mut function)) if function.args.len() == 1 => {
             function.args.pop().unwrap_or_else(|| Expr::ScalarFunction(function))
         }
         (_, expr) => expr,
@@ -26,22 +26,29 @@ pub(super) fn bare(expr: Expr) -> Expr {
 }
 
 /// Two operands of a comparison as their keys.
-pub(super) fn both(left: Expr, right: Expr, a: &SqlType, b: &SqlType) -> Option<(Expr, Expr)> {
-    if a != b {
+pub(super) fn both(
+    left: &Expr,
+    right: &Expr,
+    operator: &str,
+    types: (&SqlType, &SqlType),
+) -> Option<(Expr, Expr)> {
+    let (a, b) = types;
+    let numbers = |ty: &SqlType| matches!(ty, SqlType::Array(item) if matches!(**item, SqlType::Numeric(_)));
+    let alike = without_modifier(a) == without_modifier(b) || numbers(a) && numbers(b);
+    // Where equal values are stored alike, what is stored is compared: keys and joins can be looked up then.
+    let equality = matches!(operator, "=" | "<>" | "!=") && !has_several_forms(a);
+    if !alike || equality {
         return None;
     }
-    Some((key(a, left)?, key(b, right)?))
+    Some((key(a, left.clone())?, key(b, right.clone())?))
 }
 
 fn keyed(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
-    if is_key(&expr).is_some() {
+    if is_key(&expr) {
         return Ok(expr);
     }
-    // JSON sorts as text does; only its equality matters here.
-    match typing.of(&expr)? {
-        SqlType::Interval => Ok(key(&SqlType::Interval, expr.clone()).unwrap_or(expr)),
-        _ => Ok(expr),
-    }
+    let ty = typing.of(&expr)?;
+    Ok(if has_key(&ty) { key(&ty, expr.clone()).unwrap_or(expr) } else { expr })
 }
 
 /// What rows are sorted by.
@@ -72,31 +79,36 @@ fn sums_small(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<bool> {
 
 /// min and max of intervals are the last by their keys; counts of different ones count keys.
 pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>) -> Result<Expr> {
-    function.params.order_by = sorted(function.params.order_by, typing)?;
+    // The keys of a DISTINCT must be its arguments themselves.
+    if !function.params.distinct {
+        function.params.order_by = sorted(function.params.order_by, typing)?;
+    }
     if sums_small(called(function.func.name()), &function.params.args, typing)? {
         function.func = sum_udaf();
     }
-    let of_interval = match function.params.args.first() {
-        Some(argument) => is_interval(argument, typing)?,
-        None => false,
+    let first = function.params.args.first().cloned();
+    let Some((argument, ty)) = first.and_then(|it| typing.of(&it).ok().map(|ty| (it, ty))) else {
+        return Ok(Expr::AggregateFunction(function));
     };
-    if of_interval {
-        let argument = function.params.args.first().cloned();
-        match (function.func.name(), argument) {
-            ("min" | "max", Some(argument)) => {
-                let asc = function.func.name() == "max";
-                let by = Sort { expr: keyed(argument, typing)?, asc, nulls_first: true };
-                function.params.order_by = vec![by];
-                function.params.distinct = false;
-                function.params.null_treatment = Some(NullTreatment::IgnoreNulls);
-                function.func = last_value_udaf();
+    match function.func.name() {
+        "min" | "max" if has_key(&ty) => {
+            let asc = function.func.name() == "max";
+            let by = Sort { expr: keyed(argument, typing)?, asc, nulls_first: true };
+            function.params.order_by = vec![by];
+            function.params.distinct = false;
+            function.params.null_treatment = Some(NullTreatment::IgnoreNulls);
+            function.func = last_value_udaf();
+            if needs_label(&ty) {
+                function.func = labelled_aggregate(function.func, ty);
             }
-            ("count", Some(argument)) if function.params.distinct => {
-                function.params.args = vec![keyed(argument, typing)?];
-            }
-            _ if function.params.distinct => return Err(refused("an aggregate of different values")),
-            _ => {}
         }
+        "count" if function.params.distinct && has_several_forms(&ty) => {
+            function.params.args = vec![keyed(argument, typing)?];
+        }
+        _ if function.params.distinct && ty == SqlType::Interval => {
+            return Err(refused("an aggregate of different values"));
+        }
+        _ => {}
     }
     Ok(Expr::AggregateFunction(function))
 }
@@ -114,16 +126,12 @@ pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Re
         return Err(refused("a window's minimum or maximum"));
     }
     function.params.order_by = sorted(function.params.order_by, typing)?;
+    for sort in &mut function.params.order_by {
+        sort.expr = frame_key(sort.expr.clone());
+    }
     function.params.partition_by =
         function.params.partition_by.into_iter().map(|expr| keyed(expr, typing)).collect::<Result<_>>()?;
     Ok(Expr::WindowFunction(Box::new(function)))
-}
-
-/// What stands for greatest and least of intervals.
-pub(super) fn choice(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<Option<&'static str>> {
-    let name = if name == "greatest" { "interval_greatest" } else { "interval_least" };
-    let Some(first) = args.first() else { return Ok(None) };
-    Ok((typing.of(first)? == SqlType::Interval).then_some(name))
 }
 
 /// NULL where the two are equal, else the first: DataFusion's own loses rows of outer joins.
@@ -132,8 +140,10 @@ pub(super) fn nullif(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments"));
     };
     nesting::check_nullif(&value)?;
-    let (left, right, ty, _) = typing.pair(value, other, "=")?;
-    let value = bare(left.clone());
+    let own = typing.of(&value)?;
+    let (left, right, ty, _) = typing.pair(value.clone(), other, "=")?;
+    // The value is the result as it is, whatever it was turned into to be compared.
+    let (value, ty) = if own == SqlType::Unknown { (bare(left.clone()), ty) } else { (value, own) };
     let equal = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right)));
     let null = typing.adapt(Expr::Literal(ScalarValue::Null, None), &ty)?;
     let case = Expr::Case(Case {

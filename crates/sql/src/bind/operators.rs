@@ -153,7 +153,7 @@ impl PgOperators {
             Op::Modulo => self.arithmetic(&typing, left, "%", Operator::Modulo, right),
             Op::StringConcat => self.concat(&typing, left, right),
             Op::PGExp => {
-                let (left, right) = self.numbers(&typing, left, right, "^")?;
+                let (left, right) = self.powers(&typing, left, right)?;
                 self.call("power", vec![left, right])
             }
             Op::PGRegexMatch => self.regex(&typing, left, Operator::RegexMatch, right),
@@ -193,12 +193,16 @@ impl PgOperators {
         Ok(native(left, op, right))
     }
 
-    fn numbers(&self, typing: &Typing<'_>, left: Expr, right: Expr, op: &str) -> Result<(Expr, Expr)> {
-        let (left, right, a, b) = typing.pair(left, right, op)?;
+    /// The operands of `^`: numerics if one is and none is a float, doubles otherwise.
+    fn powers(&self, typing: &Typing<'_>, left: Expr, right: Expr) -> Result<(Expr, Expr)> {
+        let (left, right, a, b) = typing.pair(left, right, "^")?;
         if !is_number(&a) || !is_number(&b) {
-            return Err(no_operator(op, &a, &b));
+            return Err(no_operator("^", &a, &b));
         }
-        Ok((typing.cast(left, &SqlType::Float8)?, typing.cast(right, &SqlType::Float8)?))
+        let float = |ty: &SqlType| matches!(ty, SqlType::Float4 | SqlType::Float8);
+        let exact = [&a, &b].iter().any(|ty| matches!(ty, SqlType::Numeric(_))) && !float(&a) && !float(&b);
+        let ty = if exact { SqlType::Numeric(None) } else { SqlType::Float8 };
+        Ok((typing.cast(left, &ty)?, typing.cast(right, &ty)?))
     }
 
     fn arithmetic(
@@ -335,6 +339,9 @@ impl PgOperators {
         }
         let number = SqlType::Numeric(None);
         let (left, right) = (typing.cast(left, &number)?, typing.cast(right, &number)?);
+        if op == Operator::Divide {
+            return Ok(udf(functions::numeric_division(), vec![left, right]));
+        }
         let result = native(left, op, right);
         let ty = typing.of(&result)?;
         cast_expr(result, &ty, &number, CastContext::Explicit, &self.style)
@@ -412,11 +419,12 @@ impl PgOperators {
         };
         let Some(array) = array else { return self.json(typing, op, left, right) };
         let (left, right) = (typing.adapt(left, &array)?, typing.adapt(right, &array)?);
-        match op {
+        let call = match op {
             Op::AtArrow => self.call("array_has_all", vec![left, right]),
             Op::ArrowAt => self.call("array_has_all", vec![right, left]),
             _ => self.call("array_has_any", vec![left, right]),
-        }
+        };
+        resolve::strict(call?, None, typing)
     }
 
     fn json(&self, typing: &Typing<'_>, op: &Op, left: Expr, right: Expr) -> Result<Expr> {

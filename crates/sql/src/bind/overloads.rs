@@ -138,7 +138,7 @@ pub(super) fn function_call(
     };
     let args = args.into_iter().zip(types.iter().zip(chosen));
     let args = args.map(|(arg, (from, to))| argument(arg, from, to, typing)).collect::<Result<Vec<_>>>()?;
-    call(name, args).map(Ok)
+    super::resolve::strict(call(name, args)?, None, typing).map(Ok)
 }
 
 fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
@@ -178,7 +178,10 @@ pub(super) fn check_signature(name: &str, args: &[Expr], typing: &Typing<'_>) ->
     match chosen_function(name, &oids) {
         Some(Choice::None) => Err(no_function(name, &types)),
         Some(Choice::Ambiguous) => Err(ambiguous_function(name, &types)),
-        Some(Choice::One(_)) | None => Ok(()),
+        Some(Choice::Undetermined(_)) if super::resolve::all_untyped(args, &types) => {
+            Err(super::resolve::undetermined())
+        }
+        Some(Choice::One(_) | Choice::Undetermined(_)) | None => Ok(()),
     }
 }
 

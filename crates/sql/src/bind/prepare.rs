@@ -5,7 +5,7 @@ use super::array_query::{array_of, array_subquery};
 use super::names::{Uniqueness, name_columns};
 use super::{composites, exactness, json_aggregates, rows, sets, system_columns};
 use datafusion::sql::sqlparser::ast::*;
-use quiver_base::{Error, Result};
+use quiver_base::{Error, Result, SqlState};
 use std::ops::ControlFlow;
 
 /// A function that the plan pass replaces: `ANY_CALL('op', left, array)`.
@@ -91,6 +91,11 @@ impl VisitorMut for Prepare {
             exprs.iter_mut().for_each(unwrap_number);
         }
         system_columns::replace(select);
+        for NamedWindowDefinition(_, window) in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = window {
+                unwrap_frame(spec);
+            }
+        }
         for item in &mut select.projection {
             if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item
                 && let Err(error) = sets::in_select_list(expr)
@@ -268,7 +273,7 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => Some((**inner).clone()),
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr: inner } => Some(call("abs", vec![(**inner).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr: inner } => {
-            Some(call("sqrt", vec![(**inner).clone()]))
+            Some(call("sqrt", vec![cast((**inner).clone(), DataType::DoublePrecision)]))
         }
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr: inner } => {
             Some(call("cbrt", vec![(**inner).clone()]))
@@ -317,6 +322,10 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         }
         Expr::Collate { expr, .. } => Some((**expr).clone()),
         Expr::CompoundFieldAccess { root, access_chain } => {
+            // An array literal wants parentheses before it is subscripted.
+            if matches!(**root, Expr::Array(_)) {
+                return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"[\""));
+            }
             access_chain.iter_mut().for_each(close_slice);
             composites::field(root, access_chain)
         }

@@ -1,7 +1,8 @@
 //! ANY and ALL of an array.
 
 use super::casts::LABEL;
-use super::coerce::{boxed, call, coerce_in};
+use super::coerce::{boxed, call};
+use super::conditions;
 use super::types::{is_number, without_modifier};
 use super::typing::{Typing, operand_type, wider};
 use crate::catalog::is_vector_like;
@@ -28,7 +29,13 @@ pub(super) fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quant
         ty => typing.adapt(right, &SqlType::Array(Box::new(without_modifier(&operand_type(ty)))))?,
     };
     let item = match typing.of(&right)? {
-        SqlType::Array(item) => *item,
+        // An array of arrays has the items of these.
+        SqlType::Array(mut item) => {
+            while let SqlType::Array(inner) = *item {
+                item = inner;
+            }
+            *item
+        }
         SqlType::Int2Vector => SqlType::Int2,
         SqlType::OidVector => SqlType::Oid,
         ty => {
@@ -39,6 +46,9 @@ pub(super) fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quant
         }
     };
     let left = typing.adapt(left, &operand_type(&item))?;
+    if matches!(typing.of(&left)?, SqlType::Array(_)) {
+        return Err(super::typing::no_operator(&operator, &typing.of(&left)?, &item));
+    }
     let name = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"]
         .into_iter()
         .find(|name| *name == operator || (*name == "<>" && operator == "!="));
@@ -51,7 +61,7 @@ pub(super) fn quantified(args: Vec<Expr>, typing: &Typing<'_>, quantifier: Quant
             true => list.into_iter().map(|value| typing.cast(value, &item)).collect::<Result<_>>()?,
             false => list,
         };
-        return coerce_in(InList { expr: boxed(left), list, negated: name == "<>" }, typing);
+        return conditions::within(InList { expr: boxed(left), list, negated: name == "<>" }, typing);
     }
     let bytes = matches!(item, SqlType::Sparsevec(_) | SqlType::Bit(_) | SqlType::Varbit(_));
     if is_vector_like(&item) && !(bytes && matches!(name, "=" | "<>")) {

@@ -64,6 +64,7 @@ impl Binder {
             Err(error) => return Err(plan_error(error)),
         };
         let plan = if columns.is_empty() { plan } else { self.typed_as(plan, columns)? };
+        super::unordered::check(&plan, &self.params, &self.style)?;
         let plan = coerce_plan(plan, &self.params, &self.style)?;
         let plan = self.settle_params(plan)?;
         let schema = modifiers::marked(shown_schema(plan.schema().as_arrow()), &plan);

@@ -231,7 +231,7 @@ impl Typing<'_> {
             let (left, right) = (self.cast(left, &both)?, self.cast(right, &both)?);
             return Ok((left, right, both.clone(), both));
         }
-        if let Some((left, right)) = super::keys::both(left.clone(), right.clone(), &a, &b) {
+        if let Some((left, right)) = super::keys::both(&left, &right, operator, (&a, &b)) {
             return Ok((left, right, a, b));
         }
         // Beside a `char(n)` a varchar is one, and a text is none.
@@ -372,7 +372,7 @@ pub(crate) fn fixed_size(value: ScalarValue, dim: u16) -> Result<ScalarValue> {
 }
 
 /// Whether PostgreSQL has such an operator for two types.
-fn comparable(operator: &str, a: &SqlType, b: &SqlType) -> bool {
+pub(super) fn comparable(operator: &str, a: &SqlType, b: &SqlType) -> bool {
     let (a, b) = (without_modifier(a), without_modifier(b));
     // What reads system catalogs may compare a list of theirs with an array.
     let list = |ty: &SqlType| matches!(ty, SqlType::Int2Vector | SqlType::OidVector);

@@ -10,7 +10,8 @@ pub(crate) const UNKNOWN: u32 = 705;
 const PG_NODE_TREE: u32 = 194;
 const INT2VECTOR: u32 = 22;
 const OIDVECTOR: u32 = 30;
-const ANY: u32 = 2276;
+/// `"any"`: of whatever type, without a say in others'.
+pub(crate) const ANY: u32 = 2276;
 const ANYARRAY: u32 = 2277;
 const ANYELEMENT: u32 = 2283;
 const ANYNONARRAY: u32 = 2776;
@@ -183,6 +184,12 @@ pub(super) fn real_types(declared: &[u32], args: &[u32]) -> Option<Vec<u32>> {
             ty => Some(ty),
         })
         .collect()
+}
+
+/// Whether nothing says what anyelement and its kin stand for, though arguments are declared so.
+pub(super) fn is_undetermined(declared: &[u32], args: &[u32]) -> bool {
+    let polymorphic = |ty: &u32| matches!(*ty, ANYARRAY | ANYELEMENT | ANYNONARRAY);
+    declared.iter().any(polymorphic) && element(declared, args) == Some(UNKNOWN)
 }
 
 /// What anyelement stands for; unknown if no argument says it.

@@ -26,7 +26,7 @@ mod statistics;
 mod table;
 mod views;
 
-pub(crate) use coercions::{Reach, can_coerce, common};
+pub(crate) use coercions::{ANY, Reach, can_coerce, common};
 pub(crate) use context::CatalogContext;
 pub(crate) use functions::function;
 pub(crate) use keywords::{is_table_function, table_function};
@@ -34,6 +34,6 @@ pub(crate) use overloads::{is_vector_like, overloads};
 pub(crate) use references::{object_name, object_oid};
 pub(crate) use shared::predefined_role;
 pub(crate) use signatures::{
-    Choice, Signature, function as chosen_function, is_open, operator as chosen_operator,
+    Choice, Signature, function as chosen_function, is_open, is_strict, operator as chosen_operator,
 };
 pub(crate) use table::{is_always_empty, table};

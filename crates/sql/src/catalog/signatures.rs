@@ -1,7 +1,9 @@
 //! Which function or operator a call means: the candidates of pg_proc and pg_operator, and PostgreSQL's rules to choose one of
 //! them by the types of the arguments. Knows no expressions.
 
-use super::coercions::{Reach, UNKNOWN, can_coerce, category, is_polymorphic, is_preferred, real_types};
+use super::coercions::{
+    Reach, UNKNOWN, can_coerce, category, is_polymorphic, is_preferred, is_undetermined, real_types,
+};
 use super::fixed::fixed;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -15,6 +17,8 @@ pub(crate) enum Choice {
     None,
     /// 42725.
     Ambiguous,
+    /// One that is meant, but its types follow those of arguments that have none: 42804.
+    Undetermined(Signature),
 }
 
 /// A function or an operator, with the types it has for these arguments.
@@ -24,12 +28,15 @@ pub(crate) struct Signature {
     pub args: Vec<u32>,
     /// What it returns.
     pub result: u32,
+    /// Whether it gives NULL for any argument that is.
+    pub strict: bool,
 }
 
 /// A function as it may be called.
 #[derive(Debug)]
 struct Callable {
     result: u32,
+    strict: bool,
     args: Vec<u32>,
     /// How many of the last arguments may be left out.
     defaults: usize,
@@ -39,10 +46,19 @@ struct Callable {
 
 /// The choice among the functions of a name; `None` if PostgreSQL has none of that name.
 pub(crate) fn function(name: &str, args: &[u32]) -> Option<Choice> {
-    static ALL: OnceLock<HashMap<String, Vec<Callable>>> = OnceLock::new();
-    let callables = ALL.get_or_init(functions).get(name)?;
+    let callables = all_functions().get(name)?;
     let lists: Vec<Signature> = callables.iter().filter_map(|it| called_with(it, args.len())).collect();
     Some(choose(&lists, args))
+}
+
+/// Whether every function of a name gives NULL for any argument that is; not if there is none of that name.
+pub(crate) fn is_strict(name: &str) -> bool {
+    all_functions().get(name).is_some_and(|callables| callables.iter().all(|it| it.strict))
+}
+
+fn all_functions() -> &'static HashMap<String, Vec<Callable>> {
+    static ALL: OnceLock<HashMap<String, Vec<Callable>>> = OnceLock::new();
+    ALL.get_or_init(functions)
 }
 
 /// The choice among the operators of a name, of one operand or two; `None` if there is no such name.
@@ -70,6 +86,7 @@ fn functions() -> HashMap<String, Vec<Callable>> {
         let callable = Callable {
             args: args.collect(),
             result: value("prorettype").parse().unwrap_or(0),
+            strict: value("proisstrict") == "t",
             defaults: value("pronargdefaults").parse().unwrap_or(0),
             variadic: value("provariadic").parse().unwrap_or(0),
         };
@@ -86,7 +103,7 @@ fn operators() -> HashMap<(String, usize), Vec<Signature>> {
         let operands = [number("oprleft"), number("oprright")];
         let operands: Vec<u32> = operands.into_iter().filter(|oid| *oid != 0).collect();
         let name = table.value(row, "oprname").unwrap_or_default().to_owned();
-        let signature = Signature { args: operands, result: number("oprresult") };
+        let signature = Signature { args: operands, result: number("oprresult"), strict: false };
         all.entry((name, signature.args.len())).or_default().push(signature);
     }
     all
@@ -94,7 +111,7 @@ fn operators() -> HashMap<(String, usize), Vec<Signature>> {
 
 /// The types of so many arguments of a function.
 fn called_with(callable: &Callable, count: usize) -> Option<Signature> {
-    Some(Signature { args: args_of(callable, count)?, result: callable.result })
+    Some(Signature { args: args_of(callable, count)?, result: callable.result, strict: callable.strict })
 }
 
 fn args_of(callable: &Callable, count: usize) -> Option<Vec<u32>> {
@@ -127,7 +144,10 @@ fn choose(candidates: &[Signature], args: &[u32]) -> Choice {
     }
     narrow(&mut left, args);
     match left.as_slice() {
-        [one] => instantiated(one, args).map_or(Choice::None, Choice::One),
+        [one] => match instantiated(one, args) {
+            Some(signature) if is_undetermined(&one.args, args) => Choice::Undetermined(signature),
+            signature => signature.map_or(Choice::None, Choice::One),
+        },
         _ => Choice::Ambiguous,
     }
 }
@@ -201,7 +221,7 @@ fn instantiated(candidate: &Signature, args: &[u32]) -> Option<Signature> {
     let known: Vec<u32> = args.iter().copied().chain([UNKNOWN]).collect();
     let mut args = real_types(&declared, &known)?;
     let result = args.pop()?;
-    Some(Signature { args, result })
+    Some(Signature { args, result, strict: candidate.strict })
 }
 
 /// Whether a chosen type says nothing of what the argument is to become.
@@ -220,7 +240,7 @@ mod tests {
     const BOOL: u32 = 16;
 
     fn one(args: &[u32], result: u32) -> Option<Choice> {
-        Some(Choice::One(Signature { args: args.to_vec(), result }))
+        Some(Choice::One(Signature { args: args.to_vec(), result, strict: true }))
     }
 
     #[test]
@@ -232,25 +252,37 @@ mod tests {
         assert_eq!(function("no such name", &[]), None);
     }
 
+    fn by(args: &[u32], result: u32) -> Option<Choice> {
+        Some(Choice::One(Signature { args: args.to_vec(), result, strict: false }))
+    }
+
     #[test]
     fn operators_are_chosen_by_their_operands() {
         const DATE: u32 = 1082;
         const INTERVAL: u32 = 1186;
         const TIMESTAMP: u32 = 1114;
         assert_eq!(operator("+", &[UNKNOWN, UNKNOWN]), Some(Choice::Ambiguous));
-        assert_eq!(operator("+", &[INT4, UNKNOWN]), one(&[INT4, INT4], INT4));
-        assert_eq!(operator("||", &[INT4, TEXT]), one(&[INT4, TEXT], TEXT));
+        assert_eq!(operator("+", &[INT4, UNKNOWN]), by(&[INT4, INT4], INT4));
+        assert_eq!(operator("||", &[INT4, TEXT]), by(&[INT4, TEXT], TEXT));
         assert_eq!(operator("+", &[DATE, UNKNOWN]), Some(Choice::Ambiguous));
-        assert_eq!(operator("+", &[DATE, INTERVAL]), one(&[DATE, INTERVAL], TIMESTAMP));
+        assert_eq!(operator("+", &[DATE, INTERVAL]), by(&[DATE, INTERVAL], TIMESTAMP));
         assert_eq!(operator("+", &[TEXT, TEXT]), Some(Choice::None));
     }
 
     #[test]
     fn polymorphic_results_follow_their_arguments() {
         const INT4_ARRAY: u32 = 1007;
-        assert_eq!(function("array_append", &[INT4_ARRAY, INT4]), one(&[INT4_ARRAY, INT4], INT4_ARRAY));
-        assert_eq!(operator("||", &[INT4_ARRAY, UNKNOWN]), one(&[INT4_ARRAY, INT4_ARRAY], INT4_ARRAY));
-        assert_eq!(operator("<", &[INT4_ARRAY, INT4_ARRAY]), one(&[INT4_ARRAY, INT4_ARRAY], BOOL));
-        assert_eq!(operator("@>", &[INT4_ARRAY, UNKNOWN]), one(&[INT4_ARRAY, INT4_ARRAY], BOOL));
+        assert_eq!(function("array_append", &[INT4_ARRAY, INT4]), by(&[INT4_ARRAY, INT4], INT4_ARRAY));
+        assert_eq!(operator("||", &[INT4_ARRAY, UNKNOWN]), by(&[INT4_ARRAY, INT4_ARRAY], INT4_ARRAY));
+        assert_eq!(operator("<", &[INT4_ARRAY, INT4_ARRAY]), by(&[INT4_ARRAY, INT4_ARRAY], BOOL));
+        assert_eq!(operator("@>", &[INT4_ARRAY, UNKNOWN]), by(&[INT4_ARRAY, INT4_ARRAY], BOOL));
+    }
+
+    #[test]
+    fn untyped_arguments_say_nothing_of_polymorphic_types() {
+        assert!(matches!(function("array_ndims", &[UNKNOWN]), Some(Choice::Undetermined(_))));
+        assert!(matches!(function("to_json", &[UNKNOWN]), Some(Choice::Undetermined(_))));
+        assert!(matches!(function("array_append", &[UNKNOWN, UNKNOWN]), Some(Choice::One(_))));
+        assert!(is_strict("array_ndims") && !is_strict("concat"));
     }
 }

@@ -113,7 +113,10 @@ async fn apply(
             Ok(())
         }
         Op::RenameColumn { old_column_name, new_column_name } => {
-            let id = column_id(maker, old_column_name)?;
+            let id = maker.column(&folded(old_column_name)).map(|column| column.id).ok_or_else(|| {
+                let message = format!("column \"{}\" does not exist", folded(old_column_name));
+                Error::new(SqlState::UNDEFINED_COLUMN, message)
+            })?;
             let new = cut(&folded(new_column_name));
             if maker.column(&new).is_some() {
                 return Err(Error::new(

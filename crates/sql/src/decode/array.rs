@@ -8,26 +8,32 @@ use quiver_base::{Error, Result, SqlState, SqlType};
 /// Reads `{1,NULL,"a b"}`, appending the items.
 pub(crate) fn parse_array(text: &str, items: &mut ColumnBuilder, style: &InputStyle) -> Result<()> {
     let mut reader = Items { text, rest: text.trim_start_matches(is_space) };
-    if reader.rest.starts_with('[') {
+    if has_bounds(reader.rest) {
         return Err(Error::unsupported("an array literal with explicit bounds"));
+    }
+    if reader.rest.starts_with('[') {
+        return Err(reader.malformed("\"[\" must introduce explicitly-specified array dimensions."));
     }
     if !reader.eat('{') {
         return Err(reader.malformed("Array value must start with \"{\" or dimension information."));
     }
-    reader.skip_space();
-    if reader.eat('}') {
-        return reader.end();
-    }
-    loop {
-        reader.item(items, style)?;
-        reader.skip_space();
-        if reader.eat('}') {
-            return reader.end();
-        }
-        if !reader.eat(',') {
-            return Err(reader.unexpected());
+    // The whole text is taken apart before an item is read.
+    let parts = reader.parts(matches!(items.ty(), SqlType::Array(_)))?;
+    for part in parts {
+        match part {
+            Some(text) => items.append_text(&text, style)?,
+            None => items.append_null(),
         }
     }
+    Ok(())
+}
+
+/// Whether it begins with bounds of dimensions, as in `[2:3]={1,2}`.
+fn has_bounds(text: &str) -> bool {
+    let Some((bounds, _)) = text.split_once('=') else { return false };
+    let bounds = bounds.trim_end_matches(is_space);
+    let inside = |c: char| c.is_ascii_digit() || matches!(c, '[' | ']' | ':' | '+' | '-');
+    bounds.starts_with('[') && bounds.ends_with(']') && bounds.chars().all(inside) && !bounds.contains("[]")
 }
 
 fn is_space(c: char) -> bool {
@@ -40,29 +46,41 @@ struct Items<'a> {
 }
 
 impl Items<'_> {
-    fn item(&mut self, items: &mut ColumnBuilder, style: &InputStyle) -> Result<()> {
+    /// The texts of all items, `None` for NULL; those of arrays with braces around if `nested`.
+    fn parts(&mut self, nested: bool) -> Result<Vec<Option<String>>> {
+        let mut parts = Vec::new();
+        self.skip_space();
+        if self.eat('}') {
+            return self.end().map(|()| parts);
+        }
+        loop {
+            parts.push(self.item(nested)?);
+            self.skip_space();
+            if self.eat('}') {
+                return self.end().map(|()| parts);
+            }
+            if !self.eat(',') {
+                return Err(self.unexpected());
+            }
+        }
+    }
+
+    fn item(&mut self, nested: bool) -> Result<Option<String>> {
         self.skip_space();
         match self.rest.chars().next() {
-            Some('"') => {
-                let value = self.quoted()?;
-                items.append_text(&value, style)
-            }
-            Some('{') if matches!(items.ty(), SqlType::Array(_)) => self.sub_array(items, style),
+            Some('"') => self.quoted().map(Some),
+            Some('{') if nested => self.sub_array().map(Some),
             Some('{') => Err(Error::unsupported("an array of more than one dimension")),
             Some(',' | '}') | None => Err(self.unexpected()),
             Some(_) => {
                 let value = self.bare()?;
-                if value.eq_ignore_ascii_case("null") {
-                    items.append_null();
-                    return Ok(());
-                }
-                items.append_text(&value, style)
+                Ok((!value.eq_ignore_ascii_case("null")).then_some(value))
             }
         }
     }
 
     /// The text of a sub-array, up to its closing brace, read as an item of its own.
-    fn sub_array(&mut self, items: &mut ColumnBuilder, style: &InputStyle) -> Result<()> {
+    fn sub_array(&mut self) -> Result<String> {
         let mut depth = 0_usize;
         let mut in_quotes = false;
         let mut escaped = false;
@@ -78,7 +96,7 @@ impl Items<'_> {
             if depth == 0 {
                 let (own, rest) = self.rest.split_at(at + 1);
                 self.rest = rest;
-                return items.append_text(own, style);
+                return Ok(own.to_owned());
             }
         }
         Err(self.malformed("Unexpected end of input."))

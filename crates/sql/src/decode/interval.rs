@@ -35,6 +35,8 @@ struct Sum {
     /// Whole microseconds, apart from fractions of larger units.
     micros: f64,
     any: bool,
+    /// Units that have been given, of which each may be once.
+    seen: u16,
 }
 
 impl Sum {
@@ -75,6 +77,13 @@ impl Sum {
         interval_value(months, days, micros).ok_or_else(error)
     }
 
+    /// Takes note of units; `None` if one has been given before.
+    fn once(&mut self, bits: u16) -> Option<()> {
+        let again = self.seen & bits != 0;
+        self.seen |= bits;
+        (!again).then_some(())
+    }
+
     /// `1 year 2 mons -3 days 04:05:06.7 ago`.
     fn words(&mut self, text: &str) -> Option<()> {
         let mut rest = text.strip_prefix('@').unwrap_or(text).trim_start();
@@ -83,10 +92,15 @@ impl Sum {
             let (negative, number, after) = signed_number(rest)?;
             let sign = if negative { -1.0 } else { 1.0 };
             if after.starts_with(':') {
+                self.once(Unit::CLOCK)?;
                 rest = self.clock(rest, negative)?.trim_start();
             } else if let Some(months) = after.strip_prefix('-') {
                 let end = months.find(|c: char| !c.is_ascii_digit()).unwrap_or(months.len());
                 let months_value: f64 = months[..end].parse().ok()?;
+                if !(months[end..].is_empty() || months[end..].starts_with(char::is_whitespace)) {
+                    return None;
+                }
+                self.once(Unit::Months(1.0).bit())?;
                 self.add(sign * (number.parse::<f64>().ok()? * 12.0 + months_value), Unit::Months(1.0));
                 rest = months[end..].trim_start();
             } else {
@@ -96,9 +110,11 @@ impl Sum {
                 let unit = match &after[..end] {
                     // A number alone counts seconds, before a clock it counts days.
                     "" if after.is_empty() => Unit::Micros(1e6),
-                    "" => Unit::Days(1.0),
+                    "" if is_clock(after) => Unit::Days(1.0),
+                    "" => return None,
                     word => Unit::named(&word.to_ascii_lowercase())?,
                 };
+                self.once(unit.bit())?;
                 self.add(value, unit);
                 rest = after[end..].trim_start();
             }
@@ -175,6 +191,19 @@ enum Unit {
 }
 
 impl Unit {
+    /// Hours, minutes and seconds.
+    const CLOCK: u16 = 0b1_1111;
+
+    /// A bit for each unit.
+    fn bit(self) -> u16 {
+        let each = |units: &[f64], unit: f64| units.iter().position(|it| *it == unit).unwrap_or(0);
+        1 << match self {
+            Unit::Micros(unit) => each(&[1.0, 1e3, 1e6, 6e7, 3.6e9], unit),
+            Unit::Days(unit) => 5 + each(&[1.0, 7.0], unit),
+            Unit::Months(unit) => 7 + each(&[1.0, 12.0, 120.0, 1_200.0, 12_000.0], unit),
+        }
+    }
+
     fn named(lower: &str) -> Option<Unit> {
         Some(match lower {
             "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds"
@@ -194,6 +223,11 @@ impl Unit {
             _ => return None,
         })
     }
+}
+
+/// Whether hours and minutes come next.
+fn is_clock(text: &str) -> bool {
+    signed_number(text).is_some_and(|(_, _, after)| after.starts_with(':'))
 }
 
 /// A sign, the digits with at most one point, and what follows.

@@ -179,6 +179,11 @@ impl Decimal {
     }
 }
 
+/// The unscaled digits of a numeric of some precision and scale.
+pub(crate) fn parse_numeric(text: &str, precision: u8, scale: i8) -> Result<String> {
+    parse_decimal(text)?.unscaled(precision, scale)
+}
+
 /// Drops the last `count` digits, rounding half up.
 fn rounded(digits: &str, count: usize) -> String {
     if count > digits.len() {

@@ -142,19 +142,54 @@ fn list(args: &Args<'_>, index: usize) -> Result<Option<ListArray>> {
     Ok(array.as_list_opt::<i32>().cloned())
 }
 
-fn lengths(args: &Args<'_>, value: impl Fn(i64, &SqlType) -> Option<i64>) -> Result<ArrayRef> {
+/// The lengths of an array in each of its dimensions; none of an empty one.
+fn dimensions(list: &ListArray, row: usize) -> Vec<i64> {
+    let length = i64::from(list.value_length(row));
+    if length == 0 {
+        return Vec::new();
+    }
+    let mut found = vec![length];
+    let first = usize::try_from(list.value_offsets()[row]).unwrap_or(0);
+    if let Some(inner) = list.values().as_list_opt::<i32>() {
+        found.extend(dimensions(inner, first));
+    }
+    found
+}
+
+fn of_dimension(args: &Args<'_>, value: impl Fn(i64, &SqlType) -> i64) -> Result<ArrayRef> {
+    let wanted = args.int8(1)?;
+    integers(args, |row, dimensions| {
+        let wanted = if wanted.is_valid(row) { usize::try_from(wanted.value(row)).ok()? } else { 0 };
+        let length = dimensions.get(wanted.checked_sub(1)?)?;
+        Some(value(*length, args.ty(0)))
+    })
+}
+
+fn integers(args: &Args<'_>, value: impl Fn(usize, &[i64]) -> Option<i64>) -> Result<ArrayRef> {
     let Some(list) = list(args, 0)? else {
         return Ok(new_null_array(&SqlType::Int4.arrow_type(), args.rows()));
     };
-    let dimension = if args.count() > 1 { Some(args.int8(1)?) } else { None };
     let mut out = PrimitiveBuilder::<Int32Type>::with_capacity(args.rows());
     for row in 0..list.len() {
-        let first = dimension.as_ref().is_none_or(|d| d.is_valid(row) && d.value(row) == 1);
-        let length = i64::from(list.value_length(row));
-        let found = if list.is_null(row) || !first { None } else { value(length, args.ty(0)) };
+        let found = if list.is_null(row) { None } else { value(row, &dimensions(&list, row)) };
         out.append_option(found.and_then(|n| i32::try_from(n).ok()));
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// `[1:2][1:3]`.
+fn array_dims(args: &Args<'_>) -> Result<ArrayRef> {
+    let Some(list) = list(args, 0)? else {
+        return Ok(new_null_array(&SqlType::Text.arrow_type(), args.rows()));
+    };
+    let first = first_subscript(args.ty(0));
+    let dims = (0..list.len()).map(|row| {
+        let dimensions = if list.is_valid(row) { dimensions(&list, row) } else { Vec::new() };
+        let shown: String =
+            dimensions.iter().map(|length| format!("[{first}:{}]", length - 1 + first)).collect();
+        (!shown.is_empty()).then_some(shown)
+    });
+    Ok(Arc::new(dims.collect::<StringArray>()))
 }
 
 /// `array[n]`.
@@ -206,16 +241,25 @@ fn slice(args: &Args<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(ListArray::try_new(field, offsets, items, list.nulls().cloned())?))
 }
 
-/// Subscripts 1 to n as a list: generate_subscripts before it is unnested.
+/// The subscripts of a dimension as a list, backwards if asked: generate_subscripts before it is unnested.
 fn subscripts(args: &Args<'_>) -> Result<ArrayRef> {
-    let list = list(args, 0)?;
+    let Some(list) = list(args, 0)? else {
+        let ty = SqlType::Array(Box::new(SqlType::Int4));
+        return Ok(new_null_array(&ty.arrow_type(), args.rows()));
+    };
+    let wanted = args.int8(1)?;
+    let backwards = if args.count() > 2 { Some(args.bool(2)?) } else { None };
     let mut out = ListBuilder::new(PrimitiveBuilder::<Int32Type>::new())
         .with_field(Arc::new(SqlType::Int4.field("item", true)));
-    let first = first_subscript(args.ty(0));
+    let first = i32::try_from(first_subscript(args.ty(0))).unwrap_or(1);
     for row in 0..args.rows() {
-        let count = list.as_ref().filter(|list| list.is_valid(row)).map_or(0, |list| list.value_length(row));
-        for n in 0..i64::from(count) {
-            out.values().append_value(i32::try_from(n + first).unwrap_or(i32::MAX));
+        let dimensions = if list.is_valid(row) { dimensions(&list, row) } else { Vec::new() };
+        let place = usize::try_from(wanted.value(row)).ok().and_then(|wanted| wanted.checked_sub(1));
+        let length = place.and_then(|place| dimensions.get(place)).map_or(0, |length| *length);
+        let end = i32::try_from(length).unwrap_or(i32::MAX).saturating_add(first);
+        match backwards.as_ref().is_some_and(|it| it.value(row)) {
+            true => out.values().append_slice(&(first..end).rev().collect::<Vec<_>>()),
+            false => out.values().append_slice(&(first..end).collect::<Vec<_>>()),
         }
         out.append(true);
     }
@@ -223,15 +267,22 @@ fn subscripts(args: &Args<'_>) -> Result<ArrayRef> {
 }
 
 pub(super) fn functions() -> Vec<Function> {
-    let int = |name: &str, value: fn(i64, &SqlType) -> Option<i64>| {
-        Function::new(name, Volatility::Immutable, SqlType::Int4, move |args| lengths(args, value))
+    let of_dimension = |name: &str, value: fn(i64, &SqlType) -> i64| {
+        Function::new(name, Volatility::Immutable, SqlType::Int4, move |args| of_dimension(args, value))
     };
     vec![
-        int("array_length", |n, _| (n > 0).then_some(n)),
-        int("array_upper", |n, ty| (n > 0).then_some(n - 1 + first_subscript(ty))),
-        int("array_lower", |n, ty| (n > 0).then_some(first_subscript(ty))),
-        int("cardinality", |n, _| Some(n)),
-        int("array_ndims", |n, _| (n > 0).then_some(1)),
+        of_dimension("array_length", |length, _| length),
+        of_dimension("array_upper", |length, ty| length - 1 + first_subscript(ty)),
+        of_dimension("array_lower", |_, ty| first_subscript(ty)),
+        Function::new("cardinality", Volatility::Immutable, SqlType::Int4, |args| {
+            integers(args, |_, dimensions| {
+                Some(if dimensions.is_empty() { 0 } else { dimensions.iter().product() })
+            })
+        }),
+        Function::new("array_ndims", Volatility::Immutable, SqlType::Int4, |args| {
+            integers(args, |_, dimensions| i64::try_from(dimensions.len()).ok().filter(|count| *count > 0))
+        }),
+        Function::new("array_dims", Volatility::Immutable, SqlType::Text, array_dims),
         Function::typed(
             "array_subscript",
             Volatility::Immutable,

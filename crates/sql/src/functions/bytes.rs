@@ -16,6 +16,7 @@ pub(super) fn functions() -> Vec<Function> {
         function("bytea_btrim", SqlType::Bytea, |args| trimmed(args, true, true)),
         function("bytea_ltrim", SqlType::Bytea, |args| trimmed(args, true, false)),
         function("bytea_rtrim", SqlType::Bytea, |args| trimmed(args, false, true)),
+        function("bytea_overlay", SqlType::Bytea, overlay),
         function("bytea_strpos", SqlType::Int4, position),
         function("bytea_concat", SqlType::Bytea, |args| {
             bytes_of(args, |row, value| {
@@ -60,6 +61,29 @@ fn substring(args: &Args<'_>) -> Result<ArrayRef> {
         };
         let place = |at: i64| usize::try_from((at - 1).clamp(0, length)).unwrap_or(0);
         Ok(Some(value[place(start)..place(end).max(place(start))].to_vec()))
+    })
+}
+
+/// `overlay(bytes PLACING new FROM start FOR count)`.
+fn overlay(args: &Args<'_>) -> Result<ArrayRef> {
+    let (news, starts) = (args.array(1).as_binary::<i32>(), args.int8(2)?);
+    let counts = if args.count() > 3 { Some(args.int8(3)?) } else { None };
+    bytes_of(args, |row, value| {
+        if news.is_null(row)
+            || starts.is_null(row)
+            || counts.as_ref().is_some_and(|counts| counts.is_null(row))
+        {
+            return Ok(None);
+        }
+        let (new, start) = (news.value(row), starts.value(row));
+        if start <= 0 {
+            return Err(Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
+        }
+        let own = i64::try_from(new.len()).unwrap_or(i64::MAX);
+        let after = start.saturating_add(counts.as_ref().map_or(own, |counts| counts.value(row)));
+        let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
+        let place = |at: i64| usize::try_from((at - 1).clamp(0, length)).unwrap_or(0);
+        Ok(Some([&value[..place(start)], new, &value[place(after)..]].concat()))
     })
 }
 

@@ -21,9 +21,11 @@ pub(crate) fn aggregate(name: &str, engine: &SessionState) -> Option<Arc<Aggrega
         "json_object_collect" => (true, SqlType::Json),
         "jsonb_object_collect" => (true, SqlType::Jsonb),
         _ => {
+            if let Some(moment) = super::moments::moment(name) {
+                return Some(moment);
+            }
             let name = match name {
                 "every" => "bool_and",
-                "variance" => "var_samp",
                 other => other,
             };
             let found = engine.aggregate_functions().get(name).cloned()?;

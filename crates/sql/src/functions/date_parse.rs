@@ -116,8 +116,9 @@ fn invalid(message: String) -> Error {
 
 /// A text by its template, in microseconds since 1970 of its own zone.
 fn read(text: &str, format: &str) -> Result<i64> {
+    // What a text does not say of the year is 1 BC.
     let mut found = Found {
-        year: 1,
+        year: 0,
         month: 1,
         day: 1,
         day_of_year: None,
@@ -134,15 +135,21 @@ fn read(text: &str, format: &str) -> Result<i64> {
             .iter()
             .find(|(it, _)| format.get(..it.len()).is_some_and(|start| start.eq_ignore_ascii_case(it)));
         if let Some((pattern, width)) = pattern {
-            format = &format[pattern.len()..];
+            let written;
+            (written, format) = format.split_at(pattern.len());
             text = if *width == 0 {
-                word(&mut found, pattern, text)?
+                word(&mut found, pattern, written, text)?
             } else {
                 text = text.trim_start();
                 // Beside another number, or after FX, a number has its width.
                 let fixed = PATTERNS.iter().any(|(it, width)| {
                     *width > 0 && format.get(..it.len()).is_some_and(|at| at.eq_ignore_ascii_case(it))
                 });
+                if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-' && *pattern == "YYYY") {
+                    let shown: String = text.chars().take(*width).collect();
+                    return Err(invalid(format!("invalid value \"{shown}\" for \"{written}\""))
+                        .with_detail("Value must be an integer."));
+                }
                 number(&mut found, pattern, text, if fixed || exact { *width } else { usize::MAX })?
             };
         } else if format.get(..2).is_some_and(|it| it.eq_ignore_ascii_case("FX")) {
@@ -170,15 +177,11 @@ fn skip(text: &str, count: usize) -> &str {
 fn number<'a>(found: &mut Found, pattern: &str, text: &'a str, width: usize) -> Result<&'a str> {
     let sign = usize::from(text.starts_with('-') && pattern == "YYYY");
     let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).take(width.min(9)).count();
-    if digits == 0 {
-        let shown: String = text.chars().take(pattern.len()).collect();
-        return Err(invalid(format!("invalid value \"{shown}\" for \"{pattern}\""))
-            .with_detail("Value must be an integer."));
-    }
     let end = sign + digits;
     let value: i64 = text[..end].parse().map_err(|_| invalid(format!("invalid value for \"{pattern}\"")))?;
     match pattern {
-        "YYYY" => found.year = value,
+        // There is no year 0.
+        "YYYY" => found.year = if value < 0 { value + 1 } else { value },
         "YY" => found.year = if value < 70 { 2000 + value } else { 1900 + value },
         "MM" => found.month = value,
         "DD" => found.day = value,
@@ -210,7 +213,7 @@ fn number<'a>(found: &mut Found, pattern: &str, text: &'a str, width: usize) -> 
     Ok(&text[end..])
 }
 
-fn word<'a>(found: &mut Found, pattern: &str, text: &'a str) -> Result<&'a str> {
+fn word<'a>(found: &mut Found, pattern: &str, written: &str, text: &'a str) -> Result<&'a str> {
     let lower = text.to_ascii_lowercase();
     let begins = |words: &[&str]| words.iter().position(|word| lower.starts_with(word));
     let after = |length: usize| &text[length.min(text.len())..];
@@ -224,8 +227,8 @@ fn word<'a>(found: &mut Found, pattern: &str, text: &'a str) -> Result<&'a str> 
                 (Some(month), _) => (month, FULL_MONTHS[month].len()),
                 (None, Some(month)) => (month, 3),
                 (None, None) => {
-                    let shown: String = text.chars().take(3).collect();
-                    return Err(invalid(format!("invalid value \"{shown}\" for \"{pattern}\"")).with_detail(
+                    let shown = text.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or(text);
+                    return Err(invalid(format!("invalid value \"{shown}\" for \"{written}\"")).with_detail(
                         "The given value did not match any of the allowed values for this field.",
                     ));
                 }
@@ -238,7 +241,7 @@ fn word<'a>(found: &mut Found, pattern: &str, text: &'a str) -> Result<&'a str> 
                 found.afternoon = Some(half == 1);
                 Ok(after(2))
             }
-            None => Err(invalid(format!("invalid value \"{}\" for \"{pattern}\"", text.trim()))),
+            None => Err(invalid(format!("invalid value \"{}\" for \"{written}\"", text.trim()))),
         },
         // The day of the week says nothing that the date does not.
         "DAY" | "DY" => Ok(after(lower.bytes().take_while(u8::is_ascii_alphabetic).count())),

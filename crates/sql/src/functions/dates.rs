@@ -1,11 +1,9 @@
-//! Fields and parts of dates, times and intervals: extract, date_part, age, justify_…, make_….
+//! Fields and parts of dates, times and intervals: extract, date_part, age, justify_….
 
 use super::session::FunctionContext;
 use super::{Args, Function};
 use crate::bind::{CastContext, cast_array};
-use crate::calendar::{
-    DAY_US, civil_from_days, days_from_civil, days_in_month, instant_of_local_us, offset_at_s,
-};
+use crate::calendar::{DAY_US, civil_from_days, days_from_civil, days_in_month, offset_at_s};
 use arrow::array::*;
 use arrow::datatypes::*;
 use chrono_tz::Tz;
@@ -126,7 +124,7 @@ fn field(name: &str, parts: &Parts, ty: &SqlType) -> Result<(i128, u8)> {
         "month" => whole(parts.month),
         "quarter" => whole(parts.month.max(1).saturating_sub(1) / 3 + 1),
         // There is no year 0.
-        "year" => whole(if !is_span && parts.year <= 0 { parts.year - 1 } else { parts.year }),
+        "year" => whole(if is_span { parts.year } else { in_era(parts.year) }),
         "decade" => whole(parts.year.div_euclid(10)),
         "century" if is_span => whole(parts.year / 100),
         "millennium" if is_span => whole(parts.year / 1000),
@@ -139,7 +137,7 @@ fn field(name: &str, parts: &Parts, ty: &SqlType) -> Result<(i128, u8)> {
                 "isodow" => whole((days + 3).rem_euclid(7) + 1),
                 "doy" => whole(days - days_from_civil(parts.year, 1, 1) + 1),
                 "week" => whole(iso_week(days).1),
-                "isoyear" => whole(iso_week(days).0),
+                "isoyear" => whole(in_era(iso_week(days).0)),
                 "julian" if parts.time_us == 0 => whole(days + 2_440_588),
                 "julian" => {
                     let part = i128::from(parts.time_us) * 10_i128.pow(20) / i128::from(DAY_US);
@@ -163,6 +161,16 @@ fn field(name: &str, parts: &Parts, ty: &SqlType) -> Result<(i128, u8)> {
 
 fn unsupported(name: &str, ty: &SqlType) -> Error {
     Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("unit \"{name}\" not supported for type {ty}"))
+}
+
+/// Units that a date alone has none of.
+fn is_within_day(name: &str) -> bool {
+    matches!(unit(name), "microseconds" | "milliseconds" | "second" | "minute" | "hour")
+}
+
+/// A year as it is called: before 1 is -1.
+fn in_era(year: i64) -> i64 {
+    if year <= 0 { year - 1 } else { year }
 }
 
 /// The century or millennium of a year: the first begins with year 1.
@@ -240,6 +248,9 @@ pub(crate) fn extract(name: &str, zone: Tz) -> Function {
                 .iter()
                 .map(|row| match row {
                     None => Ok(None),
+                    Some(_) if args.ty(0) == &SqlType::Date && is_within_day(&field_name) => {
+                        Err(unsupported(&field_name, args.ty(0)))
+                    }
                     Some(row) => {
                         let (value, own) = field(&field_name, row, args.ty(0))?;
                         Ok(Some(value * 10_i128.pow(scale - u32::from(own).min(scale))))
@@ -324,6 +335,18 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             });
             Ok(Arc::new(ages.collect::<IntervalMonthDayNanoArray>()))
         }),
+        Function::typed(
+            "date_bin",
+            Volatility::Immutable,
+            |types| {
+                Ok(if types.get(1) == Some(&SqlType::Timestamp) {
+                    SqlType::Timestamp
+                } else {
+                    SqlType::Timestamptz
+                })
+            },
+            date_bin,
+        ),
         intervals("justify_days", |it| {
             let months = it.months + it.days / 30;
             same_sign_days(IntervalMonthDayNano::new(months, it.days % 30, it.nanoseconds))
@@ -334,31 +357,6 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             let it = IntervalMonthDayNano::new(it.months + it.days / 30, it.days % 30, it.nanoseconds);
             same_sign_time(same_sign_days(same_sign_time(it)))
         }),
-        Function::new("make_date", Volatility::Immutable, SqlType::Date, |args| {
-            let (years, months, days) = (args.int8(0)?, args.int8(1)?, args.int8(2)?);
-            let mut out = Date32Builder::with_capacity(args.rows());
-            for row in 0..args.rows() {
-                if years.is_null(row) || months.is_null(row) || days.is_null(row) {
-                    out.append_null();
-                    continue;
-                }
-                let date = civil(years.value(row), months.value(row), days.value(row))?;
-                out.append_value(i32::try_from(date).map_err(|_| out_of_range("date"))?);
-            }
-            Ok(Arc::new(out.finish()))
-        }),
-        Function::new("make_time", Volatility::Immutable, SqlType::Time, |args| {
-            let times = clock(args, 0)?;
-            Ok(Arc::new(times.into_iter().collect::<Time64MicrosecondArray>()))
-        }),
-        Function::new("make_timestamp", Volatility::Immutable, SqlType::Timestamp, |args| {
-            Ok(Arc::new(moments(args)?.into_iter().collect::<TimestampMicrosecondArray>()))
-        }),
-        Function::new("make_timestamptz", Volatility::Stable, SqlType::Timestamptz, move |args| {
-            let zoned = moments(args)?.into_iter().map(|local| local.map(|it| instant_of_local_us(zone, it)));
-            Ok(Arc::new(zoned.collect::<TimestampMicrosecondArray>().with_timezone("+00:00")))
-        }),
-        Function::new("make_interval", Volatility::Immutable, SqlType::Interval, make_interval),
         Function::new("isfinite", Volatility::Immutable, SqlType::Bool, |args| {
             let array = args.array(0);
             let finite = (0..args.rows()).map(|row| array.is_valid(row).then_some(true));
@@ -380,82 +378,37 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
     ]
 }
 
-fn out_of_range(what: &str) -> Error {
+pub(super) fn out_of_range(what: &str) -> Error {
     Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("{what} out of range"))
 }
 
-fn civil(year: i64, month: i64, day: i64) -> Result<i64> {
-    let bad = || {
-        let message = format!("date field value out of range: {year}-{month:02}-{day:02}");
-        Error::new(SqlState::DATETIME_FIELD_OVERFLOW, message)
-    };
-    // -1 is the year before 1.
-    let astronomical = if year < 0 { year + 1 } else { year };
-    let month = u32::try_from(month).ok().filter(|it| (1..=12).contains(it) && year != 0).ok_or_else(bad)?;
-    if year.abs() > 300_000 {
-        return Err(bad());
-    }
-    let day = u32::try_from(day).ok().filter(|it| (1..=days_in_month(astronomical, month)).contains(it));
-    Ok(days_from_civil(astronomical, month, day.ok_or_else(bad)?))
-}
-
-/// Hours, minutes and seconds as microseconds.
-fn clock(args: &Args<'_>, from: usize) -> Result<Vec<Option<i64>>> {
-    let (hours, minutes, seconds) = (args.int8(from)?, args.int8(from + 1)?, args.float8(from + 2)?);
-    (0..args.rows())
-        .map(|row| {
-            if hours.is_null(row) || minutes.is_null(row) || seconds.is_null(row) {
-                return Ok(None);
-            }
-            let (hour, minute, second) = (hours.value(row), minutes.value(row), seconds.value(row));
-            let fits =
-                (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60.0).contains(&second);
-            if !fits {
-                let message = format!("time field value out of range: {hour}:{minute:02}:{second:02}");
-                return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, message));
-            }
-            #[allow(clippy::cast_possible_truncation)] // at most a minute
-            Ok(Some(hour * HOUR_US + minute * 60_000_000 + (second * 1e6).round() as i64))
-        })
-        .collect()
-}
-
-fn moments(args: &Args<'_>) -> Result<Vec<Option<i64>>> {
-    let (years, months, days) = (args.int8(0)?, args.int8(1)?, args.int8(2)?);
-    let times = clock(args, 3)?;
-    (0..args.rows())
-        .map(|row| match times[row] {
-            Some(time) if years.is_valid(row) && months.is_valid(row) && days.is_valid(row) => {
-                Ok(Some(civil(years.value(row), months.value(row), days.value(row))? * DAY_US + time))
-            }
-            _ => Ok(None),
-        })
-        .collect()
-}
-
-/// `make_interval(years, months, weeks, days, hours, mins, secs)`.
-fn make_interval(args: &Args<'_>) -> Result<ArrayRef> {
-    let int = |index: usize| if args.count() > index { args.int8(index).map(Some) } else { Ok(None) };
-    let whole = (0..6).map(int).collect::<Result<Vec<_>>>()?;
-    let seconds = if args.count() > 6 { Some(args.float8(6)?) } else { None };
-    let mut out = IntervalMonthDayNanoBuilder::with_capacity(args.rows());
-    for row in 0..args.rows() {
-        if (0..args.count()).any(|index| args.array(index).is_null(row)) {
-            out.append_null();
-            continue;
+/// `date_bin(stride, moment, origin)`: the beginning of the stride that the moment is in.
+fn date_bin(args: &Args<'_>) -> Result<ArrayRef> {
+    let strides = args.cast(0, &SqlType::Interval)?;
+    let strides = strides.as_primitive::<IntervalMonthDayNanoType>();
+    let (moments, origins) = (args.array(1), args.cast(2, args.ty(1))?);
+    let origins = origins.as_primitive::<TimestampMicrosecondType>();
+    let values = moments.as_primitive::<TimestampMicrosecondType>();
+    let bin = |row: usize| {
+        if strides.is_null(row) || values.is_null(row) || origins.is_null(row) {
+            return Ok(None);
         }
-        let at = |index: usize| whole[index].as_ref().map_or(0, |values| values.value(row));
-        let second = seconds.as_ref().map_or(0.0, |values| values.value(row));
-        let small = |value: i64| i32::try_from(value).map_err(|_| out_of_range("interval"));
-        #[allow(clippy::cast_possible_truncation)] // the cast saturates
-        let time_us = at(4) * HOUR_US + at(5) * 60_000_000 + (second * 1e6).round() as i64;
-        out.append_value(IntervalMonthDayNano::new(
-            small(at(0) * 12 + at(1))?,
-            small(at(2) * 7 + at(3))?,
-            time_us.checked_mul(1000).ok_or_else(|| out_of_range("interval"))?,
-        ));
-    }
-    Ok(Arc::new(out.finish()))
+        let (stride, origin) = (strides.value(row), origins.value(row));
+        if stride.months != 0 {
+            let message = "timestamps cannot be binned into intervals containing months or years";
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+        }
+        let length = i64::from(stride.days) * DAY_US + stride.nanoseconds / 1000;
+        if length <= 0 {
+            let message = "stride must be greater than zero";
+            return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, message));
+        }
+        let passed = values.value(row).checked_sub(origin).ok_or_else(|| out_of_range("interval"))?;
+        let binned = origin.checked_add(passed - passed.rem_euclid(length));
+        binned.map(Some).ok_or_else(|| out_of_range("timestamp"))
+    };
+    let binned = (0..args.rows()).map(bin).collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(arrow::compute::cast(&binned, moments.data_type())?)
 }
 
 fn intervals(name: &str, change: fn(IntervalMonthDayNano) -> IntervalMonthDayNano) -> Function {

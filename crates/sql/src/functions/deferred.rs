@@ -10,7 +10,7 @@ use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, GroupsAccumulator, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use quiver_base::{Error, SQL_TYPE_KEY, SqlType};
 use quiver_exec::to_datafusion;
@@ -132,6 +132,17 @@ struct Labelled {
     ty: SqlType,
 }
 
+/// The reverse of an aggregate that wraps another.
+pub(super) fn reversed(
+    other: &AggregateUDF,
+    wrap: impl FnOnce(Arc<AggregateUDF>) -> Arc<AggregateUDF>,
+) -> ReversedUDAF {
+    match other.reverse_udf() {
+        ReversedUDAF::Reversed(other) => ReversedUDAF::Reversed(wrap(other)),
+        same => same,
+    }
+}
+
 /// An aggregate with the SQL type of its result.
 pub(crate) fn labelled_aggregate(other: Arc<AggregateUDF>, ty: SqlType) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(Labelled { other, ty }))
@@ -183,6 +194,11 @@ impl AggregateUDFImpl for Labelled {
         let other = self.other.as_ref().clone().with_beneficial_ordering(beneficial_ordering)?;
         let labelled = |other| Labelled { other: Arc::new(other), ty: self.ty.clone() };
         Ok(other.map(|other| Arc::new(labelled(other)) as Arc<dyn AggregateUDFImpl>))
+    }
+
+    // Without it, the engine takes rows in the opposite order for rows in order.
+    fn reverse_expr(&self) -> ReversedUDAF {
+        reversed(&self.other, |other| labelled_aggregate(other, self.ty.clone()))
     }
 
     fn supports_null_handling_clause(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Functions of doubles and characters that fail, round or print where PostgreSQL's do and DataFusion's give something else.
 
-use super::{Args, Function};
+use super::{Args, Function, numeric_math};
 use arrow::array::{Array, ArrayRef, Float64Array, Float64Builder, StringArray};
 use arrow::datatypes::Float64Type;
 use datafusion::logical_expr::Volatility;
@@ -8,30 +8,29 @@ use quiver_base::{Error, Result, SqlState, SqlType};
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Function> {
+    let root = |x: f64| {
+        if x < 0.0 {
+            let message = "cannot take square root of a negative number";
+            return Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message));
+        }
+        Ok(x.sqrt())
+    };
+    let log = |base: f64, x: f64| {
+        let base = logarithm(base, f64::ln)?;
+        let quotient = logarithm(x, f64::ln)? / base;
+        if base == 0.0 {
+            return Err(Error::new(SqlState::DIVISION_BY_ZERO, "division by zero"));
+        }
+        Ok(quotient)
+    };
     vec![
-        one("ln", |x| logarithm(x, f64::ln)),
-        one("log10", |x| logarithm(x, f64::log10)),
-        Function::new("log", Volatility::Immutable, SqlType::Float8, |args| match args.count() {
-            1 => apply(&args.float8(0)?, |x| logarithm(x, f64::log10)),
-            _ => apply_two(args, |base, x| {
-                let base = logarithm(base, f64::ln)?;
-                let quotient = logarithm(x, f64::ln)? / base;
-                if base == 0.0 {
-                    return Err(Error::new(SqlState::DIVISION_BY_ZERO, "division by zero"));
-                }
-                Ok(quotient)
-            }),
-        }),
-        one("exp", |x| in_range(x.exp(), x.is_infinite(), x.is_infinite())),
-        one("sqrt", |x| {
-            if x < 0.0 {
-                let message = "cannot take square root of a negative number";
-                return Err(Error::new(SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message));
-            }
-            Ok(x.sqrt())
-        }),
-        Function::new("power", Volatility::Immutable, SqlType::Float8, |args| apply_two(args, power)),
-        Function::new("pow", Volatility::Immutable, SqlType::Float8, |args| apply_two(args, power)),
+        of_number("ln", |x| logarithm(x, f64::ln), |_, _| Ok(0.0)),
+        of_number("log10", |x| logarithm(x, f64::log10), |_, _| Ok(0.0)),
+        of_number("log", |x| logarithm(x, f64::log10), log),
+        of_number("exp", |x| in_range(x.exp(), x.is_infinite(), x.is_infinite()), |_, _| Ok(0.0)),
+        of_number("sqrt", root, |_, _| Ok(0.0)),
+        of_number("power", Ok, power),
+        of_number("pow", Ok, power),
         one("round_even", |x| Ok(x.round_ties_even())),
         Function::new("to_hex_int4", Volatility::Immutable, SqlType::Text, |args| {
             let values = args.int8(0)?;
@@ -46,6 +45,25 @@ pub(super) fn functions() -> Vec<Function> {
             Ok(Arc::new(StringArray::from(texts)))
         }),
     ]
+}
+
+/// A function of one number or two: of numerics a numeric, of anything else a double.
+fn of_number(name: &'static str, one: fn(f64) -> Result<f64>, two: fn(f64, f64) -> Result<f64>) -> Function {
+    let exact = |types: &[SqlType]| types.iter().all(|ty| matches!(ty, SqlType::Numeric(_)));
+    let returns =
+        move |types: &[SqlType]| Ok(if exact(types) { SqlType::Numeric(None) } else { SqlType::Float8 });
+    Function::typed(name, Volatility::Immutable, returns, move |args| {
+        let computed = match (exact(args.types), args.count()) {
+            (true, 1) => numeric_math::of_one(name, args),
+            (true, _) => numeric_math::of_two(name, args),
+            _ => None,
+        };
+        match (computed, args.count()) {
+            (Some(computed), _) => computed,
+            (None, 1) => apply(&args.float8(0)?, one),
+            (None, _) => apply_two(args, two),
+        }
+    })
 }
 
 fn one(name: &str, body: fn(f64) -> Result<f64>) -> Function {

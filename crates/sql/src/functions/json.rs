@@ -1,76 +1,63 @@
 //! json and jsonb: operators and the functions that applications use most.
 
+use super::lists::{as_text, elements, members};
 use super::{Args, Function};
+use crate::decode::Json;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, StringBuilder};
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
-use serde_json::Value;
 use std::sync::Arc;
 
-/// A document read; 22P02 if it is none.
-pub(super) fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text)
-        .map_err(|_| Error::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json"))
+/// How a part of a document is shown: as it is written, or as text.
+type Show = fn(&str) -> Result<Option<String>>;
+
+fn as_written(part: &str) -> Result<Option<String>> {
+    Ok(Some(part.to_owned()))
 }
 
-/// jsonb's output form: a space after colons and commas.
-pub(crate) fn write(value: &Value, out: &mut String) {
-    match value {
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push_str(", ");
-                }
-                write(item, out);
-            }
-            out.push(']');
-        }
-        Value::Object(map) => {
-            out.push('{');
-            // By length, then by bytes: jsonb's order of keys.
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-            for (index, key) in keys.into_iter().enumerate() {
-                if index > 0 {
-                    out.push_str(", ");
-                }
-                out.push_str(&Value::String(key.clone()).to_string());
-                out.push_str(": ");
-                write(&map[key], out);
-            }
-            out.push('}');
-        }
-        other => out.push_str(&other.to_string()),
+/// The member of an object of that name.
+fn member<'a>(document: &'a str, key: &str) -> Result<Option<&'a str>> {
+    if !document.trim_start().starts_with('{') {
+        return Ok(None);
     }
-}
-
-/// A value as jsonb writes it.
-pub(super) fn written(value: &Value) -> String {
-    let mut out = String::new();
-    write(value, &mut out);
-    out
-}
-
-fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(written(other)),
-    }
-}
-
-/// The member of an object, or the item of an array.
-pub(super) fn member<'a>(value: &'a Value, key: &str, by_number: bool) -> Option<&'a Value> {
-    match value {
-        Value::Object(map) if !by_number => map.get(key),
-        Value::Array(items) => {
-            let index: i64 = key.parse().ok()?;
-            let count = i64::try_from(items.len()).ok()?;
-            items.get(usize::try_from(if index < 0 { index + count } else { index }).ok()?)
+    let mut found = None;
+    for (name, value) in members(document)? {
+        if as_text(name)?.as_deref() == Some(key) {
+            found = Some(value);
         }
-        _ => None,
     }
+    Ok(found)
+}
+
+/// The item of an array at a place, from its end if that is negative.
+fn item(document: &str, place: i64) -> Result<Option<&str>> {
+    if !document.trim_start().starts_with('[') {
+        return Ok(None);
+    }
+    let items = elements(document)?;
+    let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+    let place = if place < 0 { place + count } else { place };
+    Ok(usize::try_from(place).ok().and_then(|place| items.get(place).copied()))
+}
+
+/// Where the steps of a path lead.
+pub(super) fn walk<'a>(document: &'a str, path: &[Option<&str>]) -> Result<Option<&'a str>> {
+    let mut at = document.trim();
+    for step in path {
+        let Some(step) = step else { return Ok(None) };
+        let next = match at.as_bytes().first() {
+            Some(b'[') => match step.trim_start().parse() {
+                Ok(place) => item(at, place)?,
+                Err(_) => None,
+            },
+            _ => member(at, step)?,
+        };
+        match next {
+            Some(next) => at = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(at))
 }
 
 /// An operator of json or jsonb by its symbol.
@@ -80,14 +67,10 @@ pub(crate) fn json_operator(symbol: &str) -> Result<Function> {
     };
     let immutable = Volatility::Immutable;
     Ok(match symbol {
-        "->" => Function::typed("json_get", immutable, kept, |args| get(args, |value| Some(written(value))))
-            .operator("->"),
+        "->" => Function::typed("json_get", immutable, kept, |args| get(args, as_written)).operator("->"),
         "->>" => Function::new("json_get_text", immutable, SqlType::Text, |args| get(args, as_text))
             .operator("->>"),
-        "#>" => {
-            Function::typed("json_path", immutable, kept, |args| path(args, |value| Some(written(value))))
-                .operator("#>")
-        }
+        "#>" => Function::typed("json_path", immutable, kept, |args| path(args, as_written)).operator("#>"),
         "#>>" => Function::new("json_path_text", immutable, SqlType::Text, |args| path(args, as_text))
             .operator("#>>"),
         "@>" => test("jsonb_contains", contains).operator("@>"),
@@ -107,80 +90,91 @@ pub(crate) fn json_operator(symbol: &str) -> Result<Function> {
     })
 }
 
-fn each(args: &Args<'_>, value: impl Fn(usize, Value) -> Result<Option<String>>) -> Result<ArrayRef> {
+/// A text for each document; NULL stays NULL.
+fn each_text(args: &Args<'_>, value: impl Fn(usize, &str) -> Result<Option<String>>) -> Result<ArrayRef> {
     let documents = args.text(0)?;
     let mut out = StringBuilder::new();
     for row in 0..args.rows() {
         match documents.is_null(row) {
             true => out.append_null(),
-            false => out.append_option(value(row, parse(documents.value(row))?)?),
+            false => out.append_option(value(row, documents.value(row))?),
         }
     }
     Ok(Arc::new(out.finish()))
 }
 
-fn get(args: &Args<'_>, show: fn(&Value) -> Option<String>) -> Result<ArrayRef> {
-    let keys = args.text(1)?;
+fn each(args: &Args<'_>, value: impl Fn(usize, Json) -> Result<Option<String>>) -> Result<ArrayRef> {
+    each_text(args, |row, document| value(row, Json::parse(document)?))
+}
+
+fn get(args: &Args<'_>, show: Show) -> Result<ArrayRef> {
     let by_number = crate::bind::is_integer(args.ty(1));
-    each(args, |row, document| {
-        if keys.is_null(row) || (!by_number && document.is_array()) {
+    let of_jsonb = *args.ty(0) == SqlType::Jsonb;
+    let keys = args.text(1)?;
+    each_text(args, |row, document| {
+        if keys.is_null(row) {
             return Ok(None);
         }
-        Ok(member(&document, keys.value(row), by_number).and_then(show))
+        let found = match by_number {
+            // A jsonb that is no container is an array of one item.
+            true if of_jsonb && !document.starts_with(['[', '{']) => {
+                matches!(keys.value(row), "0" | "-1").then_some(document)
+            }
+            true => keys.value(row).parse().map_or(Ok(None), |place| item(document, place))?,
+            false => member(document, keys.value(row))?,
+        };
+        found.map_or(Ok(None), show)
     })
 }
 
-fn path(args: &Args<'_>, show: fn(&Value) -> Option<String>) -> Result<ArrayRef> {
+fn path(args: &Args<'_>, show: Show) -> Result<ArrayRef> {
     let paths = args.cast(1, &SqlType::Array(Box::new(SqlType::Text)))?;
     let paths = paths.as_list::<i32>();
-    each(args, |row, document| {
+    each_text(args, |row, document| {
         if paths.is_null(row) {
             return Ok(None);
         }
         let steps = paths.value(row);
-        let steps = steps.as_string::<i32>();
-        let mut at = Some(&document);
-        for step in steps {
-            at = match (at, step) {
-                (Some(value), Some(step)) => member(value, step, value.is_array()),
-                _ => None,
-            };
-        }
-        Ok(at.and_then(show))
+        let steps: Vec<Option<&str>> = steps.as_string::<i32>().iter().collect();
+        walk(document, &steps)?.map_or(Ok(None), show)
     })
 }
 
-fn test(name: &str, check: fn(&Value, &Value) -> bool) -> Function {
+fn test(name: &str, check: fn(&Json, &Json) -> bool) -> Function {
     Function::new(name, Volatility::Immutable, SqlType::Bool, move |args| {
         let (left, right) = (args.text(0)?, args.text(1)?);
         let mut out = BooleanBuilder::new();
         for row in 0..args.rows() {
             match left.is_null(row) || right.is_null(row) {
                 true => out.append_null(),
-                false => out.append_value(check(&parse(left.value(row))?, &parse(right.value(row))?)),
+                false => {
+                    out.append_value(check(&Json::parse(left.value(row))?, &Json::parse(right.value(row))?))
+                }
             }
         }
         Ok(Arc::new(out.finish()))
     })
 }
 
-fn contains(whole: &Value, part: &Value) -> bool {
+fn contains(whole: &Json, part: &Json) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => {
+        (Json::Object(whole), Json::Object(part)) => {
             part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value)))
         }
-        (Value::Array(whole), Value::Array(part)) => {
+        (Json::Array(whole), Json::Array(part)) => {
             part.iter().all(|value| whole.iter().any(|found| contains(found, value)))
         }
         // An array contains a primitive that is one of its items.
-        (Value::Array(whole), part) if !part.is_object() => whole.contains(part),
+        (Json::Array(whole), part) if part.is_scalar() => whole.iter().any(|found| equal(found, part)),
         (whole, part) => equal(whole, part),
     }
 }
 
-fn equal(a: &Value, b: &Value) -> bool {
+fn equal(a: &Json, b: &Json) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Json::Number(a), Json::Number(b)) => {
+            super::json_key::number_key(a) == super::json_key::number_key(b)
+        }
         _ => a == b,
     }
 }
@@ -198,11 +192,11 @@ fn keys(name: &str, all: bool) -> Function {
                 out.append_null();
                 continue;
             }
-            let document = parse(documents.value(row))?;
+            let document = Json::parse(documents.value(row))?;
             let has = |key: &str| match &document {
-                Value::Object(map) => map.contains_key(key),
-                Value::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),
-                Value::String(text) => text == key,
+                Json::Object(map) => map.contains_key(key),
+                Json::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),
+                Json::String(text) => text == key,
                 _ => false,
             };
             out.append_value(match wanted.as_list_opt::<i32>() {
@@ -218,27 +212,27 @@ fn keys(name: &str, all: bool) -> Function {
     })
 }
 
-fn combine(name: &str, both: fn(Value, Value) -> Value) -> Function {
+fn combine(name: &str, both: fn(Json, Json) -> Json) -> Function {
     Function::new(name, Volatility::Immutable, SqlType::Jsonb, move |args| {
         let right = args.text(1)?;
         each(args, |row, document| match right.is_null(row) {
             true => Ok(None),
-            false => Ok(Some(written(&both(document, parse(right.value(row))?)))),
+            false => Ok(Some(both(document, Json::parse(right.value(row))?).written())),
         })
     })
 }
 
-fn concat(left: Value, right: Value) -> Value {
-    let list = |value: Value| match value {
-        Value::Array(items) => items,
+fn concat(left: Json, right: Json) -> Json {
+    let list = |value: Json| match value {
+        Json::Array(items) => items,
         other => vec![other],
     };
     match (left, right) {
-        (Value::Object(mut left), Value::Object(right)) => {
+        (Json::Object(mut left), Json::Object(right)) => {
             left.extend(right);
-            Value::Object(left)
+            Json::Object(left)
         }
-        (left, right) => Value::Array(list(left).into_iter().chain(list(right)).collect()),
+        (left, right) => Json::Array(list(left).into_iter().chain(list(right)).collect()),
     }
 }
 
@@ -253,11 +247,15 @@ fn delete(args: &Args<'_>) -> Result<ArrayRef> {
             return Ok(None);
         }
         let key = keys.value(row);
+        check_container(&document)?;
         match &mut document {
-            Value::Object(map) if !by_number => {
-                map.remove(key);
+            Json::Object(map) if !by_number => {
+                map.shift_remove(key);
             }
-            Value::Array(items) if by_number => {
+            Json::Object(_) if by_number => {
+                return Err(wrong("cannot delete from object using integer index"));
+            }
+            Json::Array(items) if by_number => {
                 let index: i64 = key.parse().unwrap_or(0);
                 let count = i64::try_from(items.len()).unwrap_or(0);
                 let index = if index < 0 { index + count } else { index };
@@ -267,11 +265,20 @@ fn delete(args: &Args<'_>) -> Result<ArrayRef> {
                     items.remove(index);
                 }
             }
-            Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
+            Json::Array(items) => items.retain(|item| item.as_str() != Some(key)),
             _ => {}
         }
-        Ok(Some(written(&document)))
+        Ok(Some(document.written()))
     })
+}
+
+fn wrong(message: &str) -> Error {
+    Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
+}
+
+/// 22023 for a document that has no parts to delete.
+fn check_container(document: &Json) -> Result<()> {
+    if document.is_scalar() { Err(wrong("cannot delete from scalar")) } else { Ok(()) }
 }
 
 /// `document - ARRAY[keys]`.
@@ -283,14 +290,15 @@ fn delete_each(args: &Args<'_>) -> Result<ArrayRef> {
             return Ok(None);
         }
         let keys = lists.value(row);
+        check_container(&document)?;
         for key in keys.as_string::<i32>().iter().flatten() {
             match &mut document {
-                Value::Object(map) => drop(map.remove(key)),
-                Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
+                Json::Object(map) => drop(map.shift_remove(key)),
+                Json::Array(items) => items.retain(|item| item.as_str() != Some(key)),
                 _ => {}
             }
         }
-        Ok(Some(written(&document)))
+        Ok(Some(document.written()))
     })
 }
 
@@ -302,38 +310,39 @@ pub(super) fn functions() -> Vec<Function> {
             each(args, |_, value| Ok(Some(kind(&value).to_owned())))
         }));
         list.push(Function::new(&format!("{prefix}_array_length"), immutable, SqlType::Int4, |args| {
-            let counts = each(args, |_, value| match value.as_array() {
-                Some(items) => Ok(Some(items.len().to_string())),
-                None => Err(Error::new(
-                    SqlState::INVALID_PARAMETER_VALUE,
-                    "cannot get array length of a non-array",
-                )),
+            let counts = each(args, |_, value| match value {
+                Json::Array(items) => Ok(Some(items.len().to_string())),
+                Json::Object(_) => Err(wrong("cannot get array length of a non-array")),
+                _ => Err(wrong("cannot get array length of a scalar")),
             })?;
             Ok(arrow::compute::cast(&counts, &SqlType::Int4.arrow_type())?)
         }));
-        list.push(Function::new(&format!("{prefix}_extract_path_text"), immutable, SqlType::Text, |args| {
-            let steps = (1..args.count()).map(|index| args.text(index)).collect::<Result<Vec<_>>>()?;
-            each(args, |row, document| {
-                let mut at = Some(&document);
-                for step in &steps {
-                    at = at.and_then(|value| {
-                        step.is_valid(row).then(|| member(value, step.value(row), value.is_array())).flatten()
-                    });
-                }
-                Ok(at.and_then(as_text))
-            })
-        }));
+        let ty = if prefix == "json" { SqlType::Json } else { SqlType::Jsonb };
+        list.push(extract(&format!("{prefix}_extract_path"), ty, as_written));
+        list.push(extract(&format!("{prefix}_extract_path_text"), SqlType::Text, as_text));
     }
     list
 }
 
-fn kind(value: &Value) -> &'static str {
+/// The value at a path whose steps are arguments.
+fn extract(name: &str, ty: SqlType, show: Show) -> Function {
+    Function::new(name, Volatility::Immutable, ty, move |args| {
+        let steps = (1..args.count()).map(|index| args.text(index)).collect::<Result<Vec<_>>>()?;
+        each_text(args, |row, document| {
+            let path: Vec<Option<&str>> =
+                steps.iter().map(|step| step.is_valid(row).then(|| step.value(row))).collect();
+            walk(document, &path)?.map_or(Ok(None), show)
+        })
+    })
+}
+
+fn kind(value: &Json) -> &'static str {
     match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
+        Json::Null => "null",
+        Json::Bool(_) => "boolean",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
     }
 }

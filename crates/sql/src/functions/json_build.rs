@@ -10,7 +10,12 @@ use quiver_base::{Error, Result, SqlState, SqlType};
 use std::sync::Arc;
 
 /// A column's values as JSON texts; NULL stays NULL.
-pub(super) fn json_texts(array: &ArrayRef, ty: &SqlType) -> Result<Vec<Option<String>>> {
+fn json_texts(array: &ArrayRef, ty: &SqlType) -> Result<Vec<Option<String>>> {
+    separated(array, ty, ",")
+}
+
+/// The same with something else between the items of arrays, but not of arrays in them.
+fn separated(array: &ArrayRef, ty: &SqlType, separator: &str) -> Result<Vec<Option<String>>> {
     let item = match ty {
         SqlType::Array(item) => Some((**item).clone()),
         SqlType::Int2Vector => Some(SqlType::Int2),
@@ -22,7 +27,7 @@ pub(super) fn json_texts(array: &ArrayRef, ty: &SqlType) -> Result<Vec<Option<St
         let text = |row: usize| {
             let range = list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
             let items = items[range].iter().map(|item| item.as_deref().unwrap_or("null"));
-            format!("[{}]", items.collect::<Vec<_>>().join(","))
+            format!("[{}]", items.collect::<Vec<_>>().join(separator))
         };
         return Ok((0..list.len()).map(|row| list.is_valid(row).then(|| text(row))).collect());
     }
@@ -40,9 +45,10 @@ fn scalar(text: &str, ty: &SqlType) -> String {
         SqlType::Timestamp => put_string(&text.replacen(' ', "T", 1), &mut out),
         SqlType::Timestamptz => {
             // An offset of whole hours has its minutes too.
-            let minutes = text.rsplit(['+', '-']).next().is_some_and(|offset| offset.len() == 2);
-            let text = text.replacen(' ', "T", 1);
-            put_string(&if minutes { format!("{text}:00") } else { text }, &mut out);
+            let (text, era) = text.strip_suffix(" BC").map_or((text, ""), |text| (text, " BC"));
+            let whole = text.rsplit(['+', '-']).next().is_some_and(|offset| offset.len() == 2);
+            let minutes = if whole { ":00" } else { "" };
+            put_string(&format!("{}{minutes}{era}", text.replacen(' ', "T", 1)), &mut out);
         }
         _ => put_string(text, &mut out),
     }
@@ -156,6 +162,28 @@ fn object_of_arrays(args: &Args<'_>, ty: &SqlType) -> Result<ArrayRef> {
     finish(out, ty)
 }
 
+/// With a true second argument, each item on a line of its own.
+fn array_to_json(args: &Args<'_>, ty: &SqlType) -> Result<ArrayRef> {
+    let plain = json_texts(args.array(0), args.ty(0))?;
+    if args.count() == 1 {
+        return finish(plain, ty);
+    }
+    let pretty = separated(args.array(0), args.ty(0), ",\n ")?;
+    let flags = args.bool(1)?;
+    let chosen = plain.into_iter().zip(pretty).enumerate();
+    let chosen = chosen.map(|(row, (plain, pretty))| match flags.is_valid(row) {
+        true => {
+            if flags.value(row) {
+                pretty
+            } else {
+                plain
+            }
+        }
+        false => None,
+    });
+    finish(chosen.collect(), ty)
+}
+
 pub(super) fn functions() -> Vec<Function> {
     let mut list = Vec::new();
     for ty in [SqlType::Json, SqlType::Jsonb] {
@@ -174,7 +202,8 @@ pub(super) fn functions() -> Vec<Function> {
         add("json_object", object_of_arrays);
         add("to_json", |args, ty| finish(json_texts(args.array(0), args.ty(0))?, ty));
         if ty == SqlType::Json {
-            add("array_to_json", |args, ty| finish(json_texts(args.array(0), args.ty(0))?, ty));
+            add("array_to_json", array_to_json);
+            add("json_items", |args, ty| finish(separated(args.array(0), args.ty(0), ", ")?, ty));
         }
     }
     list

@@ -1,11 +1,10 @@
 //! Changed documents: jsonb_set, jsonb_insert, jsonb_strip_nulls, `#-`, jsonb_pretty, and values at a path.
 
-use super::json::{parse, written};
 use super::{Args, Function};
+use crate::decode::{Json, put_string};
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
-use serde_json::Value;
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Function> {
@@ -18,13 +17,13 @@ pub(super) fn functions() -> Vec<Function> {
         function("jsonb_strip_nulls", SqlType::Jsonb, |args| {
             documents(args, |mut document| {
                 strip_nulls(&mut document);
-                written(&document)
+                document.written()
             })
         }),
         function("json_strip_nulls", SqlType::Json, |args| {
             documents(args, |mut document| {
                 strip_nulls(&mut document);
-                document.to_string()
+                document.compact()
             })
         }),
         function("jsonb_pretty", SqlType::Text, |args| {
@@ -35,8 +34,6 @@ pub(super) fn functions() -> Vec<Function> {
             })
         }),
         delete_path(),
-        extract("json_extract_path", SqlType::Json),
-        extract("jsonb_extract_path", SqlType::Jsonb),
     ]
 }
 
@@ -48,9 +45,10 @@ pub(super) fn delete_path() -> Function {
         for (row, path) in paths.iter().enumerate() {
             match (documents.is_valid(row), path) {
                 (true, Some(path)) => {
-                    let mut document = parse(documents.value(row))?;
-                    delete(&mut document, path);
-                    out.append_value(written(&document));
+                    let mut document = Json::parse(documents.value(row))?;
+                    check_container(&document, "delete")?;
+                    delete(&mut document, path)?;
+                    out.append_value(document.written());
                 }
                 _ => out.append_null(),
             }
@@ -60,27 +58,38 @@ pub(super) fn delete_path() -> Function {
     .operator("#-")
 }
 
-fn documents(args: &Args<'_>, change: fn(Value) -> String) -> Result<ArrayRef> {
+fn documents(args: &Args<'_>, change: fn(Json) -> String) -> Result<ArrayRef> {
     let texts = args.text(0)?;
-    let changed = texts.iter().map(|text| text.map(|text| parse(text).map(change)).transpose());
+    let changed = texts.iter().map(|text| text.map(|text| Json::parse(text).map(change)).transpose());
     Ok(Arc::new(changed.collect::<Result<StringArray>>()?))
 }
 
-type Path = Vec<String>;
+/// What is done to a document at a path with a value and a flag.
+type Change = fn(&mut Json, &[Option<String>], Json, bool) -> Result<()>;
+
+/// Steps of which some may be NULL.
+type Path = Vec<Option<String>>;
+
+/// 22023 for a document that has no parts.
+fn check_container(document: &Json, verb: &str) -> Result<()> {
+    match document.is_scalar() {
+        true => {
+            let message = format!("cannot {verb} path in scalar");
+            Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
+        }
+        false => Ok(()),
+    }
+}
 
 fn paths(args: &Args<'_>, index: usize) -> Result<Vec<Option<Path>>> {
     let lists = args.cast(index, &SqlType::Array(Box::new(SqlType::Text)))?;
     let lists = lists.as_list::<i32>();
-    let path = |list: ArrayRef| list.as_string::<i32>().iter().flatten().map(str::to_owned).collect();
+    let path = |list: ArrayRef| list.as_string::<i32>().iter().map(|step| step.map(str::to_owned)).collect();
     Ok(lists.iter().map(|list| list.map(path)).collect())
 }
 
 /// `f(document, path, value, flag)`; `default` is the flag's value where it is left out.
-fn at_path(
-    args: &Args<'_>,
-    default: bool,
-    change: fn(&mut Value, &[String], Value, bool) -> Result<()>,
-) -> Result<ArrayRef> {
+fn at_path(args: &Args<'_>, default: bool, change: Change) -> Result<ArrayRef> {
     let (texts, paths, values) = (args.text(0)?, paths(args, 1)?, args.text(2)?);
     let flags = if args.count() > 3 { Some(args.bool(3)?) } else { None };
     let mut out = StringBuilder::new();
@@ -91,9 +100,10 @@ fn at_path(
         };
         match (path, flag) {
             (Some(path), Some(flag)) if texts.is_valid(row) && values.is_valid(row) => {
-                let mut document = parse(texts.value(row))?;
-                change(&mut document, path, parse(values.value(row))?, flag)?;
-                out.append_value(written(&document));
+                let mut document = Json::parse(texts.value(row))?;
+                check_container(&document, "set")?;
+                change(&mut document, path, Json::parse(values.value(row))?, flag)?;
+                out.append_value(document.written());
             }
             _ => out.append_null(),
         }
@@ -110,15 +120,15 @@ fn position(step: &str, length: usize, at: usize) -> Result<i64> {
     Ok(if index < 0 { index + length } else { index })
 }
 
-fn set(document: &mut Value, path: &[String], value: Value, create: bool) -> Result<()> {
+fn set(document: &mut Json, path: &[Option<String>], value: Json, create: bool) -> Result<()> {
     descend(document, path, 1, &mut |container, step, at| match container {
-        Value::Object(map) => {
+        Json::Object(map) => {
             if create || map.contains_key(step) {
                 map.insert(step.to_owned(), value.clone());
             }
             Ok(())
         }
-        Value::Array(items) => {
+        Json::Array(items) => {
             let index = position(step, items.len(), at)?;
             match usize::try_from(index).ok() {
                 Some(index) if index < items.len() => items[index] = value.clone(),
@@ -132,17 +142,17 @@ fn set(document: &mut Value, path: &[String], value: Value, create: bool) -> Res
     })
 }
 
-fn insert(document: &mut Value, path: &[String], value: Value, after: bool) -> Result<()> {
+fn insert(document: &mut Json, path: &[Option<String>], value: Json, after: bool) -> Result<()> {
     descend(document, path, 1, &mut |container, step, at| match container {
-        Value::Object(map) if map.contains_key(step) => {
+        Json::Object(map) if map.contains_key(step) => {
             Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, "cannot replace existing key")
                 .with_hint("Try using the function jsonb_set to replace key value."))
         }
-        Value::Object(map) => {
+        Json::Object(map) => {
             map.insert(step.to_owned(), value.clone());
             Ok(())
         }
-        Value::Array(items) => {
+        Json::Array(items) => {
             let index = position(step, items.len(), at)? + i64::from(after);
             let index = usize::try_from(index.max(0)).unwrap_or(0).min(items.len());
             items.insert(index, value.clone());
@@ -154,18 +164,22 @@ fn insert(document: &mut Value, path: &[String], value: Value, after: bool) -> R
 
 /// Calls `change` with the container that the last step of a path names something in, if it is there.
 fn descend(
-    at: &mut Value,
-    path: &[String],
+    at: &mut Json,
+    path: &[Option<String>],
     depth: usize,
-    change: &mut dyn FnMut(&mut Value, &str, usize) -> Result<()>,
+    change: &mut dyn FnMut(&mut Json, &str, usize) -> Result<()>,
 ) -> Result<()> {
     match path {
         [] => Ok(()),
-        [last] => change(at, last, depth),
-        [first, rest @ ..] => {
+        [None, ..] => {
+            let message = format!("path element at position {depth} is null");
+            Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message))
+        }
+        [Some(last)] => change(at, last, depth),
+        [Some(first), rest @ ..] => {
             let next = match at {
-                Value::Object(map) => map.get_mut(first),
-                Value::Array(items) => {
+                Json::Object(map) => map.get_mut(first),
+                Json::Array(items) => {
                     let index = position(first, items.len(), depth)?;
                     usize::try_from(index).ok().and_then(|index| items.get_mut(index))
                 }
@@ -176,14 +190,13 @@ fn descend(
     }
 }
 
-fn delete(document: &mut Value, path: &[String]) {
-    // A step that is no number in an array leads nowhere.
-    let _ = descend(document, path, 1, &mut |container, step, at| {
+fn delete(document: &mut Json, path: &[Option<String>]) -> Result<()> {
+    descend(document, path, 1, &mut |container, step, at| {
         match container {
-            Value::Object(map) => {
-                map.remove(step);
+            Json::Object(map) => {
+                map.shift_remove(step);
             }
-            Value::Array(items) => {
+            Json::Array(items) => {
                 let index = position(step, items.len(), at)?;
                 if let Some(index) = usize::try_from(index).ok().filter(|index| *index < items.len()) {
                     items.remove(index);
@@ -192,24 +205,24 @@ fn delete(document: &mut Value, path: &[String]) {
             _ => {}
         }
         Ok(())
-    });
+    })
 }
 
-fn strip_nulls(value: &mut Value) {
+fn strip_nulls(value: &mut Json) {
     match value {
-        Value::Object(map) => {
-            map.retain(|_, value| !value.is_null());
+        Json::Object(map) => {
+            map.retain(|_, value| *value != Json::Null);
             map.values_mut().for_each(strip_nulls);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        Json::Array(items) => items.iter_mut().for_each(strip_nulls),
         _ => {}
     }
 }
 
-fn pretty(value: &Value, depth: usize, out: &mut String) {
+fn pretty(value: &Json, depth: usize, out: &mut String) {
     let indent = |depth: usize| "    ".repeat(depth);
     match value {
-        Value::Array(items) if !items.is_empty() => {
+        Json::Array(items) if !items.is_empty() => {
             out.push_str("[\n");
             for (index, item) in items.iter().enumerate() {
                 out.push_str(&indent(depth + 1));
@@ -219,42 +232,20 @@ fn pretty(value: &Value, depth: usize, out: &mut String) {
             out.push_str(&indent(depth));
             out.push(']');
         }
-        Value::Object(map) if !map.is_empty() => {
+        Json::Object(map) if !map.is_empty() => {
             out.push_str("{\n");
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-            for (index, key) in keys.iter().enumerate() {
+            for (index, (key, value)) in Json::sorted(map).into_iter().enumerate() {
                 out.push_str(&indent(depth + 1));
-                out.push_str(&Value::String((*key).clone()).to_string());
+                put_string(key, out);
                 out.push_str(": ");
-                pretty(&map[*key], depth + 1, out);
-                out.push_str(if index + 1 < keys.len() { ",\n" } else { "\n" });
+                pretty(value, depth + 1, out);
+                out.push_str(if index + 1 < map.len() { ",\n" } else { "\n" });
             }
             out.push_str(&indent(depth));
             out.push('}');
         }
-        Value::Array(_) => out.push_str("[\n]"),
-        Value::Object(_) => out.push_str("{\n}"),
-        other => out.push_str(&other.to_string()),
+        Json::Array(_) => out.push_str(&format!("[\n{}]", indent(depth))),
+        Json::Object(_) => out.push_str(&format!("{{\n{}}}", indent(depth))),
+        scalar => scalar.write_scalar(out),
     }
-}
-
-fn extract(name: &str, ty: SqlType) -> Function {
-    Function::new(name, Volatility::Immutable, ty, |args| {
-        let texts = args.text(0)?;
-        let steps = (1..args.count()).map(|index| args.text(index)).collect::<Result<Vec<_>>>()?;
-        let mut out = StringBuilder::new();
-        for row in 0..args.rows() {
-            if texts.is_null(row) || steps.iter().any(|step| step.is_null(row)) {
-                out.append_null();
-                continue;
-            }
-            let document = parse(texts.value(row))?;
-            let found = steps
-                .iter()
-                .try_fold(&document, |at, step| super::json::member(at, step.value(row), at.is_array()));
-            out.append_option(found.map(written));
-        }
-        Ok(Arc::new(out.finish()))
-    })
 }

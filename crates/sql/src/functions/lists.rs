@@ -131,7 +131,7 @@ fn wrong(message: &str) -> Error {
 }
 
 /// The items of an array as they are written. The text is JSON: whoever made it has checked.
-fn elements(text: &str) -> Result<Vec<&str>> {
+pub(super) fn elements(text: &str) -> Result<Vec<&str>> {
     match text.trim_start().as_bytes().first() {
         Some(b'[') => Ok(parts(text)),
         Some(b'{') => Err(wrong("cannot extract elements from an object")),
@@ -140,7 +140,7 @@ fn elements(text: &str) -> Result<Vec<&str>> {
 }
 
 /// The members of an object, keys and values as they are written.
-fn members(text: &str) -> Result<Vec<(&str, &str)>> {
+pub(super) fn members(text: &str) -> Result<Vec<(&str, &str)>> {
     match text.trim_start().as_bytes().first() {
         Some(b'{') => {
             let parts = parts(text);
@@ -194,7 +194,7 @@ fn push_part<'a>(found: &mut Vec<&'a str>, part: &'a str) {
 }
 
 /// A string without its quotes, NULL for null, anything else as it is written.
-fn as_text(written: &str) -> Result<Option<String>> {
+pub(super) fn as_text(written: &str) -> Result<Option<String>> {
     if written == "null" {
         return Ok(None);
     }

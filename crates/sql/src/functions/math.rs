@@ -34,25 +34,32 @@ pub(crate) fn int_math(operator: &'static str, ty: &SqlType) -> Function {
             ArrowError::ArithmeticOverflow(_) => out_of_range(&result),
             other => other.into(),
         })?;
-        if result == SqlType::Float8 {
-            check_infinite(&computed, &left, &right)?;
+        if matches!(result, SqlType::Float4 | SqlType::Float8) {
+            check_range(&computed, &left, &right, operator)?;
         }
         Ok(computed)
     })
     .operator(operator)
 }
 
-/// 22003 where finite operands give infinity.
-fn check_infinite(result: &ArrayRef, left: &ArrayRef, right: &ArrayRef) -> Result<()> {
-    let floats = |array: &ArrayRef| array.as_primitive::<arrow::datatypes::Float64Type>().clone();
-    let values = floats(result);
-    if !values.values().iter().any(|value| value.is_infinite()) {
+/// 22003 where finite operands give infinity, or others than zero give zero.
+fn check_range(result: &ArrayRef, left: &ArrayRef, right: &ArrayRef, operator: &str) -> Result<()> {
+    let floats = |array: &ArrayRef| -> Result<Float64Array> {
+        Ok(arrow::compute::cast(array, &DataType::Float64)?.as_primitive().clone())
+    };
+    let values = floats(result)?;
+    if !values.values().iter().any(|value| value.is_infinite() || *value == 0.0) {
         return Ok(());
     }
-    let (left, right) = (floats(left), floats(right));
+    let (left, right) = (floats(left)?, floats(right)?);
     for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
-        let unbounded = left.value(row).is_infinite() || right.value(row).is_infinite();
-        super::exact::in_range(values.value(row), unbounded, true)?;
+        let (left, right) = (left.value(row), right.value(row));
+        let vanishes = match operator {
+            "/" => left == 0.0 || right.is_infinite(),
+            _ => left == 0.0 || right == 0.0,
+        };
+        let unbounded = left.is_infinite() || right.is_infinite();
+        super::exact::in_range(values.value(row), unbounded, vanishes)?;
     }
     Ok(())
 }
@@ -85,10 +92,15 @@ pub(crate) fn date_math(operator: &'static str, left: &SqlType, right: &SqlType)
             Function::new(name, Volatility::Immutable, SqlType::Date, move |args| {
                 let (left, right) = (days(args, 0)?, args.cast(1, &SqlType::Int4)?);
                 let days = match operator {
-                    "+" => numeric::add(&left, &right)?,
-                    _ => numeric::sub(&left, &right)?,
+                    "+" => numeric::add(&left, &right),
+                    _ => numeric::sub(&left, &right),
                 };
-                Ok(Arc::new(days.as_primitive::<Int32Type>().reinterpret_cast::<Date32Type>()))
+                let days = days.map_err(|_| date_out_of_range())?;
+                let days = days.as_primitive::<Int32Type>();
+                if days.iter().flatten().any(|day| !DAYS.contains(&day)) {
+                    return Err(date_out_of_range());
+                }
+                Ok(Arc::new(days.reinterpret_cast::<Date32Type>()))
             })
         }
         (SqlType::Timestamp, "-", SqlType::Timestamp) | (SqlType::Timestamptz, "-", SqlType::Timestamptz) => {
@@ -99,6 +111,13 @@ pub(crate) fn date_math(operator: &'static str, left: &SqlType, right: &SqlType)
         _ => return None,
     };
     Some(function.operator(operator))
+}
+
+/// PostgreSQL's dates as days since 1970: from 4714-11-24 BC to 5874897-12-31.
+const DAYS: std::ops::RangeInclusive<i32> = -2_440_588..=2_145_042_905;
+
+fn date_out_of_range() -> Error {
+    Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range")
 }
 
 fn days(args: &Args<'_>, index: usize) -> Result<ArrayRef> {
@@ -133,20 +152,14 @@ fn timestamp_difference(args: &Args<'_>) -> Result<ArrayRef> {
 }
 
 pub(super) fn functions() -> Vec<Function> {
-    let float = |name: &str, body: fn(f64) -> f64| {
-        Function::new(name, Volatility::Immutable, SqlType::Float8, move |args| {
-            let values = args.float8(0)?;
-            Ok(Arc::new(values.unary::<_, arrow::datatypes::Float64Type>(body)))
-        })
-    };
     let mut list = vec![
         rounding("floor", Rounding::Down),
         rounding("ceil", Rounding::Up),
         rounding("ceiling", Rounding::Up),
     ];
     list.extend(vec![
-        float("sind", |x| x.to_radians().sin()),
-        float("cosd", |x| x.to_radians().cos()),
+        absolute(),
+        truncation(),
         Function::new("div", Volatility::Immutable, SqlType::Numeric(None), |args| {
             let quotient = int_math("/", &SqlType::Int8);
             let left = args.cast(0, &SqlType::Int8)?;
@@ -170,6 +183,39 @@ pub(super) fn functions() -> Vec<Function> {
         ),
     ]);
     list
+}
+
+/// abs of any number; 22003 for the least integer.
+fn absolute() -> Function {
+    let returns = |types: &[SqlType]| Ok(types.first().cloned().unwrap_or(SqlType::Float8));
+    Function::typed("abs", Volatility::Immutable, returns, |args| {
+        let (values, ty) = (args.array(0), args.ty(0));
+        let negated = numeric::neg(values).map_err(|_| out_of_range(ty))?;
+        let negative = arrow::compute::kernels::cmp::lt(values, &negated)?;
+        Ok(arrow::compute::kernels::zip::zip(&negative, &negated, values)?)
+    })
+}
+
+/// trunc of a double, or of a numeric to so many digits after the point.
+fn truncation() -> Function {
+    let exact = |types: &[SqlType]| matches!(types.first(), Some(SqlType::Numeric(_)));
+    let returns =
+        move |types: &[SqlType]| Ok(if exact(types) { SqlType::Numeric(None) } else { SqlType::Float8 });
+    Function::typed("trunc", Volatility::Immutable, returns, move |args| {
+        if !exact(args.types) {
+            return Ok(Arc::new(args.float8(0)?.unary::<_, arrow::datatypes::Float64Type>(f64::trunc)));
+        }
+        let places = if args.count() > 1 { Some(args.int8(1)?) } else { None };
+        let mut out = super::numeric_math::builder(args.rows())?;
+        for (row, value) in super::decimals::decimals(args, 0)?.into_iter().enumerate() {
+            let place = places.as_ref().map_or(Some(0), |it| it.is_valid(row).then(|| it.value(row)));
+            match (value, place) {
+                (Some(value), Some(place)) => out.append_value(value.truncated(place).stored()?),
+                _ => out.append_null(),
+            }
+        }
+        Ok(Arc::new(out.finish()))
+    })
 }
 
 #[derive(Clone, Copy)]

@@ -27,17 +27,6 @@ pub(super) fn functions() -> Vec<Function> {
         width_bucket(),
         array_fill(),
         trim_array(),
-        Function::new("array_dims", Volatility::Immutable, SqlType::Text, |args| {
-            let array = args.array(0);
-            let Some(list) = array.as_list_opt::<i32>() else {
-                return Ok(new_null_array(&SqlType::Text.arrow_type(), args.rows()));
-            };
-            let dims = (0..list.len()).map(|row| {
-                let length = list.value_length(row);
-                (list.is_valid(row) && length > 0).then(|| format!("[1:{length}]"))
-            });
-            Ok(Arc::new(dims.collect::<StringArray>()))
-        }),
         Function::new("encode", Volatility::Immutable, SqlType::Text, encode),
         Function::new("decode", Volatility::Immutable, SqlType::Bytea, decode),
     ]
@@ -74,13 +63,17 @@ fn width_bucket() -> Function {
             let lists = thresholds.as_list::<i32>();
             let buckets = (0..args.rows()).map(|row| {
                 if values.is_null(row) || lists.is_null(row) {
-                    return None;
+                    return Ok(None);
                 }
                 let list = lists.value(row);
+                if list.null_count() > 0 {
+                    let message = "thresholds array must not contain NULLs";
+                    return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message));
+                }
                 let list = list.as_primitive::<arrow::datatypes::Float64Type>();
-                i32::try_from(list.values().partition_point(|it| *it <= values.value(row))).ok()
+                Ok(i32::try_from(list.values().partition_point(|it| *it <= values.value(row))).ok())
             });
-            return Ok(Arc::new(buckets.collect::<Int32Array>()));
+            return Ok(Arc::new(buckets.collect::<Result<Int32Array>>()?));
         }
         let (low, high, count) = (args.float8(1)?, args.float8(2)?, args.int8(3)?);
         let mut out = PrimitiveBuilder::<Int32Type>::with_capacity(args.rows());
@@ -123,14 +116,29 @@ fn array_fill() -> Function {
         |args| {
             let lengths = args.cast(1, &SqlType::Array(Box::new(SqlType::Int4)))?;
             let lengths = lengths.as_list::<i32>();
+            let bounds = match args.count() {
+                3 => Some(args.cast(2, &SqlType::Array(Box::new(SqlType::Int4)))?),
+                _ => None,
+            };
             let (mut indices, mut counts) = (Vec::new(), Vec::new());
             for row in 0..args.rows() {
-                let dimensions = if lengths.is_valid(row) {
-                    lengths.value(row)
-                } else {
-                    new_empty_array(&SqlType::Int4.arrow_type())
-                };
+                let null = |message: &str| Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message));
+                if lengths.is_null(row) || bounds.as_ref().is_some_and(|bounds| bounds.is_null(row)) {
+                    return null("dimension array or low bound array cannot be null");
+                }
+                let dimensions = lengths.value(row);
                 let dimensions = dimensions.as_primitive::<Int32Type>();
+                let bounds = bounds.as_ref().map(|bounds| bounds.as_list::<i32>().value(row));
+                if bounds.as_ref().is_some_and(|bounds| bounds.len() != dimensions.len()) {
+                    return Err(Error::new(
+                        SqlState::ARRAY_SUBSCRIPT_ERROR,
+                        "wrong number of array subscripts",
+                    )
+                    .with_detail("Low bound array has different size than dimensions array."));
+                }
+                if dimensions.null_count() > 0 || bounds.is_some_and(|bounds| bounds.null_count() > 0) {
+                    return null("dimension values cannot be null");
+                }
                 let count = match dimensions.len() {
                     0 => 0,
                     1 => item_count(dimensions.value(0))?,
@@ -313,21 +321,40 @@ fn from_escaped(text: &str) -> Result<Vec<u8>> {
 }
 
 fn from_base64(text: &str) -> Result<Vec<u8>> {
-    let (mut bits, mut count) = (0_u32, 0);
     let mut out = Vec::with_capacity(text.len() * 3 / 4);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
-        if byte == b'=' {
-            break;
-        }
-        let value = ALPHABET.iter().position(|it| *it == byte).ok_or_else(|| {
-            invalid(format!("invalid symbol \"{}\" found while decoding base64 sequence", char::from(byte)))
-        })?;
-        bits = bits << 6 | u32::try_from(value).unwrap_or(0);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count & 255) as u8);
+    let (mut bits, mut count, mut end) = (0_u32, 0, 0);
+    for byte in text.bytes().filter(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+        let value = match ALPHABET.iter().position(|it| *it == byte) {
+            Some(value) => u32::try_from(value).unwrap_or(0),
+            None if byte == b'=' => {
+                end = match (end, count) {
+                    (0, 2) => 1,
+                    (0, 3) => 2,
+                    (0, _) => {
+                        return Err(invalid("unexpected \"=\" while decoding base64 sequence".to_owned()));
+                    }
+                    (end, _) => end,
+                };
+                0
+            }
+            None => {
+                let symbol = char::from(byte);
+                return Err(invalid(format!(
+                    "invalid symbol \"{symbol}\" found while decoding base64 sequence"
+                )));
+            }
+        };
+        bits = bits << 6 | value;
+        count += 1;
+        if count == 4 {
+            let [_, bytes @ ..] = bits.to_be_bytes();
+            out.extend(&bytes[..if end == 0 { 3 } else { end }]);
+            (bits, count) = (0, 0);
         }
     }
-    Ok(out)
+    match count {
+        0 => Ok(out),
+        _ => Err(invalid("invalid base64 end sequence".to_owned())
+            .with_hint("Input data is missing padding, is truncated, or is otherwise corrupted.")),
+    }
 }

@@ -98,9 +98,12 @@ fn replace(args: &Args<'_>) -> Result<ArrayRef> {
         let regex = cached(&mut compiled, patterns.value(row), &flags)?;
         let new = replacement(news.value(row));
         if by_number {
-            let (rest, _) = from_character(texts.value(row), number(args, 3, row, 1, "start")?);
+            let rest = from_character(texts.value(row), number(args, 3, row, 1, "start")?);
             let nth = if args.count() > 4 { number(args, 4, row, 0, "n")? } else { 1 };
-            out.append_value(replace_nth(texts.value(row), rest, regex, &new, nth));
+            out.append_value(match rest {
+                Some((rest, _)) => replace_nth(texts.value(row), rest, regex, &new, nth),
+                None => texts.value(row).to_owned(),
+            });
             continue;
         }
         out.append_value(match flags.contains('g') {
@@ -150,6 +153,7 @@ fn first_match(args: &Args<'_>) -> Result<ArrayRef> {
             out.append(false);
             continue;
         }
+        check_not_global(args, 2, row, "regexp_match")?;
         let regex = cached(&mut compiled, patterns.value(row), &flags(args, 2, row)?)?;
         let Some(found) = regex.captures(texts.value(row)) else {
             out.append(false);
@@ -244,6 +248,9 @@ fn all_matches(args: &Args<'_>) -> Result<ArrayRef> {
 fn like(args: &Args<'_>) -> Result<ArrayRef> {
     let mut out = BooleanBuilder::with_capacity(args.rows());
     each_row(args, 2, |row| {
+        if let Some((row, ..)) = row {
+            check_not_global(args, 2, row, "regexp_like")?;
+        }
         out.append_option(row.map(|(_, text, regex)| regex.is_match(text)));
         Ok(())
     })?;
@@ -258,10 +265,24 @@ fn number(args: &Args<'_>, index: usize, row: usize, default: i64, name: &str) -
     })
 }
 
-/// The text from the `start`-th character on, and how many characters are before it.
-fn from_character(text: &str, start: usize) -> (&str, usize) {
-    let at = text.char_indices().nth(start - 1).map_or(text.len(), |(at, _)| at);
-    (&text[at..], start - 1)
+/// The text from the `start`-th character on, and how many characters are before it; `None` past the end of the text.
+fn from_character(text: &str, start: usize) -> Option<(&str, usize)> {
+    let mut places = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+    places.nth(start - 1).map(|at| (&text[at..], start - 1))
+}
+
+/// 22023 for the option that only functions of many matches know.
+fn check_not_global(args: &Args<'_>, index: usize, row: usize, name: &str) -> Result<()> {
+    if !flags(args, index, row)?.contains('g') {
+        return Ok(());
+    }
+    let message = format!("{name}() does not support the \"global\" option");
+    let error = Error::new(SqlState::INVALID_PARAMETER_VALUE, message);
+    Err(if name == "regexp_match" {
+        error.with_hint("Use the regexp_matches function instead.")
+    } else {
+        error
+    })
 }
 
 fn count(args: &Args<'_>) -> Result<ArrayRef> {
@@ -271,8 +292,10 @@ fn count(args: &Args<'_>) -> Result<ArrayRef> {
             out.append_null();
             return Ok(());
         };
-        let (text, _) = from_character(text, number(args, 2, row, 1, "start")?);
-        out.append_value(i32::try_from(regex.find_iter(text).count()).unwrap_or(i32::MAX));
+        check_not_global(args, 3, row, "regexp_count")?;
+        let rest = from_character(text, number(args, 2, row, 1, "start")?);
+        let count = rest.map_or(0, |(rest, _)| regex.find_iter(rest).count());
+        out.append_value(i32::try_from(count).unwrap_or(i32::MAX));
         Ok(())
     })?;
     Ok(Arc::new(out.finish()))
@@ -286,15 +309,17 @@ fn position(args: &Args<'_>) -> Result<ArrayRef> {
             out.append_null();
             return Ok(());
         };
-        let (rest, before) = from_character(text, number(args, 2, row, 1, "start")?);
+        check_not_global(args, 5, row, "regexp_instr")?;
+        let rest = from_character(text, number(args, 2, row, 1, "start")?);
         let nth = number(args, 3, row, 1, "n")?;
         let at_end = number(args, 4, row, 0, "endoption")? == 1;
         let group = number(args, 6, row, 0, "subexpr")?;
-        let found = regex.captures_iter(rest).nth(nth - 1).and_then(|found| found.get(group));
-        let place = found.map_or(0, |found| {
+        let place = rest.and_then(|(rest, before)| {
+            let found = regex.captures_iter(rest).nth(nth - 1)?.get(group)?;
             let end = if at_end { found.end() } else { found.start() };
-            before + rest[..end].chars().count() + 1
+            Some(before + rest[..end].chars().count() + 1)
         });
+        let place = place.unwrap_or(0);
         out.append_value(i32::try_from(place).unwrap_or(i32::MAX));
         Ok(())
     })?;
@@ -323,10 +348,11 @@ fn substring(args: &Args<'_>) -> Result<ArrayRef> {
             out.append_null();
             return Ok(());
         };
-        let (rest, _) = from_character(text, number(args, 2, row, 1, "start")?);
+        check_not_global(args, 4, row, "regexp_substr")?;
+        let rest = from_character(text, number(args, 2, row, 1, "start")?);
         let nth = number(args, 3, row, 1, "n")?;
         let group = number(args, 5, row, 0, "subexpr")?;
-        let found = regex.captures_iter(rest).nth(nth - 1).and_then(|found| found.get(group));
+        let found = rest.and_then(|(rest, _)| regex.captures_iter(rest).nth(nth - 1)?.get(group));
         out.append_option(found.map(|found| found.as_str()));
         Ok(())
     })?;

@@ -65,7 +65,7 @@ impl<T: Copy + PartialOrd> Items<T> {
         Items { values: Vec::new(), counts: Vec::with_capacity(rows) }
     }
 
-    fn push_row(&mut self, start: T, stop: T, up: bool, next: impl Fn(T) -> Option<T>) -> Result<()> {
+    fn push_row(&mut self, start: T, stop: T, up: bool, next: impl Fn(T) -> Result<Option<T>>) -> Result<()> {
         let before = self.values.len();
         let mut at = start;
         while if up { at <= stop } else { at >= stop } {
@@ -74,7 +74,7 @@ impl<T: Copy + PartialOrd> Items<T> {
             if self.values.len() * size_of::<T>() > LIMIT * size_of::<i64>() {
                 return Err(too_long());
             }
-            match next(at) {
+            match next(at)? {
                 Some(following) => at = following,
                 None => break,
             }
@@ -102,7 +102,7 @@ fn integers(args: &Args<'_>, item: &SqlType) -> Result<ArrayRef> {
         if step == 0 {
             return Err(no_step());
         }
-        items.push_row(start.value(row), stop.value(row), step > 0, |at| at.checked_add(step))?;
+        items.push_row(start.value(row), stop.value(row), step > 0, |at| Ok(at.checked_add(step)))?;
     }
     let values = PrimitiveArray::<Int64Type>::from(items.values);
     list(item, arrow::compute::cast(&values, &item.arrow_type())?, items.counts)
@@ -124,7 +124,12 @@ fn numerics(args: &Args<'_>) -> Result<ArrayRef> {
         if step == i256::ZERO {
             return Err(no_step());
         }
-        items.push_row(start.value(row), stop.value(row), step > i256::ZERO, |at| at.checked_add(step))?;
+        items.push_row(
+            start.value(row),
+            stop.value(row),
+            step > i256::ZERO,
+            |at| Ok(at.checked_add(step)),
+        )?;
     }
     let values = PrimitiveArray::<Decimal256Type>::from(items.values)
         .with_precision_and_scale(SqlType::NUMERIC_PRECISION_MAX, SqlType::NUMERIC_SCALE_DEFAULT)?;
@@ -159,7 +164,10 @@ fn times(args: &Args<'_>, item: &SqlType, style: &CastStyle) -> Result<ArrayRef>
         if length == 0 {
             return Err(no_step());
         }
-        items.push_row(start.value(row), stop.value(row), length > 0, |at| later(at, step, zone))?;
+        items.push_row(start.value(row), stop.value(row), length > 0, |at| {
+            let out_of_range = || Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
+            later(at, step, zone).map(Some).ok_or_else(out_of_range)
+        })?;
     }
     let values = PrimitiveArray::<TimestampMicrosecondType>::from(items.values);
     list(item, arrow::compute::cast(&values, &item.arrow_type())?, items.counts)

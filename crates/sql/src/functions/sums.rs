@@ -1,6 +1,7 @@
 //! sum and avg with the types PostgreSQL gives them: the sum of bigints and the mean of integers are numeric.
 
 use super::interval_mean::{self, IntervalMean};
+use super::numeric_mean::{NumericMean, NumericMeans};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -34,9 +35,22 @@ struct Exact {
 }
 
 impl Exact {
+    /// Whether it is avg of numerics, which divides as PostgreSQL does.
+    fn is_over_numerics(&self, input: Option<&DataType>) -> bool {
+        self.mean && input.is_some_and(DataType::is_decimal)
+    }
+
     /// Whether it is avg of intervals, which DataFusion lacks.
     fn is_over_intervals(&self, ty: Option<&DataType>) -> bool {
         self.mean && matches!(ty, Some(DataType::Interval(_)))
+    }
+}
+
+impl Exact {
+    /// What DataFusion's mean of numerics would return; `None` of anything else.
+    fn field_of_inner(&self, args: &AccumulatorArgs<'_>) -> DfResult<Option<FieldRef>> {
+        let over_numerics = self.is_over_numerics(args.expr_fields.first().map(|field| field.data_type()));
+        if over_numerics { self.inner.return_field(args.expr_fields).map(Some) } else { Ok(None) }
     }
 }
 
@@ -79,6 +93,9 @@ impl AggregateUDFImpl for Exact {
         if self.is_over_intervals(types.first()) {
             return Ok(types[0].clone());
         }
+        if self.is_over_numerics(types.first()) {
+            return Ok(SqlType::Numeric(None).arrow_type());
+        }
         self.inner.return_type(types)
     }
 
@@ -86,12 +103,19 @@ impl AggregateUDFImpl for Exact {
         if self.is_over_intervals(args.first().map(|field| field.data_type())) {
             return Ok(Arc::new(args[0].as_ref().clone().with_name(self.name()).with_nullable(true)));
         }
+        if self.is_over_numerics(args.first().map(|field| field.data_type())) {
+            return Ok(Arc::new(SqlType::Numeric(None).field(self.name(), true)));
+        }
         self.inner.return_field(args)
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         if self.is_over_intervals(Some(args.return_type())) {
             return Ok(Box::new(IntervalMean::default()));
+        }
+        if let Some(field) = self.field_of_inner(&args)? {
+            let inner = self.inner.accumulator(AccumulatorArgs { return_field: field, ..args })?;
+            return Ok(Box::new(NumericMean(inner)));
         }
         self.inner.accumulator(args)
     }
@@ -104,16 +128,32 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        !self.is_over_intervals(Some(args.return_type())) && self.inner.groups_accumulator_supported(args)
+        if self.is_over_intervals(Some(args.return_type())) {
+            return false;
+        }
+        match self.field_of_inner(&args) {
+            Ok(Some(field)) => {
+                self.inner.groups_accumulator_supported(AccumulatorArgs { return_field: field, ..args })
+            }
+            _ => self.inner.groups_accumulator_supported(args),
+        }
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
+        if let Some(field) = self.field_of_inner(&args)? {
+            let args = AccumulatorArgs { return_field: field, ..args };
+            return Ok(Box::new(NumericMeans(self.inner.create_groups_accumulator(args)?)));
+        }
         self.inner.create_groups_accumulator(args)
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         if self.is_over_intervals(Some(args.return_type())) {
             return Ok(Box::new(IntervalMean::default()));
+        }
+        if let Some(field) = self.field_of_inner(&args)? {
+            let args = AccumulatorArgs { return_field: field, ..args };
+            return Ok(Box::new(NumericMean(self.inner.create_sliding_accumulator(args)?)));
         }
         self.inner.create_sliding_accumulator(args)
     }

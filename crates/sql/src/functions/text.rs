@@ -111,29 +111,6 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             let texts = sizes.iter().map(|size| size.map(size_pretty));
             Ok(Arc::new(texts.collect::<StringArray>()))
         }),
-        Function::new(
-            "parse_ident",
-            Volatility::Immutable,
-            SqlType::Array(Box::new(SqlType::Text)),
-            |args| {
-                let texts = args.text(0)?;
-                let mut out = ListBuilder::new(StringBuilder::new())
-                    .with_field(Arc::new(SqlType::Text.field("item", true)));
-                for text in &texts {
-                    if let Some(text) = text {
-                        text.split('.').for_each(|part| {
-                            let part = part.trim();
-                            match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
-                                Some(quoted) => out.values().append_value(quoted.replace("\"\"", "\"")),
-                                None => out.values().append_value(part.to_lowercase()),
-                            }
-                        });
-                    }
-                    out.append(text.is_some());
-                }
-                Ok(Arc::new(out.finish()))
-            },
-        ),
         length("length", |text| text.chars().count()),
         length("char_length", |text| text.chars().count()),
         length("character_length", |text| text.chars().count()),
@@ -250,11 +227,13 @@ fn split(args: &Args<'_>) -> Result<ArrayRef> {
             true => out.values().append_null(),
             false => out.values().append_value(part),
         };
-        if separators.is_null(row) {
+        if text.is_empty() {
+            // No parts, not one that is empty.
+        } else if separators.is_null(row) {
             text.chars().for_each(|c| push(c.encode_utf8(&mut [0; 4])));
         } else if separators.value(row).is_empty() {
             push(text);
-        } else if !text.is_empty() {
+        } else {
             text.split(separators.value(row)).for_each(push);
         }
         out.append(true);

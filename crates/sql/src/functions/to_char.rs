@@ -55,7 +55,7 @@ fn to_char(args: &Args<'_>, zone: chrono_tz::Tz) -> Result<ArrayRef> {
     let templates = args.text(1)?;
     let mut out = StringBuilder::new();
     for row in 0..args.rows() {
-        if values.is_null(row) || templates.is_null(row) {
+        if values.is_null(row) || templates.is_null(row) || templates.value(row).is_empty() {
             out.append_null();
             continue;
         }
@@ -103,10 +103,12 @@ fn push(out: &mut String, value: NaiveDateTime, pattern: &str, fill: bool) {
     let month = MONTHS[value.month0() as usize];
     let day = DAYS[value.weekday().num_days_from_sunday() as usize];
     let week = value.iso_week();
+    // The year before 1 is 1 BC.
+    let in_era = |year: i32| i64::from(if year <= 0 { 1 - year } else { year });
     let (number, width) = match pattern {
-        "YYYY" => (i64::from(value.year()), 4),
-        "YY" => (i64::from(value.year().rem_euclid(100)), 2),
-        "IYYY" => (i64::from(week.year()), 4),
+        "YYYY" => (in_era(value.year()), 4),
+        "YY" => (in_era(value.year()) % 100, 2),
+        "IYYY" => (in_era(week.year()), 4),
         "IW" => (i64::from(week.week()), 2),
         "MM" => (i64::from(value.month()), 2),
         "DD" => (i64::from(value.day()), 2),

@@ -1,0 +1,79 @@
+//! BETWEEN, IN, LIKE and SIMILAR TO, their operands brought to one type.
+
+use super::coerce::{boxed, call};
+use super::overloads;
+use super::types::is_text;
+use super::typing::Typing;
+use crate::catalog::is_vector_like;
+use crate::functions::{like_escape, similar_to_escape};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::{Between, InList, Like};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use quiver_base::{Result, SqlType};
+
+pub(super) fn between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
+    let Between { expr, negated, low, high } = between;
+    if is_vector_like(&typing.of(&expr)?) {
+        let low = overloads::comparison(Operator::GtEq, (*expr).clone(), typing.settle(*low)?, typing)?;
+        let high = overloads::comparison(Operator::LtEq, *expr, typing.settle(*high)?, typing)?;
+        let inside = Expr::BinaryExpr(BinaryExpr::new(boxed(low), Operator::And, boxed(high)));
+        return Ok(if negated { Expr::Not(boxed(inside)) } else { inside });
+    }
+    let padded = is_padded(&expr, typing)?.then(|| expr.clone());
+    let (expr, low, ..) = typing.pair(*expr, *low, ">=")?;
+    let (expr, high, ..) = typing.pair(padded.map_or(expr, |it| *it), *high, "<=")?;
+    Ok(Expr::Between(Between::new(boxed(expr), negated, boxed(low), boxed(high))))
+}
+
+/// Whether each operand it is compared with is a `char(n)` too, whose blanks at the end mean nothing.
+pub(super) fn is_padded(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
+    Ok(matches!(typing.of(expr)?, SqlType::Bpchar(_)))
+}
+
+pub(super) fn within(list: InList, typing: &Typing<'_>) -> Result<Expr> {
+    let InList { mut expr, list, negated } = list;
+    if matches!(typing.of(&expr)?, SqlType::Vector(_) | SqlType::Halfvec(_)) {
+        // Arrow's kernels look no lists up in lists.
+        let equal = |item| overloads::comparison(Operator::Eq, (*expr).clone(), typing.settle(item)?, typing);
+        let tests = list.into_iter().map(equal).collect::<Result<Vec<_>>>()?;
+        let any = datafusion::logical_expr::utils::disjunction(tests);
+        let any = any.unwrap_or_else(|| super::literal(ScalarValue::Boolean(Some(false)), &SqlType::Bool));
+        return Ok(if negated { Expr::Not(boxed(any)) } else { any });
+    }
+    let padded = is_padded(&expr, typing)?.then(|| expr.clone());
+    let mut items = Vec::with_capacity(list.len());
+    for item in list {
+        let (left, item, ..) = typing.pair(*padded.clone().unwrap_or(expr), item, "=")?;
+        expr = boxed(left);
+        items.push(item);
+    }
+    Ok(Expr::InList(InList { expr, list: items, negated }))
+}
+
+pub(super) fn like_pattern(like: Like, typing: &Typing<'_>) -> Result<Like> {
+    let text = |expr: Expr| -> Result<Expr> {
+        let expr = typing.adapt(expr, &SqlType::Text)?;
+        let ty = typing.of(&expr)?;
+        match is_text(&ty) {
+            true => Ok(expr),
+            false => Err(super::typing::no_operator("~~", &ty, &SqlType::Text)),
+        }
+    };
+    let (expr, mut pattern) = (text(*like.expr)?, text(*like.pattern)?);
+    // The engine knows the backslash alone.
+    if let Some(escape) = like.escape_char.filter(|escape| *escape != '\\') {
+        let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.to_string())), None);
+        pattern = call(like_escape(), vec![pattern, escape]);
+    }
+    Ok(Like { expr: boxed(expr), pattern: boxed(pattern), escape_char: None, ..like })
+}
+
+/// SIMILAR TO is a match of the whole text with the pattern as a regular expression.
+pub(super) fn similar_to(like: Like, typing: &Typing<'_>) -> Result<Expr> {
+    let (negated, escape) = (like.negated, like.escape_char);
+    let like = like_pattern(Like { escape_char: None, ..like }, typing)?;
+    let escape = Expr::Literal(ScalarValue::Utf8(Some(escape.unwrap_or('\\').to_string())), None);
+    let pattern = call(similar_to_escape(), vec![*like.pattern, escape]);
+    let op = if negated { Operator::RegexNotMatch } else { Operator::RegexMatch };
+    Ok(Expr::BinaryExpr(BinaryExpr::new(like.expr, op, boxed(pattern))))
+}
