@@ -123,6 +123,5 @@ RULES: list[Rule] = [
     Rule("numeric: no NaN, no infinity", refused("NaN|[Ii]nf", "0A000", "the numeric value ")),
     Rule("dates and timestamps: no infinity", refused("infinity", "22007", "invalid input syntax for type ")),
     Rule("timestamps end before the year 294247", refused("294276-12-31", "22008")),
-    Rule("BETWEEN SYMMETRIC", refused("BETWEEN SYMMETRIC", "42601")),
     Rule("VARIADIC", refused(r"VARIADIC", "42601")),
 ]

@@ -104,6 +104,9 @@ fn arrow(error: &ArrowError) -> Error {
         ArrowError::DivideByZero => division_by_zero(),
         ArrowError::ArithmeticOverflow(text) => overflow(text),
         ArrowError::ComputeError(text) if text.contains("verflow") => overflow(text),
+        ArrowError::ComputeError(text) if text.starts_with("Regular expression did not compile") => {
+            Error::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {text}"))
+        }
         ArrowError::CastError(text) | ArrowError::ParseError(text) => cast(text),
         ArrowError::InvalidArgumentError(text) if text.contains("too large to store") => cast(text),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {

@@ -2,20 +2,25 @@
 //! DataFusion's SqlToRel does the relational part; this folder is what it asks, what it is given, and what is done after it.
 
 mod array_query;
+mod calls;
 mod cast_kernel;
 mod casts;
 mod choices;
+mod clauses;
 mod coerce;
 mod composites;
 mod conditions;
 mod context;
 mod errors;
 mod exactness;
+mod forms;
 mod json_aggregates;
+mod json_casts;
 mod keys;
 mod lost_types;
 mod missing;
 mod modifiers;
+mod moments;
 mod names;
 mod nesting;
 mod oids;
@@ -47,11 +52,12 @@ pub(crate) use cast_kernel::{
 pub(crate) use casts::{can_assign, cast_expr, cast_scalar, literal};
 pub(crate) use coerce::coerce_expr;
 pub(crate) use context::Binder;
-pub(crate) use modifiers::{is_told, origin};
+pub(crate) use modifiers::{is_told, of_expression, origin};
 pub(crate) use names::{column_name as column_name_of, folded, shown};
 pub(crate) use prepare::{bare_select, query_of};
 pub(crate) use query::{BoundQuery, conform, conform_stream};
 pub(crate) use relations::{RelationName, find_table, find_view, relation_name};
+pub(crate) use resolve::postgresql_name;
 pub(crate) use reuse::{KeptPlan, PlanCounts};
 pub(crate) use types::{is_integer, is_text, serial, sql_type, without_modifier};
 pub(crate) use typing::is_unknown_field;

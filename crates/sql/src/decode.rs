@@ -13,6 +13,7 @@ mod tests;
 mod vector;
 
 pub(crate) use builder::{ColumnBuilder, DateOrder, InputStyle, utf8, value_from_binary, value_from_text};
+pub(crate) use datetime::abbreviated_offset_s;
 pub(crate) use json::{canonical_jsonb, put_string};
 pub(crate) use json_tree::Json;
 pub(crate) use number::{bool_word, parse_int, parse_numeric};

@@ -7,14 +7,19 @@ mod bit_aggregate;
 mod bits;
 mod bytes;
 mod collect;
+mod collected;
 mod date_parse;
 mod date_trunc;
 mod dates;
 mod decimals;
 mod deferred;
 mod degrees;
+mod digits;
+mod encodings;
+mod erf;
 mod exact;
 mod identifiers;
+mod interval_extreme;
 mod interval_mean;
 mod json;
 mod json_build;
@@ -31,32 +36,42 @@ mod number_parse;
 mod numeric_math;
 mod numeric_mean;
 mod ordering;
+mod overlaps;
 mod pattern;
+mod real_sum;
 mod regex;
 mod sequence;
 mod series;
 mod session;
 mod signal;
 mod single;
+mod sliding;
 mod sums;
 mod text;
 mod time;
 mod to_char;
 mod vectors;
+mod zones;
 
 pub(crate) use advisory::WAITING;
 pub(crate) use array::{Quantifier, compare_array};
 pub(crate) use bit_aggregate::bit_aggregate;
-pub(crate) use collect::aggregate;
+pub(crate) use collect::{aggregate, bytes_collected, is_collected};
 pub(crate) use dates::extract;
-pub(crate) use deferred::{deferred, deferred_aggregate, labelled_aggregate, settled, settled_aggregate};
+pub(crate) use deferred::{
+    deferred, deferred_aggregate, deferred_as, labelled_aggregate, settled, settled_aggregate,
+};
+pub(crate) use interval_extreme::interval_extreme_aggregate;
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
 pub(crate) use nested_arrays::{array_of_arrays, matching_arrays};
 pub(crate) use numeric_math::numeric_division;
 pub(crate) use ordering::{extreme, frame_key, has_key, has_several_forms, is_key, key};
 pub(crate) use pattern::{like_escape, similar_to_escape};
+pub(crate) use real_sum::real_sum;
+pub(crate) use regex::check_pattern;
 pub(crate) use single::{array_of_nothing, single_value};
+pub(crate) use sliding::windowed;
 pub(crate) use sums::called;
 pub(crate) use text::quote_ident;
 
@@ -336,6 +351,8 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
             array::functions(),
             bytes::functions(),
             degrees::functions(),
+            digits::functions(),
+            encodings::functions(),
             exact::functions(),
             json::functions(),
             lists::functions(),
@@ -405,6 +422,14 @@ impl FunctionSet {
         session.get(name).or_else(|| self.engine.scalar_functions().get(name)).cloned()
     }
 
+    /// Whether it is the engine's own, and PostgreSQL has one of that name.
+    pub(crate) fn is_of_engine(&self, function: &Arc<ScalarUDF>) -> bool {
+        let known = self.engine.scalar_functions().get(function.name());
+        known.is_some_and(|known| Arc::ptr_eq(known, function))
+            && extension_function(function.name()).is_none()
+            && crate::catalog::is_function(crate::bind::postgresql_name(function.name()))
+    }
+
     /// All names, for suggestions.
     pub(crate) fn names(&self) -> Vec<String> {
         self.engine.scalar_functions().keys().chain(fixed().keys()).cloned().collect()
@@ -420,6 +445,7 @@ fn session_functions(context: &Arc<FunctionContext>) -> HashMap<String, Arc<Scal
         date_parse::functions(context),
         dates::functions(context),
         make_dates::functions(context),
+        overlaps::functions(context),
         series::functions(context),
         time::functions(context),
         text::functions(context),

@@ -1,6 +1,7 @@
 //! Casts of whole columns between SQL types, with PostgreSQL's rounding, limits and words. Knows no expressions.
 
-use super::types::{is_integer, is_oid, is_text, without_modifier};
+use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
+use crate::calendar::DAY_US;
 use crate::catalog::{Reach, can_coerce};
 use crate::decode::{ColumnBuilder, InputStyle};
 use crate::encode::{ColumnEncoder, OutputStyle};
@@ -8,7 +9,9 @@ use crate::oids::type_oid;
 use crate::session::SessionInfo;
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Float64Type, Int32Type};
+use arrow::datatypes::{
+    DataType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
+};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -89,6 +92,9 @@ pub(crate) fn cast_array(
             let text = to_text(array, from, style)?;
             limit_length(&text, to, context)
         }
+        (SqlType::Jsonb, SqlType::Bool) => super::json_casts::booleans(array),
+        (SqlType::Jsonb, to) if is_number(to) => super::json_casts::numbers(array, to, style),
+        (SqlType::Interval, SqlType::Time) => Ok(times_of_intervals(array)),
         _ if is_integer(to) || is_oid(to) => to_integer(array, from, to),
         // By the digits PostgreSQL takes for certain.
         (SqlType::Float8 | SqlType::Float4, SqlType::Numeric(_)) => float_to_numeric(array, from, to, style),
@@ -99,9 +105,8 @@ pub(crate) fn cast_array(
             native(&digits, to)
         }
         (SqlType::Timestamp, SqlType::Timestamptz) => to_utc(array, style.input.time_zone),
-        (SqlType::Date, SqlType::Timestamptz) => {
-            to_utc(&native(array, &SqlType::Timestamp)?, style.input.time_zone)
-        }
+        (SqlType::Date, SqlType::Timestamp) => midnights(array),
+        (SqlType::Date, SqlType::Timestamptz) => to_utc(&midnights(array)?, style.input.time_zone),
         (SqlType::Timestamptz, SqlType::Timestamp) => to_local(array, style.input.time_zone),
         (SqlType::Timestamptz, SqlType::Date | SqlType::Time) => {
             native(&to_local(array, style.input.time_zone)?, to)
@@ -335,10 +340,30 @@ fn p32(precision: u8, scale: i8) -> i32 {
     i32::from(precision) - i32::from(scale)
 }
 
+/// Days as their first instant; 22008 past the range of timestamps.
+fn midnights(array: &ArrayRef) -> Result<ArrayRef> {
+    let days = native(array, &SqlType::Date)?;
+    let midnight = |day: i32| {
+        i64::from(day)
+            .checked_mul(DAY_US)
+            .ok_or_else(|| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range for timestamp"))
+    };
+    let times =
+        days.as_primitive::<Date32Type>().try_unary::<_, TimestampMicrosecondType, Error>(midnight)?;
+    Ok(Arc::new(times))
+}
+
+/// The time of day that an interval ends at, months and days apart.
+fn times_of_intervals(array: &ArrayRef) -> ArrayRef {
+    let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
+    let times = intervals.iter().map(|it| it.map(|it| (it.nanoseconds / 1_000).rem_euclid(DAY_US)));
+    Arc::new(times.collect::<Time64MicrosecondArray>())
+}
+
 fn to_utc(array: &ArrayRef, zone: Tz) -> Result<ArrayRef> {
     let local = native(array, &SqlType::Timestamp)?;
     let utc: TimestampMicrosecondArray = local
-        .as_primitive::<arrow::datatypes::TimestampMicrosecondType>()
+        .as_primitive::<TimestampMicrosecondType>()
         .iter()
         .map(|value| {
             value
@@ -350,7 +375,7 @@ fn to_utc(array: &ArrayRef, zone: Tz) -> Result<ArrayRef> {
 
 fn to_local(array: &ArrayRef, zone: Tz) -> Result<ArrayRef> {
     let local: TimestampMicrosecondArray = array
-        .as_primitive::<arrow::datatypes::TimestampMicrosecondType>()
+        .as_primitive::<TimestampMicrosecondType>()
         .iter()
         .map(|value| value.map(|us| shift(us, |time| Some(zone.from_utc_datetime(&time).naive_local()))))
         .collect();

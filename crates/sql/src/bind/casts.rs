@@ -250,7 +250,6 @@ fn is_lossless(from: &SqlType, to: &SqlType) -> bool {
         (Int2, Int4 | Int8 | Float4 | Float8) | (Int4, Int8 | Float8) => true,
         (Int8, Float8) | (Int8 | Int4, Float4) | (Float4, Float8) => true,
         (from, Numeric(Some((p, s)))) if is_integer(from) => i32::from(*p) - i32::from(*s) >= 19,
-        (Date, Timestamp) => true,
         _ => false,
     }
 }

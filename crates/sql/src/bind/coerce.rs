@@ -1,28 +1,24 @@
 //! Walks a plan that DataFusion's SQL planner made and gives every expression the types PostgreSQL would: casts by its
 //! rules, untyped literals and parameters by their neighbours, ANY and ALL, scalar subqueries that may return one row only.
 
+use super::calls::{boxed_type, coerce_function};
 use super::cast_kernel::CastStyle;
-use super::casts::{label_unnested, labelled, relabelled};
+use super::casts::{label_unnested, relabelled};
 use super::choices;
 use super::conditions;
 use super::lost_types::LostTypes;
-use super::missing;
-use super::nesting;
 use super::overloads;
 use super::params::Params;
-use super::prepare::{ALL_CALL, ANY_CALL, BIT_NOT, DISTINCT};
-use super::quantified::quantified;
 use super::recursive;
-use super::resolve;
 use super::subquery;
-use super::types::{is_number, needs_label, without_modifier};
+use super::types::needs_label;
 use super::typing::{Typing, comparable, operand_type};
-use super::unary::{bit_not, negative};
+use super::unary::negative;
 use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
-    Function, Quantifier, array_of_arrays, bit_aggregate, called, labelled_aggregate, matching_arrays,
-    settled, settled_aggregate, typed_as,
+    Function, array_of_arrays, bit_aggregate, bytes_collected, called, is_collected, labelled_aggregate,
+    settled_aggregate, typed_as,
 };
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -31,7 +27,7 @@ use datafusion::logical_expr::expr::{InSubquery, ScalarFunction, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
+    AggregateUDF, BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator,
     WindowFunctionDefinition,
 };
 use quiver_base::{Result, SqlType};
@@ -96,6 +92,7 @@ fn coerce_node(
     let plan = match plan {
         LogicalPlan::Values(values) => return values_node(values.values, &typing),
         LogicalPlan::Union(union) => return Ok(Transformed::yes(unions::unified(union, params, style)?)),
+        LogicalPlan::Join(join) if unions::is_set(&join) => unions::set(join, params, style)?,
         other => other,
     };
     super::keys::check(&plan, &typing)?;
@@ -145,10 +142,13 @@ fn coerce_node(
             sort.expr = super::keys::sorted(sort.expr, &typing).map_err(to_datafusion)?;
             Ok(LogicalPlan::Sort(sort))
         }
+        LogicalPlan::Limit(limit) if super::orders::is_negative(&limit).is_some() => {
+            Err(to_datafusion(super::orders::negative_count(&limit)))
+        }
         LogicalPlan::Limit(limit) if super::orders::is_no_limit(&limit) => {
             Ok(Arc::unwrap_or_clone(limit.input))
         }
-        LogicalPlan::Join(join) => super::orders::merged(join),
+        LogicalPlan::Join(join) => super::orders::merged(join, &typing),
         LogicalPlan::Projection(projection) if subquery::wants_join(&projection) => {
             subquery::join_into(projection).map_err(to_datafusion)
         }
@@ -270,7 +270,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         }
         Expr::Between(between) => conditions::between(between, typing),
         Expr::InList(list) => conditions::within(list, typing),
-        Expr::Like(like) => Ok(Expr::Like(conditions::like_pattern(like, typing)?)),
+        Expr::Like(like) => conditions::like(like, typing),
         Expr::SimilarTo(like) => conditions::similar_to(like, typing),
         Expr::BinaryExpr(BinaryExpr { left, op, right })
             if matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) =>
@@ -293,7 +293,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             if is_any_order(called(function.func.name())) {
                 function.params.order_by.clear();
             }
-            if !function.params.distinct {
+            if !function.params.distinct || is_collected(function.func.name()) {
                 function.params.order_by = sort_keys(function.params.order_by, typing)?;
             } else if let Some(ty) = overloads::badly_sorted(&function.params.order_by, typing)? {
                 // The keys of a DISTINCT must be its arguments themselves.
@@ -302,12 +302,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
                 )));
             }
             let first = function.params.args.first().map(|arg| typing.of(arg)).transpose()?;
-            if first.as_ref().is_some_and(is_vector_like)
-                && let Some(of_bits) = bit_aggregate(function.func.name())
-            {
-                function.func = of_bits;
-            }
-            function.func = settled_aggregate(function.func);
+            function.func = overloaded(function.func, first.as_ref());
             if let Some(ty @ SqlType::Array(_)) = &first
                 && function.func.name() == "array_agg"
             {
@@ -331,7 +326,8 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::WindowFunction(mut function) => {
             if let WindowFunctionDefinition::AggregateUDF(aggregate) = function.fun {
                 overloads::check_aggregate(called(aggregate.name()), &function.params.args, typing)?;
-                function.fun = WindowFunctionDefinition::AggregateUDF(settled_aggregate(aggregate));
+                let first = function.params.args.first().map(|arg| typing.of(arg)).transpose()?;
+                function.fun = WindowFunctionDefinition::AggregateUDF(overloaded(aggregate, first.as_ref()));
             }
             let order = function.params.order_by;
             let keyed = |sort: Sort| Ok(Sort { expr: overloads::frame_key(sort.expr, typing)?, ..sort });
@@ -368,12 +364,22 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
     }
 }
 
+/// The aggregate for a first argument of a type.
+fn overloaded(aggregate: Arc<AggregateUDF>, first: Option<&SqlType>) -> Arc<AggregateUDF> {
+    let special = match (aggregate.name(), first) {
+        (name, Some(ty)) if is_vector_like(ty) => bit_aggregate(name),
+        ("string_agg", Some(SqlType::Bytea)) => Some(bytes_collected()),
+        _ => None,
+    };
+    special.unwrap_or_else(|| settled_aggregate(aggregate))
+}
+
 fn sort_keys(order: Vec<Sort>, typing: &Typing<'_>) -> Result<Vec<Sort>> {
     let keyed = |sort: Sort| Ok(Sort { expr: overloads::sort_key(sort.expr, typing)?, ..sort });
     order.into_iter().map(keyed).collect()
 }
 
-fn placeholders_as(args: Vec<Expr>, typing: &Typing<'_>, ty: &SqlType) -> Result<Vec<Expr>> {
+pub(super) fn placeholders_as(args: Vec<Expr>, typing: &Typing<'_>, ty: &SqlType) -> Result<Vec<Expr>> {
     args.into_iter()
         .map(|arg| match arg {
             Expr::Placeholder(_) => typing.adapt(arg, ty),
@@ -409,114 +415,6 @@ pub(super) fn alike_arrays(exprs: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<
         }
     };
     exprs.into_iter().zip(&types).map(label).collect()
-}
-
-/// The form of a function for the type of its argument, where the engine has one that gives something else.
-fn exact_form(func: Arc<ScalarUDF>, args: &[Expr], typing: &Typing<'_>) -> Result<Arc<ScalarUDF>> {
-    let [arg] = args else { return Ok(func) };
-    let exact = match (func.name(), typing.of(arg)?) {
-        ("round", SqlType::Numeric(_) | SqlType::Unknown) => None,
-        ("round", _) => Some("round_even"),
-        ("to_hex", SqlType::Int2 | SqlType::Int4) => Some("to_hex_int4"),
-        _ => None,
-    };
-    Ok(exact.and_then(crate::functions::exact).unwrap_or(func))
-}
-
-fn coerce_function(function: ScalarFunction, typing: &Typing<'_>) -> Result<Expr> {
-    let ScalarFunction { func, args } = function;
-    missing::refuse(&func, &args, typing)?;
-    let func = exact_form(func, &args, typing)?;
-    let args = match func.name() {
-        ANY_CALL => return quantified(args, typing, Quantifier::Any),
-        ALL_CALL => return quantified(args, typing, Quantifier::All),
-        "nullif" => return super::keys::nullif(args, typing),
-        name @ ("greatest" | "least") => {
-            let args = typing.unify(args, &name.to_uppercase())?;
-            let types = args.iter().map(|arg| typing.of(arg)).collect::<Result<Vec<_>>>()?;
-            if types.contains(&SqlType::Json) {
-                return Err(super::unordered::not_identified("a comparison function"));
-            }
-            if let Some(ty) = types.iter().find(|ty| is_vector_like(ty)) {
-                return Err(quiver_base::Error::unsupported(format!("{name} of {ty}")));
-            }
-            if let Some(ty) = types.first().filter(|ty| crate::functions::has_key(ty)) {
-                return Ok(call(crate::functions::extreme(name == "greatest", ty), args));
-            }
-            args
-        }
-        "coalesce" => {
-            let args = nesting::flat_coalesce(alike_arrays(typing.unify(args, "COALESCE")?, typing)?)?;
-            if let Some(value) = choices::first_constant(&args) {
-                return Ok(value.clone());
-            }
-            if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
-                let call = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
-                return Ok(labelled(call, &ty));
-            }
-            args
-        }
-        "make_array" => {
-            let args = overloads::alike(args, typing)?;
-            let first = args.first().map(|arg| typing.of(arg)).transpose()?;
-            if let Some(ty @ SqlType::Array(_)) = first {
-                let array = Expr::ScalarFunction(ScalarFunction { func: settled(func), args });
-                let array = call(matching_arrays(), vec![array]);
-                return Ok(labelled(array, &SqlType::Array(boxed_type(&ty))));
-            }
-            if let Some(ty) = args.first().map(|arg| typing.of(arg)).transpose()?.filter(is_vector_like) {
-                let call = Expr::ScalarFunction(ScalarFunction { func, args });
-                let array = SqlType::Array(boxed_type(&ty));
-                return Ok(labelled(call, &array));
-            }
-            args
-        }
-        "pg_typeof" if args.first().is_some_and(resolve::is_untyped) => {
-            vec![Expr::Literal(ScalarValue::Null, None)]
-        }
-        BIT_NOT => return bit_not(args, typing),
-        DISTINCT => return distinct(args, typing),
-        name => match overloads::function_call(name, args, typing)? {
-            Ok(call) => return Ok(call),
-            Err(args) => {
-                let resolved = resolve::arguments(resolve::postgresql_name(name), args, typing)?;
-                let args = placeholders_as(resolved.args, typing, &SqlType::Text)?;
-                let func =
-                    resolve::of_bytes_or_pattern(name, &args, typing)?.unwrap_or_else(|| settled(func));
-                let call = Expr::ScalarFunction(ScalarFunction { func, args });
-                let call = declared(call, resolved.result.clone(), typing)?;
-                return if resolved.strict {
-                    resolve::strict(call, resolved.result, typing)
-                } else {
-                    Ok(call)
-                };
-            }
-        },
-    };
-    Ok(Expr::ScalarFunction(ScalarFunction { func: settled(func), args }))
-}
-
-/// A call with the type that the catalog says its result has.
-fn declared(call: Expr, result: Option<SqlType>, typing: &Typing<'_>) -> Result<Expr> {
-    let Some(result) = result else { return Ok(call) };
-    let ty = typing.of(&call)?;
-    let other_number = is_number(&ty) && is_number(&result) && without_modifier(&ty) != result;
-    if other_number { typing.cast(call, &result) } else { Ok(call) }
-}
-
-fn boxed_type(ty: &SqlType) -> Box<SqlType> {
-    Box::new(without_modifier(ty))
-}
-
-/// IS DISTINCT FROM, negated if there is a third operand.
-fn distinct(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
-    let op = if args.len() == 3 { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
-    let mut args = args.into_iter();
-    let (Some(left), Some(right)) = (args.next(), args.next()) else {
-        return Err(quiver_base::Error::internal("IS DISTINCT FROM has two operands"));
-    };
-    let (left, right, ..) = typing.pair(left, right, "=")?;
-    Ok(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))))
 }
 
 /// Aggregates that give the same in whatever order the rows come.

@@ -5,11 +5,11 @@ use super::overloads;
 use super::types::is_text;
 use super::typing::Typing;
 use crate::catalog::is_vector_like;
-use crate::functions::{like_escape, similar_to_escape};
+use crate::functions::{exact, like_escape, similar_to_escape};
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::expr::{Between, InList, Like};
+use datafusion::logical_expr::expr::{Between, InList, Like, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
-use quiver_base::{Result, SqlType};
+use quiver_base::{Error, Result, SqlType};
 
 pub(super) fn between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
     let Between { expr, negated, low, high } = between;
@@ -50,7 +50,34 @@ pub(super) fn within(list: InList, typing: &Typing<'_>) -> Result<Expr> {
     Ok(Expr::InList(InList { expr, list: items, negated }))
 }
 
-pub(super) fn like_pattern(like: Like, typing: &Typing<'_>) -> Result<Like> {
+/// LIKE, of texts or of bytes.
+pub(super) fn like(like: Like, typing: &Typing<'_>) -> Result<Expr> {
+    match !like.case_insensitive && typing.of(&like.expr)? == SqlType::Bytea {
+        true => like_of_bytes(like, typing),
+        false => Ok(Expr::Like(like_pattern(like, typing)?)),
+    }
+}
+
+fn like_of_bytes(like: Like, typing: &Typing<'_>) -> Result<Expr> {
+    let named = |name: &str, args: Vec<Expr>| -> Result<Expr> {
+        let func = exact(name).ok_or_else(|| Error::internal("a function of bytes is missing"))?;
+        Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
+    };
+    let mut pattern = typing.adapt(*like.pattern, &SqlType::Bytea)?;
+    let ty = typing.of(&pattern)?;
+    if ty != SqlType::Bytea {
+        return Err(super::typing::no_operator("~~", &SqlType::Bytea, &ty));
+    }
+    if let Some(escape) = like.escape_char.filter(|escape| *escape != '\\') {
+        let escape = ScalarValue::Binary(Some(escape.to_string().into_bytes()));
+        let escape = super::literal(escape, &SqlType::Bytea);
+        pattern = named("bytea_like_escape", vec![pattern, escape])?;
+    }
+    let found = named("bytea_like", vec![*like.expr, pattern])?;
+    Ok(if like.negated { Expr::Not(boxed(found)) } else { found })
+}
+
+fn like_pattern(like: Like, typing: &Typing<'_>) -> Result<Like> {
     let text = |expr: Expr| -> Result<Expr> {
         let expr = typing.adapt(expr, &SqlType::Text)?;
         let ty = typing.of(&expr)?;

@@ -338,7 +338,12 @@ impl ContextProvider for Binder {
         match name {
             "btrim" | "ltrim" | "rtrim" | "substr" | "substring" | "strpos" | "position" | "coalesce"
             | "nullif" | "greatest" | "least" => found.map(functions::deferred),
-            _ => found.or_else(|| self.missing(name)),
+            _ => match found {
+                Some(function) if self.functions.is_of_engine(&function) => {
+                    Some(functions::deferred(function))
+                }
+                found => found.or_else(|| self.missing(name)),
+            },
         }
     }
 

@@ -73,8 +73,15 @@ fn from_text(text: &str) -> Option<Error> {
         let rest = &text[text.find(prefix)? + prefix.len()..];
         rest.split(['\'', '"', '\n']).next().map(str::to_owned)
     };
+    if let Some(error) = of_clause(text) {
+        return Some(error);
+    }
     if let Some(name) = quoted("Invalid function '") {
         let name = name.strip_prefix("pg_catalog.").unwrap_or(&name).to_owned();
+        if WINDOW_FUNCTIONS.contains(&name.as_str()) {
+            let message = format!("window function {name} requires an OVER clause");
+            return Some(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
+        }
         return Some(
             Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")).with_hint(
                 "No function matches the given name and argument types. You might need to add explicit type casts.",
@@ -98,6 +105,56 @@ fn from_text(text: &str) -> Option<Error> {
         ));
     }
     None
+}
+
+const WINDOW_FUNCTIONS: [&str; 11] = [
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
+/// What may not stand in a clause.
+fn of_clause(text: &str) -> Option<Error> {
+    let (state, message) = if text.starts_with("Aggregate functions are not allowed in the WHERE clause") {
+        (SqlState::GROUPING_ERROR, "aggregate functions are not allowed in WHERE".to_owned())
+    } else if text.starts_with("Aggregate function calls cannot be nested") {
+        (SqlState::GROUPING_ERROR, "aggregate function calls cannot be nested".to_owned())
+    } else if text.starts_with("LIMIT must be >= 0") {
+        (SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE, "LIMIT must not be negative".to_owned())
+    } else if text.starts_with("OFFSET must be >=0") {
+        (SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE, "OFFSET must not be negative".to_owned())
+    } else if text.starts_with("Invalid escape character in LIKE") {
+        (SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string".to_owned())
+    } else if let Some(rest) = text.strip_prefix("Order by column out of bounds, specified: ") {
+        let position = rest.split(',').next().unwrap_or_default();
+        (SqlState::INVALID_COLUMN_REFERENCE, format!("ORDER BY position {position} is not in select list"))
+    } else {
+        let (_, ty) = text
+            .strip_prefix("Cannot create filter with non-boolean predicate ")
+            .and_then(|rest| rest.rsplit_once(" returning "))?;
+        let ty = match ty {
+            "Int16" => "smallint",
+            "Int32" => "integer",
+            "Int64" => "bigint",
+            "Float32" => "real",
+            "Float64" => "double precision",
+            "Utf8" => "text",
+            "Date32" => "date",
+            ty if ty.starts_with("Decimal") => "numeric",
+            ty => ty,
+        };
+        let message = format!("argument of WHERE must be type boolean, not type {ty}");
+        (SqlState::DATATYPE_MISMATCH, message)
+    };
+    Some(Error::new(state, message))
 }
 
 /// Columns of a UNION whose types the planner finds no common one for. It names them as the engine does.

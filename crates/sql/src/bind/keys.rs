@@ -3,17 +3,23 @@
 
 use super::casts::labelled;
 use super::nesting;
-use super::types::{needs_label, without_modifier};
+use super::types::{is_lost_in_choice, needs_label, without_modifier};
 use super::typing::Typing;
-use crate::functions::{called, frame_key, has_key, has_several_forms, is_key, key, labelled_aggregate};
+use crate::functions::{
+    called, frame_key, has_key, has_several_forms, interval_extreme_aggregate, is_collected, is_key, key,
+    labelled_aggregate, real_sum, windowed,
+};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Case, NullTreatment, Sort, WindowFunction};
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, WindowFunctionDefinition};
+use datafusion::logical_expr::{
+    AggregateUDF, BinaryExpr, Expr, LogicalPlan, Operator, WindowFunctionDefinition,
+};
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::to_datafusion;
+use std::sync::Arc;
 
 /// The value under its key; whatever else as it is.
 pub(super) fn bare(expr: Expr) -> Expr {
@@ -68,23 +74,27 @@ fn is_interval(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
     }
 }
 
-/// Whether it is the sum of integers smaller than bigint, which is a bigint: once DataFusion has widened them, only the
-/// function itself can say so.
-fn sums_small(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<bool> {
-    match (name, args) {
-        ("sum", [argument]) => Ok(matches!(typing.of(argument)?, SqlType::Int2 | SqlType::Int4)),
-        _ => Ok(false),
-    }
+/// The sum of integers smaller than bigint, which is a bigint, and of reals, which is a real: once DataFusion has widened them,
+/// only the function itself can say so.
+fn own_sum(name: &str, args: &[Expr], typing: &Typing<'_>) -> Result<Option<Arc<AggregateUDF>>> {
+    Ok(match (name, args) {
+        ("sum", [argument]) => match typing.of(argument)? {
+            SqlType::Int2 | SqlType::Int4 => Some(sum_udaf()),
+            SqlType::Float4 => Some(real_sum()),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// min and max of intervals are the last by their keys; counts of different ones count keys.
 pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>) -> Result<Expr> {
-    // The keys of a DISTINCT must be its arguments themselves.
-    if !function.params.distinct {
+    // The keys of a DISTINCT must be its arguments themselves, where it is the engine that finds what is different.
+    if !function.params.distinct || is_collected(function.func.name()) {
         function.params.order_by = sorted(function.params.order_by, typing)?;
     }
-    if sums_small(called(function.func.name()), &function.params.args, typing)? {
-        function.func = sum_udaf();
+    if let Some(sum) = own_sum(called(function.func.name()), &function.params.args, typing)? {
+        function.func = sum;
     }
     let first = function.params.args.first().cloned();
     let Some((argument, ty)) = first.and_then(|it| typing.of(&it).ok().map(|ty| (it, ty))) else {
@@ -119,11 +129,23 @@ pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Re
         Some(argument) => is_interval(argument, typing)?,
         None => false,
     };
-    if sums_small(called(function.fun.name()), &function.params.args, typing)? {
-        function.fun = WindowFunctionDefinition::AggregateUDF(sum_udaf());
+    if let Some(sum) = own_sum(called(function.fun.name()), &function.params.args, typing)? {
+        function.fun = WindowFunctionDefinition::AggregateUDF(sum);
     }
-    if of_interval && matches!(function.fun.name(), "min" | "max") {
-        return Err(refused("a window's minimum or maximum"));
+    if let WindowFunctionDefinition::AggregateUDF(aggregate) = function.fun {
+        let name = aggregate.name();
+        let aggregate = match of_interval && matches!(name, "min" | "max") {
+            true => interval_extreme_aggregate(name == "max"),
+            false => aggregate,
+        };
+        // Blanks at the end and the like are of the argument's type, which the engine does not know.
+        let ty = match (aggregate.name(), function.params.args.first()) {
+            ("min" | "max", Some(argument)) => {
+                Some(typing.of(argument)?).filter(|ty| matches!(ty, SqlType::Bpchar(_)) || needs_label(ty))
+            }
+            _ => None,
+        };
+        function.fun = WindowFunctionDefinition::AggregateUDF(windowed(aggregate, ty));
     }
     function.params.order_by = sorted(function.params.order_by, typing)?;
     for sort in &mut function.params.order_by {
@@ -151,7 +173,7 @@ pub(super) fn nullif(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
         when_then_expr: vec![(Box::new(Expr::IsTrue(Box::new(equal))), Box::new(null))],
         else_expr: Some(Box::new(value)),
     });
-    Ok(if needs_label(&ty) { labelled(case, &ty) } else { case })
+    Ok(if is_lost_in_choice(&ty) { labelled(case, &ty) } else { case })
 }
 
 /// 0A000 where DataFusion itself would compare intervals.

@@ -69,6 +69,19 @@ fn collect(plan: &LogicalPlan, types: &mut HashMap<Column, SqlType>) {
                 types.insert(Column::new(qualifier, name), ty);
             }
         }
+        LogicalPlan::Window(window) => {
+            for expr in &window.window_expr {
+                let is_bucket = matches!(
+                    expr.clone().unalias(),
+                    Expr::WindowFunction(function) if function.fun.name() == "ntile"
+                );
+                if is_bucket {
+                    let (qualifier, name) = expr.qualified_name();
+                    types.insert(Column::new(qualifier, name), SqlType::Int4);
+                }
+            }
+            collect(&window.input, types);
+        }
         LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
             plan.inputs().into_iter().for_each(|input| collect(input, types));
         }

@@ -29,6 +29,21 @@ pub(crate) fn origin(field: &Field) -> Option<(u32, u16)> {
     Some((table.parse().ok()?, column.parse().ok()?))
 }
 
+/// A field of what is computed by an expression, marked unless it is a column or a cast.
+pub(crate) fn of_expression(field: Field, expr: &Expr) -> Field {
+    let told = match expr.clone().unalias() {
+        Expr::Column(_) | Expr::Cast(_) | Expr::Literal(..) => true,
+        Expr::ScalarFunction(call) => call.func.name() == "cast",
+        _ => false,
+    };
+    if told {
+        return field;
+    }
+    let mut metadata = field.metadata().clone();
+    metadata.insert(COMPUTED.to_owned(), String::new());
+    field.with_metadata(metadata)
+}
+
 /// The schema of a plan's result with marks on what is computed and on what is a column.
 pub(super) fn marked(schema: SchemaRef, plan: &LogicalPlan) -> SchemaRef {
     let mark = |(index, field): (usize, &Arc<Field>)| {

@@ -6,7 +6,7 @@ use super::overloads::{comparison, operator_call};
 use super::params::Params;
 use super::resolve;
 use super::types::{is_integer, is_number, is_oid, is_text};
-use super::typing::{Typing, no_operator};
+use super::typing::{Typing, no_operator, wider};
 use super::{CastContext, without_modifier};
 use crate::catalog::is_vector_like;
 use crate::functions::{self, Function, FunctionSet};
@@ -68,11 +68,11 @@ impl ExprPlanner for PgOperators {
     }
 
     fn plan_substring(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
-        self.deferred("substr", args).map(PlannerResult::Planned).map_err(to_datafusion)
+        self.deferred("substr", Some("substring"), args).map(PlannerResult::Planned).map_err(to_datafusion)
     }
 
     fn plan_position(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
-        self.deferred("strpos", args).map(PlannerResult::Planned).map_err(to_datafusion)
+        self.deferred("strpos", None, args).map(PlannerResult::Planned).map_err(to_datafusion)
     }
 
     fn plan_extract(&self, args: Vec<Expr>) -> DfResult<PlannerResult<Vec<Expr>>> {
@@ -106,11 +106,14 @@ impl PgOperators {
     }
 
     /// A call of a function that bit strings have as well as text.
-    fn deferred(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
+    fn deferred(&self, name: &str, called: Option<&'static str>, args: Vec<Expr>) -> Result<Expr> {
         let Expr::ScalarFunction(call) = self.call(name, args)? else {
             return Err(Error::internal("a call is a call"));
         };
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(functions::deferred(call.func), call.args)))
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
+            functions::deferred_as(call.func, called),
+            call.args,
+        )))
     }
 
     fn binary(&self, op: &Op, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
@@ -134,6 +137,9 @@ impl PgOperators {
             },
             None => (left, right),
         };
+        if let Some(op) = by_bytes(&op.to_string()) {
+            return self.compare(&typing, left, op, right);
+        }
         match op {
             Op::And | Op::Or => {
                 let left = typing.adapt(typing.settle(left)?, &SqlType::Bool)?;
@@ -272,6 +278,7 @@ impl PgOperators {
                 let function = functions::date_math("+", b, a).ok_or_else(|| no_operator(symbol, a, b))?;
                 Ok(udf(function, vec![right, left]))
             }
+            (Time, "-", Time) => self.call("time_mi", vec![left, right]),
             (Time, "+" | "-", Interval) => {
                 let sign =
                     super::literal(ScalarValue::Int32(Some(if symbol == "+" { 1 } else { -1 })), &Int4);
@@ -353,8 +360,17 @@ impl PgOperators {
         match (&a, &b) {
             (SqlType::Array(item), other) | (other, SqlType::Array(item)) => {
                 let array = SqlType::Array(item.clone());
+                // Numbers of two types meet in the wider, arrays of them too.
+                let both = match other {
+                    SqlType::Array(other) => wider((**item).clone(), (**other).clone()),
+                    other => wider((**item).clone(), other.clone()),
+                };
                 let adapt = |expr: Expr, ty: &SqlType| match ty {
                     SqlType::Unknown => typing.adapt(expr, &array),
+                    SqlType::Array(item) if is_number(item) && **item != both => {
+                        typing.cast(expr, &SqlType::Array(Box::new(both.clone())))
+                    }
+                    ty if is_number(ty) && *ty != both => typing.cast(expr, &both),
                     _ => Ok(expr),
                 };
                 let name = match (&a, other) {
@@ -393,15 +409,27 @@ impl PgOperators {
 
     fn regex(&self, typing: &Typing<'_>, left: Expr, op: Operator, right: Expr) -> Result<Expr> {
         let (left, right) = self.text_pair(typing, left, right, &op.to_string())?;
+        if let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = &right {
+            functions::check_pattern(pattern)?;
+        }
         Ok(native(left, op, right))
     }
 
     fn like(&self, typing: &Typing<'_>, left: Expr, right: Expr, negated: bool, fold: bool) -> Result<Expr> {
+        if !fold && typing.of(&left)? == SqlType::Bytea {
+            let found = self.call("bytea_like", vec![left, right])?;
+            return Ok(if negated { Expr::Not(Box::new(found)) } else { found });
+        }
         let (left, right) = self.text_pair(typing, left, right, if fold { "~~*" } else { "~~" })?;
         Ok(Expr::Like(Like::new(negated, Box::new(left), Box::new(right), None, fold)))
     }
 
     fn bits(&self, typing: &Typing<'_>, left: Expr, op: Operator, right: Expr) -> Result<Expr> {
+        let is_shift = matches!(op, Operator::BitwiseShiftLeft | Operator::BitwiseShiftRight);
+        if is_shift && typing.of(&left)? == SqlType::Int2 {
+            let name = if op == Operator::BitwiseShiftLeft { "int2shl" } else { "int2shr" };
+            return self.call(name, vec![left, right]);
+        }
         let (left, right, a, b) = typing.pair(left, right, &op.to_string())?;
         if !is_integer(&a) || !is_integer(&b) {
             return Err(no_operator(&op.to_string(), &a, &b));
@@ -476,6 +504,17 @@ fn symbol(op: &Op) -> Option<&str> {
         Op::Spaceship => "<=>",
         Op::LtDashGt => "<->",
         Op::Custom(name) => name,
+        _ => return None,
+    })
+}
+
+/// The operators that compare texts byte by byte, as all comparisons here do.
+fn by_bytes(symbol: &str) -> Option<Operator> {
+    Some(match symbol {
+        "~<~" => Operator::Lt,
+        "~<=~" => Operator::LtEq,
+        "~>~" => Operator::Gt,
+        "~>=~" => Operator::GtEq,
         _ => return None,
     })
 }

@@ -1,7 +1,9 @@
 //! What DataFusion's plans lose on the way: the order of a subquery's rows under an aggregate, and the merged columns of an
 //! outer join with USING.
 
-use datafusion::common::{ExprSchema, JoinConstraint, JoinType, ScalarValue};
+use super::typing::Typing;
+use crate::functions::is_collected;
+use datafusion::common::{JoinConstraint, JoinType, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::expr_fn::row_number;
@@ -9,13 +11,14 @@ use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt, Join, Limit, LogicalPlan, LogicalPlanBuilder, Sort as SortPlan,
 };
-use quiver_base::Error;
+use quiver_base::{Error, SqlState};
 use quiver_exec::to_datafusion;
 use std::sync::Arc;
 
-/// Aggregates whose result is in the order of their rows.
-const ORDERED: [&str; 6] =
-    ["array_agg", "string_agg", "json_collect", "jsonb_collect", "json_object_collect", "first_value"];
+/// Whether an aggregate's result is in the order of its rows.
+fn is_ordered(name: &str) -> bool {
+    matches!(name, "array_agg" | "first_value") || is_collected(name)
+}
 
 /// The number of a row in its subquery's order.
 const PLACE: &str = "\u{1}place";
@@ -39,7 +42,7 @@ pub(super) fn pass_on(plan: LogicalPlan) -> DfResult<(LogicalPlan, Option<Sort>)
 fn wants_order(expr: &Expr) -> bool {
     match expr {
         Expr::AggregateFunction(function) => {
-            ORDERED.contains(&function.func.name())
+            is_ordered(function.func.name())
                 && function.params.order_by.is_empty()
                 && !function.params.distinct
         }
@@ -109,6 +112,26 @@ fn numbered(plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
     }))
 }
 
+/// The clause that counts less than no rows.
+pub(super) fn is_negative(limit: &Limit) -> Option<&'static str> {
+    let negative = |expr: &Option<Box<Expr>>| {
+        matches!(expr.as_deref(), Some(Expr::Literal(ScalarValue::Int64(Some(..0)), _)))
+    };
+    if negative(&limit.fetch) {
+        return Some("LIMIT");
+    }
+    negative(&limit.skip).then_some("OFFSET")
+}
+
+/// 2201W, 2201X.
+pub(super) fn negative_count(limit: &Limit) -> Error {
+    let (state, clause) = match is_negative(limit) {
+        Some("OFFSET") => (SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE, "OFFSET"),
+        _ => (SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE, "LIMIT"),
+    };
+    Error::new(state, format!("{clause} must not be negative"))
+}
+
 /// The limit that keeps a subquery's order.
 pub(super) fn is_no_limit(limit: &Limit) -> bool {
     let most = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Int64(Some(i64::MAX)), _));
@@ -117,7 +140,7 @@ pub(super) fn is_no_limit(limit: &Limit) -> bool {
 
 /// The columns of USING are the left side's, or where that has no row the right side's. The statement names them without a
 /// table only: [`super::prepare`] sees to that.
-pub(super) fn merged(join: Join) -> DfResult<LogicalPlan> {
+pub(super) fn merged(join: Join, typing: &Typing<'_>) -> DfResult<LogicalPlan> {
     let outer = matches!(join.join_type, JoinType::Full | JoinType::Right);
     if !outer || join.join_constraint != JoinConstraint::Using {
         return LogicalPlan::Join(join).recompute_schema();
@@ -132,15 +155,8 @@ pub(super) fn merged(join: Join) -> DfResult<LogicalPlan> {
             exprs.push(column);
             continue;
         };
-        let same = match &partner {
-            Expr::Column(right) => plan.schema().field_from_column(right)?.data_type() == field.data_type(),
-            _ => false,
-        };
-        if !same {
-            let message = "an outer join with USING of columns of different types";
-            return Err(to_datafusion(Error::unsupported(message)));
-        }
-        exprs.push(coalesce(vec![column, partner]).alias_qualified(qualifier.cloned(), field.name()));
+        let both = typing.unify(vec![column, partner], "JOIN/USING").map_err(to_datafusion)?;
+        exprs.push(coalesce(both).alias_qualified(qualifier.cloned(), field.name()));
     }
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }

@@ -113,7 +113,6 @@ fn argument(arg: Expr, from: &SqlType, to: &SqlType, typing: &Typing<'_>) -> Res
 fn postgresql_name(name: &str) -> &str {
     match name {
         "strpos" => "position",
-        "substr" => "substring",
         name => name,
     }
 }
@@ -370,9 +369,11 @@ pub(super) fn alike(exprs: Vec<Expr>, typing: &Typing<'_>) -> Result<Vec<Expr>> 
 
 /// The sort key of a window, whose frames want text.
 pub(super) fn frame_key(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
-    match is_vector_like(&typing.of(&expr)?) {
-        true => call("order_key_text", vec![expr]),
-        false => Ok(expr),
+    match typing.of(&expr)? {
+        ty if is_vector_like(&ty) => call("order_key_text", vec![expr]),
+        // Texts of them sort as they do.
+        SqlType::Uuid => typing.cast(expr, &SqlType::Text),
+        _ => Ok(expr),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::array_query::{array_of, array_subquery};
 use super::names::{Uniqueness, name_columns};
-use super::{composites, exactness, json_aggregates, rows, sets, system_columns};
+use super::{clauses, composites, exactness, forms, json_aggregates, rows, sets, system_columns};
 use datafusion::sql::sqlparser::ast::*;
 use quiver_base::{Error, Result, SqlState};
 use std::ops::ControlFlow;
@@ -72,7 +72,8 @@ impl VisitorMut for Prepare {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         name_columns(select, self.uniqueness);
-        if let Err(error) = exactness::check_select(select) {
+        clauses::read_conditions(select);
+        if let Err(error) = exactness::check_select(select).and_then(|()| clauses::check(select)) {
             return ControlFlow::Break(error);
         }
         exactness::distinct_on_positions(select);
@@ -90,12 +91,12 @@ impl VisitorMut for Prepare {
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             exprs.iter_mut().for_each(unwrap_number);
         }
-        system_columns::replace(select);
         for NamedWindowDefinition(_, window) in &mut select.named_window {
             if let NamedWindowExpr::WindowSpec(spec) = window {
                 unwrap_frame(spec);
             }
         }
+        system_columns::replace(select);
         for item in &mut select.projection {
             if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item
                 && let Err(error) = sets::in_select_list(expr)
@@ -265,11 +266,16 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         // The minus goes into the cast that an integer has by now; what has none is numeric.
         Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => match &**inner {
             Expr::Cast { data_type, .. } => number_in(inner).map(|number| {
-                let number = Box::new(number.clone());
-                cast(Expr::UnaryOp { op: UnaryOperator::Minus, expr: number }, data_type.clone())
+                let negative = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number.clone()) };
+                // The least integer is one, though its digits alone are none.
+                let ty = integer_type(&negative.to_string().replace('_', ""));
+                cast(negative, ty.unwrap_or_else(|| data_type.clone()))
             }),
             _ => None,
         },
+        Expr::Value(ValueWithSpan { value: Value::UnicodeStringLiteral(text), .. }) => {
+            Some(Expr::value(Value::SingleQuotedString(text.clone())))
+        }
         Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => Some((**inner).clone()),
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr: inner } => Some(call("abs", vec![(**inner).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr: inner } => {
@@ -281,9 +287,6 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Interval(interval) => Some(interval_literal(interval)?),
         Expr::Function(function) => {
             strip_schema(function);
-            if let Some(ordered) = json_aggregates::ordered(function) {
-                return Ok(Some(ordered));
-            }
             json_aggregates::collected(function);
             if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
                 unwrap_frame(spec);
@@ -329,6 +332,11 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
             access_chain.iter_mut().for_each(close_slice);
             composites::field(root, access_chain)
         }
+        Expr::Trim { .. }
+        | Expr::Overlay { .. }
+        | Expr::Position { .. }
+        | Expr::Substring { .. }
+        | Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => forms::called(expr)?,
         Expr::BinaryOp { left, op, right } => rows::comparison(left, op, right),
         Expr::InList { expr, list, negated } => rows::within(expr, list, *negated),
         Expr::InSubquery { expr, subquery, negated } => rows::within_subquery(expr, subquery, *negated),

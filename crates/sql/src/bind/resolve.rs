@@ -43,10 +43,14 @@ fn is_unpadded(from: &SqlType, to: &SqlType) -> bool {
     matches!(from, SqlType::Bpchar(_)) && *to == SqlType::Text
 }
 
-/// The name that PostgreSQL has for what the planner calls otherwise: `substring` is planned as `substr`.
-/// A function that returns rows is planned as one that returns a list.
-pub(super) fn postgresql_name(planned: &str) -> &str {
-    if planned == "substr" { "substring" } else { planned.strip_suffix("_list").unwrap_or(planned) }
+/// The name that PostgreSQL has for what the engine calls otherwise. A function that returns rows is planned as one that returns
+/// a list.
+pub(crate) fn postgresql_name(planned: &str) -> &str {
+    match planned {
+        "array_remove_all" => "array_remove",
+        "array_replace_all" => "array_replace",
+        planned => planned.strip_suffix("_list").unwrap_or(planned),
+    }
 }
 
 /// The function that a name of text functions stands for where the first argument is bytes, or the second a pattern.
@@ -57,8 +61,11 @@ pub(super) fn of_bytes_or_pattern(
 ) -> Result<Option<Arc<ScalarUDF>>> {
     let types = args.iter().map(|arg| typing.of(arg)).collect::<Result<Vec<_>>>()?;
     Ok(match (name, types.as_slice()) {
+        ("substring", [SqlType::Bytea, ..]) => exact("bytea_substr"),
+        ("width_bucket", [_, SqlType::Array(item)]) if is_text(item) => exact("width_bucket_text"),
         (name, [SqlType::Bytea, ..]) => exact(&format!("bytea_{name}")),
-        ("substr", [_, pattern]) if is_text(pattern) => exact("substring_pattern"),
+        ("substring", [_, pattern]) if is_text(pattern) => exact("substring_pattern"),
+        ("substring", [_, pattern, _]) if is_text(pattern) => exact("substring_similar"),
         _ => None,
     })
 }
@@ -112,6 +119,8 @@ pub(super) fn arguments(name: &str, args: Vec<Expr>, typing: &Typing<'_>) -> Res
     let args = args.into_iter().map(|arg| typing.settle(arg)).collect::<Result<Vec<_>>>()?;
     let types = args.iter().map(|arg| Ok(without_modifier(&typing.of(arg)?))).collect::<Result<Vec<_>>>()?;
     let oids: Vec<u32> = types.iter().map(type_oid).collect();
+    // Text has both names for it, bytes only one.
+    let name = if name == "strpos" && types.contains(&SqlType::Bytea) { "position" } else { name };
     let signature = match chosen_function(name, &oids) {
         None => return Ok(Resolved { args, result: None, strict: false }),
         Some(Choice::None) => return Err(no_function(name, &types)),

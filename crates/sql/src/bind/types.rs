@@ -259,6 +259,11 @@ pub(crate) fn needs_label(ty: &SqlType) -> bool {
     }
 }
 
+/// Whether an expression that chooses among values of the type is to say what it is: strings of other types than text too.
+pub(crate) fn is_lost_in_choice(ty: &SqlType) -> bool {
+    needs_label(ty) || matches!(ty, SqlType::Varchar(_) | SqlType::Bpchar(_))
+}
+
 /// The type without its modifier, as parameters and operators see it.
 pub(crate) fn without_modifier(ty: &SqlType) -> SqlType {
     match ty {

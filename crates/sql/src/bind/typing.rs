@@ -3,9 +3,10 @@
 
 use super::cast_kernel::{CastContext, CastStyle};
 use super::casts::{cast_expr, literal};
+use super::moments;
 use super::overloads::alike;
 use super::params::Params;
-use super::types::{is_oid, is_text, needs_label, without_modifier};
+use super::types::{is_lost_in_choice, is_oid, is_text, without_modifier};
 use crate::catalog::{Choice, Reach, can_coerce, chosen_operator, common, is_vector_like};
 use crate::decode::value_from_text;
 use crate::functions::fixed_type;
@@ -80,7 +81,7 @@ impl Typing<'_> {
                 let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
                 let types = results.map(|result| self.of(result)).collect::<Result<Vec<_>>>()?;
                 match types.into_iter().find(|ty| *ty != SqlType::Unknown) {
-                    Some(ty) if needs_label(&ty) => Ok(ty),
+                    Some(ty) if is_lost_in_choice(&ty) => Ok(ty),
                     _ => self.of_field(expr),
                 }
             }
@@ -228,7 +229,8 @@ impl Typing<'_> {
         if a != b && is_moment(&a) && is_moment(&b) {
             // The engine's own way goes through nanoseconds, which end in 2262.
             let both = wider(a, b);
-            let (left, right) = (self.cast(left, &both)?, self.cast(right, &both)?);
+            let (left, right) =
+                (moments::as_bound(left, &both, self)?, moments::as_bound(right, &both, self)?);
             return Ok((left, right, both.clone(), both));
         }
         if let Some((left, right)) = super::keys::both(&left, &right, operator, (&a, &b)) {
@@ -262,6 +264,15 @@ impl Typing<'_> {
         let exprs = exprs.into_iter().map(|expr| self.settle(expr)).collect::<Result<Vec<_>>>()?;
         let types = exprs.iter().map(|expr| self.of(expr)).collect::<Result<Vec<_>>>()?;
         let mut target = meeting(&types, construct)?;
+        // Strings of different lengths meet in one of any length.
+        let strings = |ty: &SqlType| matches!(ty, SqlType::Varchar(_) | SqlType::Bpchar(_));
+        let null = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Null, _));
+        let may_be_null = construct == "COALESCE";
+        let one_length =
+            exprs.iter().zip(&types).all(|(expr, ty)| *ty == target || (may_be_null && null(expr)));
+        if strings(&target) && !one_length {
+            target = without_modifier(&target);
+        }
         // Numerics of different scales meet in the one that holds every scale.
         let differs = |ty: &SqlType| *ty != target && *ty != SqlType::Unknown;
         if matches!(target, SqlType::Numeric(Some(_))) && types.iter().any(differs) {
@@ -272,9 +283,12 @@ impl Typing<'_> {
             .map(|expr| {
                 let ty = self.of(&expr)?;
                 if ty == SqlType::Unknown {
-                    return self.adapt(expr, &operand_type(&target));
+                    let as_it_is = matches!(target, SqlType::Numeric(_)) || (strings(&target) && null(&expr));
+                    let to = if as_it_is { target.clone() } else { without_modifier(&target) };
+                    return self.adapt(expr, &to);
                 }
-                let open = target == SqlType::Numeric(None) && ty != target;
+                let any_length = strings(&target) && without_modifier(&target) == target;
+                let open = (target == SqlType::Numeric(None) || any_length) && ty != target;
                 match open || without_modifier(&ty) != without_modifier(&target) {
                     true => self.cast(expr, &without_modifier(&target)),
                     false => Ok(expr),

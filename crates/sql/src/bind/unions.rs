@@ -6,9 +6,9 @@ use super::params::Params;
 use super::types::without_modifier;
 use super::typing::{Typing, is_untyped, meeting};
 use crate::catalog::is_vector_like;
-use datafusion::common::ScalarValue;
+use datafusion::common::{JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Union};
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::to_datafusion;
 use std::sync::Arc;
@@ -21,13 +21,34 @@ pub(super) fn unified(union: Union, params: &Params, style: &Arc<CastStyle>) -> 
     if !same_width {
         return Union::try_new_with_loose_types(union.inputs).map(LogicalPlan::Union);
     }
-    let targets = (0..width).map(|column| common(arms.iter().map(|arm| &arm[column])));
+    let targets = (0..width).map(|column| common(arms.iter().map(|arm| &arm[column]), "UNION"));
     let targets = targets.collect::<Result<Vec<_>>>().map_err(to_datafusion)?;
     let mut inputs = Vec::with_capacity(union.inputs.len());
     for (input, arm) in union.inputs.into_iter().zip(&arms) {
         inputs.push(cast_arm(input, arm, &targets, params, style)?);
     }
     Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
+}
+
+/// Whether a join is what INTERSECT or EXCEPT was planned as.
+pub(super) fn is_set(join: &Join) -> bool {
+    matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none()
+        && join.on.len() == join.left.schema().fields().len()
+        && join.on.len() == join.right.schema().fields().len()
+}
+
+/// INTERSECT or EXCEPT with its arms cast to common types.
+pub(super) fn set(join: Join, params: &Params, style: &Arc<CastStyle>) -> DfResult<LogicalPlan> {
+    let width = join.on.len();
+    let (left, right) = (arms(&join.left, width), arms(&join.right, width));
+    let construct = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+    let targets = (0..width).map(|column| common([&left[column], &right[column]].into_iter(), construct));
+    let targets = targets.collect::<Result<Vec<_>>>().map_err(to_datafusion)?;
+    let cast_left = cast_arm(join.left.clone(), &left, &targets, params, style)?;
+    let cast_right = cast_arm(join.right.clone(), &right, &targets, params, style)?;
+    LogicalPlan::Join(Join { left: cast_left, right: cast_right, ..join }).recompute_schema()
 }
 
 /// The recursive term of a query, cast to the columns of its static term.
@@ -47,7 +68,7 @@ pub(super) fn like_first(
     for (index, (first, next)) in firsts.into_iter().zip(&nexts).enumerate() {
         // A literal of the static term is text by now.
         let first = Arm { untyped: false, ..first };
-        let both = common([&first, next].into_iter()).map_err(to_datafusion)?;
+        let both = common([&first, next].into_iter(), "UNION").map_err(to_datafusion)?;
         let both = both.unwrap_or(SqlType::Unknown);
         if first.ty != SqlType::Unknown && both != first.ty && !next.untyped {
             return Err(to_datafusion(other_type(name, index, &first.ty, &both)));
@@ -103,13 +124,13 @@ fn literal(plan: &LogicalPlan, index: usize) -> Option<Option<String>> {
 }
 
 /// `None` if no arm's value has a type.
-fn common<'a>(arms: impl Iterator<Item = &'a Arm>) -> Result<Option<SqlType>> {
+fn common<'a>(arms: impl Iterator<Item = &'a Arm>, construct: &str) -> Result<Option<SqlType>> {
     let arms: Vec<&Arm> = arms.collect();
     let types: Vec<SqlType> = arms.iter().filter(|arm| !arm.untyped).map(|arm| arm.ty.clone()).collect();
     if types.is_empty() {
         return Ok(None);
     }
-    let target = meeting(&types, "UNION")?;
+    let target = meeting(&types, construct)?;
     let differ = arms.iter().any(|arm| arm.any_length) || types.iter().any(|ty| *ty != target);
     Ok(Some(if differ { without_modifier(&target) } else { target }))
 }

@@ -3,6 +3,7 @@
 use super::CastStyle;
 use super::params::Params;
 use super::typing::{Typing, no_operator};
+use crate::functions::is_collected;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::expr::Sort;
@@ -64,7 +65,13 @@ fn check_equality(node: &LogicalPlan, is_json: &dyn Fn(&Expr) -> bool) -> Result
         LogicalPlan::Aggregate(aggregate) => {
             none(&aggregate.group_expr)?;
             aggregate.aggr_expr.iter().try_for_each(|expr| match unaliased(expr) {
-                Expr::AggregateFunction(function) if function.params.distinct => none(&function.params.args),
+                Expr::AggregateFunction(function) if function.params.distinct => {
+                    let args = &function.params.args;
+                    match is_collected(function.func.name()) {
+                        true => args.iter().try_for_each(|arg| none(std::slice::from_ref(collected(arg)))),
+                        false => none(args),
+                    }
+                }
                 _ => Ok(()),
             })
         }
@@ -79,6 +86,16 @@ fn check_equality(node: &LogicalPlan, is_json: &dyn Fn(&Expr) -> bool) -> Result
             }
         }
         _ => Ok(()),
+    }
+}
+
+/// What an aggregate of JSON is called with, before it was made JSON.
+fn collected(arg: &Expr) -> &Expr {
+    match arg {
+        Expr::ScalarFunction(call) if matches!(call.func.name(), "to_json" | "to_jsonb") => {
+            call.args.first().unwrap_or(arg)
+        }
+        other => other,
     }
 }
 

@@ -220,7 +220,9 @@ fn compatible(declared: &[u32], args: &[u32]) -> Option<u32> {
         }
     }
     if says.is_empty() {
-        return Some(UNKNOWN);
+        // Nothing but untyped literals: they are text.
+        const TEXT: u32 = 25;
+        return Some(TEXT);
     }
     let common = common(&says).ok()?;
     says.iter().all(|ty| can_coerce(*ty, common, Reach::Implicit)).then_some(common)

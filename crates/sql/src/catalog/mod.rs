@@ -34,6 +34,7 @@ pub(crate) use overloads::{is_vector_like, overloads};
 pub(crate) use references::{object_name, object_oid};
 pub(crate) use shared::predefined_role;
 pub(crate) use signatures::{
-    Choice, Signature, function as chosen_function, is_open, is_strict, operator as chosen_operator,
+    Choice, Signature, function as chosen_function, is_function, is_open, is_strict,
+    operator as chosen_operator,
 };
 pub(crate) use table::{is_always_empty, table};

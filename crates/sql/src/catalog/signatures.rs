@@ -44,6 +44,11 @@ struct Callable {
     variadic: u32,
 }
 
+/// Whether PostgreSQL has a function of that name.
+pub(crate) fn is_function(name: &str) -> bool {
+    all_functions().contains_key(name)
+}
+
 /// The choice among the functions of a name; `None` if PostgreSQL has none of that name.
 pub(crate) fn function(name: &str, args: &[u32]) -> Option<Choice> {
     let callables = all_functions().get(name)?;

@@ -5,35 +5,39 @@ use super::builder::{ColumnBuilder, InputStyle};
 use crate::oids;
 use quiver_base::{Error, Result, SqlState, SqlType};
 
-/// Reads `{1,NULL,"a b"}`, appending the items.
+/// Reads `{1,NULL,"a b"}`, appending the items. What is wrong with the braces is found before what is wrong with an item.
 pub(crate) fn parse_array(text: &str, items: &mut ColumnBuilder, style: &InputStyle) -> Result<()> {
-    let mut reader = Items { text, rest: text.trim_start_matches(is_space) };
-    if has_bounds(reader.rest) {
-        return Err(Error::unsupported("an array literal with explicit bounds"));
-    }
-    if reader.rest.starts_with('[') {
-        return Err(reader.malformed("\"[\" must introduce explicitly-specified array dimensions."));
-    }
+    let nested = matches!(items.ty(), SqlType::Array(_));
+    let mut reader =
+        Items { text, rest: text.trim_start_matches(is_space), nested, found: Vec::new(), depth: 0 };
+    let bounds = reader.bounds()?;
     if !reader.eat('{') {
-        return Err(reader.malformed("Array value must start with \"{\" or dimension information."));
+        let detail = match bounds.is_empty() {
+            true => "Array value must start with \"{\" or dimension information.",
+            false => "Array contents must start with \"{\".",
+        };
+        return Err(reader.malformed(detail));
     }
-    // The whole text is taken apart before an item is read.
-    let parts = reader.parts(matches!(items.ty(), SqlType::Array(_)))?;
-    for part in parts {
-        match part {
-            Some(text) => items.append_text(&text, style)?,
+    let count = reader.level(1)?;
+    reader.end()?;
+    if let [(lower, upper), ..] = bounds.as_slice()
+        && upper - lower + 1 != i64::try_from(count).unwrap_or(i64::MAX)
+    {
+        return Err(reader.malformed("Specified array dimensions do not match array contents."));
+    }
+    for item in &reader.found {
+        match item {
+            Some(text) => items.append_text(text, style)?,
             None => items.append_null(),
         }
     }
+    if reader.depth > 1 && !reader.found.is_empty() {
+        return Err(Error::unsupported("an array of more than one dimension"));
+    }
+    if bounds.iter().any(|(lower, _)| *lower != 1) && !reader.found.is_empty() {
+        return Err(Error::unsupported("an array literal whose first subscript is not 1"));
+    }
     Ok(())
-}
-
-/// Whether it begins with bounds of dimensions, as in `[2:3]={1,2}`.
-fn has_bounds(text: &str) -> bool {
-    let Some((bounds, _)) = text.split_once('=') else { return false };
-    let bounds = bounds.trim_end_matches(is_space);
-    let inside = |c: char| c.is_ascii_digit() || matches!(c, '[' | ']' | ':' | '+' | '-');
-    bounds.starts_with('[') && bounds.ends_with(']') && bounds.chars().all(inside) && !bounds.contains("[]")
 }
 
 fn is_space(c: char) -> bool {
@@ -43,21 +47,83 @@ fn is_space(c: char) -> bool {
 struct Items<'a> {
     text: &'a str,
     rest: &'a str,
+    /// Whether each item is an array itself, read by its own rules.
+    nested: bool,
+    found: Vec<Option<String>>,
+    depth: usize,
 }
 
 impl Items<'_> {
-    /// The texts of all items, `None` for NULL; those of arrays with braces around if `nested`.
-    fn parts(&mut self, nested: bool) -> Result<Vec<Option<String>>> {
-        let mut parts = Vec::new();
+    /// `[1:3][0:1]=` before the braces.
+    fn bounds(&mut self) -> Result<Vec<(i64, i64)>> {
+        let mut bounds = Vec::new();
+        while self.eat('[') {
+            let missing = "\"[\" must introduce explicitly-specified array dimensions.";
+            let first = self.subscript().ok_or_else(|| self.malformed(missing))?;
+            let bound = match self.eat(':') {
+                true => {
+                    (first, self.subscript().ok_or_else(|| self.malformed("Missing array dimension value."))?)
+                }
+                false => (1, first),
+            };
+            if !self.eat(']') {
+                return Err(self.malformed("Missing \"]\" after array dimensions."));
+            }
+            if bound.1 < bound.0 {
+                let message = "upper bound cannot be less than lower bound";
+                return Err(Error::new(SqlState::ARRAY_SUBSCRIPT_ERROR, message));
+            }
+            bounds.push(bound);
+            self.skip_space();
+        }
+        if !bounds.is_empty() && !self.eat('=') {
+            return Err(self.malformed("Missing \"=\" after array dimensions."));
+        }
+        self.skip_space();
+        Ok(bounds)
+    }
+
+    fn subscript(&mut self) -> Option<i64> {
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let sign = usize::from(self.rest.starts_with(['-', '+']));
+        let length = sign + digits(&self.rest[sign..]);
+        let (number, rest) = self.rest.split_at(length);
+        let number = number.parse::<i32>().ok()?;
+        self.rest = rest;
+        Some(number.into())
+    }
+
+    /// What is between a pair of braces, the closing one too: how many items or arrays of them.
+    fn level(&mut self, depth: usize) -> Result<usize> {
+        self.depth = self.depth.max(depth);
         self.skip_space();
         if self.eat('}') {
-            return self.end().map(|()| parts);
+            return Ok(0);
         }
+        let (mut count, mut inner) = (0, None);
         loop {
-            parts.push(self.item(nested)?);
+            self.skip_space();
+            let is_array = self.rest.starts_with('{') && !self.nested;
+            let found = match is_array {
+                true => {
+                    self.eat('{');
+                    Some(self.level(depth + 1)?)
+                }
+                false => {
+                    let item = self.item()?;
+                    self.found.push(item);
+                    None
+                }
+            };
+            if count > 0 && inner != found {
+                let detail = "Multidimensional arrays must have sub-arrays with matching dimensions.";
+                return Err(self.malformed(detail));
+            }
+            inner = found;
+            count += 1;
             self.skip_space();
             if self.eat('}') {
-                return self.end().map(|()| parts);
+                return Ok(count);
             }
             if !self.eat(',') {
                 return Err(self.unexpected());
@@ -65,16 +131,14 @@ impl Items<'_> {
         }
     }
 
-    fn item(&mut self, nested: bool) -> Result<Option<String>> {
-        self.skip_space();
+    fn item(&mut self) -> Result<Option<String>> {
         match self.rest.chars().next() {
             Some('"') => self.quoted().map(Some),
-            Some('{') if nested => self.sub_array().map(Some),
-            Some('{') => Err(Error::unsupported("an array of more than one dimension")),
+            Some('{') => self.sub_array().map(Some),
             Some(',' | '}') | None => Err(self.unexpected()),
             Some(_) => {
                 let value = self.bare()?;
-                Ok((!value.eq_ignore_ascii_case("null")).then_some(value))
+                Ok(if value.eq_ignore_ascii_case("null") { None } else { Some(value) })
             }
         }
     }

@@ -196,7 +196,10 @@ impl Fields {
                 self.packed_clock(rest, run, text)
             }
             _ => {
-                self.plain_number(&rest[..run]).ok_or_else(|| invalid(type_name, text))?;
+                self.plain_number(&rest[..run]).ok_or_else(|| match run {
+                    10.. if type_name != TIME => out_of_range(text),
+                    _ => invalid(type_name, text),
+                })?;
                 Ok(rest[run..].trim_start_matches(['-', '/', '.']))
             }
         }
@@ -351,7 +354,13 @@ impl Fields {
 
     /// The date as a day since 1970.
     fn day(&self, text: &str, type_name: &str) -> Result<i64> {
-        let (year, month, day) = self.parts().ok_or_else(|| invalid(type_name, text))?;
+        let (year, month, day) = self.parts().ok_or_else(|| match self.numbers[..] {
+            // A number alone is a month, or a day where days come first.
+            [(number, ..=2)] if self.month.is_none() && !self.may_be_first(number) => {
+                out_of_range(text).with_hint("Perhaps you need a different \"datestyle\" setting.")
+            }
+            _ => invalid(type_name, text),
+        })?;
         let (year, digits) = year;
         let year = match (digits, self.before_christ) {
             (_, true) if year > 0 => 1 - year,
@@ -368,6 +377,14 @@ impl Fields {
             return Err(out_of_range(text));
         }
         Ok(days_from_civil(year, month, day as u32))
+    }
+
+    fn may_be_first(&self, number: i64) -> bool {
+        match self.order {
+            DateOrder::Mdy => (1..=12).contains(&number),
+            DateOrder::Dmy => (1..=31).contains(&number),
+            DateOrder::Ymd => true,
+        }
     }
 
     /// ((year, its digits), month, day).
@@ -445,6 +462,14 @@ fn is_weekday(lower: &str) -> bool {
 
 /// A zone by its IANA name or a usual abbreviation.
 fn zone_by_name(name: &str) -> Option<Zone> {
+    match abbreviated_offset_s(name) {
+        Some(offset_s) => i32::try_from(offset_s).ok().map(Zone::Fixed),
+        None => iana_zone(name).map(Zone::Named),
+    }
+}
+
+/// What a usual abbreviation of a zone is ahead of UTC.
+pub(crate) fn abbreviated_offset_s(name: &str) -> Option<i64> {
     let hours = match name.to_ascii_lowercase().as_str() {
         "z" | "utc" | "gmt" | "zulu" | "ut" => 0,
         "wet" => 0,
@@ -458,7 +483,7 @@ fn zone_by_name(name: &str) -> Option<Zone> {
         "cst" | "mdt" => -6,
         "mst" | "pdt" => -7,
         "pst" => -8,
-        _ => return iana_zone(name).map(Zone::Named),
+        _ => return None,
     };
-    Some(Zone::Fixed(hours * 3_600))
+    Some(hours * 3_600)
 }

@@ -67,7 +67,7 @@ impl Sum {
     fn finish(self, text: &str) -> Result<IntervalMonthDayNano> {
         let error = || {
             Error::new(
-                SqlState::DATETIME_FIELD_OVERFLOW,
+                SqlState::INTERVAL_FIELD_OVERFLOW,
                 format!("interval field value out of range: \"{text}\""),
             )
         };

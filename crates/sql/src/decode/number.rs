@@ -73,6 +73,9 @@ fn parse_float<F: Copy>(
     widen: impl Fn(F) -> f64,
 ) -> Result<F> {
     let trimmed = trim(text);
+    // As the C library reads them: whole numbers in hexadecimal too.
+    let whole = in_hexadecimal(trimmed).map(|value| value.to_string());
+    let trimmed = whole.as_deref().unwrap_or(trimmed);
     let value = parse(trimmed).ok_or_else(|| syntax_error(type_name, text))?;
     let wide = widen(value);
     let named = trimmed.bytes().any(|byte| matches!(byte, b'n' | b'N'));
@@ -85,6 +88,17 @@ fn parse_float<F: Copy>(
         ));
     }
     Ok(value)
+}
+
+/// `-0x1F`.
+fn in_hexadecimal(text: &str) -> Option<i128> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"))?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_number.then(|| i128::from_str_radix(digits, 16).ok())?.map(|value| sign * value)
 }
 
 /// bool: any beginning of true, false, yes, no; on, off; 1, 0.
@@ -118,6 +132,9 @@ pub(crate) struct Decimal {
 
 /// Reads `[+-]digits[.digits][e[+-]digits]`; underscores may stand between digits.
 pub(crate) fn parse_decimal(text: &str) -> Result<Decimal> {
+    if let Some(whole) = in_hexadecimal(trim(text)) {
+        return parse_decimal(&whole.to_string());
+    }
     let error = || syntax_error("numeric", text);
     let trimmed = trim(text);
     let (negative, rest) = match trimmed.as_bytes() {

@@ -1,6 +1,6 @@
 //! RETURNING: expressions over the rows that were written.
 
-use crate::bind::{Binder, coerce_expr, column_name_of, shown};
+use crate::bind::{Binder, coerce_expr, column_name_of, of_expression, shown};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{Column, DFSchemaRef, TableReference};
@@ -57,7 +57,7 @@ impl Returning {
                     Some(SqlType::Unknown) | None => SqlType::Text,
                     Some(ty) => ty,
                 };
-                Ok(ty.field(shown(name), true))
+                Ok(of_expression(ty.field(shown(name), true), expr))
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Returning { schema: Arc::new(Schema::new(fields)), exprs, input: input.clone() })

@@ -3,7 +3,7 @@
 use super::{Args, Function};
 use arrow::array::*;
 use arrow::compute::kernels::cmp;
-use arrow::compute::take;
+use arrow::compute::{SortOptions, take};
 use arrow::datatypes::Int32Type;
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -192,6 +192,39 @@ fn array_dims(args: &Args<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(dims.collect::<StringArray>()))
 }
 
+/// What is made of the places at which each row's array has an item; an item that is NULL is found where one is.
+fn places<T>(
+    args: &Args<'_>,
+    of: impl Fn(&mut dyn Iterator<Item = i32>) -> Result<T>,
+) -> Result<Vec<Option<T>>> {
+    let Some(list) = list(args, 0)? else { return Ok((0..args.rows()).map(|_| None).collect()) };
+    let item = match args.ty(0) {
+        SqlType::Array(item) => (**item).clone(),
+        _ => SqlType::Text,
+    };
+    let wanted = args.cast(1, &item)?;
+    let starts = if args.count() > 2 { Some(args.int8(2)?) } else { None };
+    let equal = make_comparator(list.values(), &wanted, SortOptions::default())?;
+    let row = |row: usize| {
+        if list.is_null(row) {
+            return Ok(None);
+        }
+        let first = match &starts {
+            Some(starts) if starts.is_null(row) => {
+                let message = "initial position must not be null";
+                return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message));
+            }
+            Some(starts) => usize::try_from(starts.value(row) - 1).unwrap_or(0),
+            None => 0,
+        };
+        let start = usize::try_from(list.value_offsets()[row]).unwrap_or(0);
+        let length = usize::try_from(list.value_length(row)).unwrap_or(0);
+        let found = (first..length).filter(|at| equal(start + at, row).is_eq());
+        of(&mut found.filter_map(|at| i32::try_from(at + 1).ok())).map(Some)
+    };
+    (0..args.rows()).map(row).collect()
+}
+
 /// `array[n]`.
 fn subscript(args: &Args<'_>) -> Result<ArrayRef> {
     let item = item_type(args.ty(0));
@@ -283,6 +316,24 @@ pub(super) fn functions() -> Vec<Function> {
             integers(args, |_, dimensions| i64::try_from(dimensions.len()).ok().filter(|count| *count > 0))
         }),
         Function::new("array_dims", Volatility::Immutable, SqlType::Text, array_dims),
+        Function::new("array_position", Volatility::Immutable, SqlType::Int4, |args| {
+            let found = places(args, |places| Ok(places.next()))?;
+            Ok(Arc::new(found.into_iter().map(Option::flatten).collect::<Int32Array>()))
+        }),
+        Function::new(
+            "array_positions",
+            Volatility::Immutable,
+            SqlType::Array(Box::new(SqlType::Int4)),
+            |args| {
+                let item = Arc::new(SqlType::Int4.field("item", true));
+                let mut out = ListBuilder::new(PrimitiveBuilder::<Int32Type>::new()).with_field(item);
+                for found in places(args, |places| Ok(places.collect::<Vec<i32>>()))? {
+                    found.iter().flatten().for_each(|place| out.values().append_value(*place));
+                    out.append(found.is_some());
+                }
+                Ok(Arc::new(out.finish()))
+            },
+        ),
         Function::typed(
             "array_subscript",
             Volatility::Immutable,

@@ -1,60 +1,91 @@
-//! Aggregates that DataFusion lacks: values that are JSON already, collected as an array or an object.
+//! Aggregates whose result is made of every row in order: json_agg and its kin over values that are JSON already, and string_agg.
+//! They sort and sift their rows themselves, so that each of several in one query may have an order of its own.
 
-use crate::decode::{canonical_jsonb, put_string};
-use arrow::array::{Array, ArrayRef, AsArray};
+use super::collected::{Collected, Shape, sort_options};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
-use quiver_base::{Error, SqlState, SqlType};
-use quiver_exec::to_datafusion;
-use std::collections::HashSet;
+use quiver_base::SqlType;
 use std::sync::Arc;
 
 /// An aggregate by its name in lower case: ours, or DataFusion's by its name there.
 pub(crate) fn aggregate(name: &str, engine: &SessionState) -> Option<Arc<AggregateUDF>> {
-    let (object, ty) = match name {
-        "json_collect" => (false, SqlType::Json),
-        "jsonb_collect" => (false, SqlType::Jsonb),
-        "json_object_collect" => (true, SqlType::Json),
-        "jsonb_object_collect" => (true, SqlType::Jsonb),
-        _ => {
-            if let Some(moment) = super::moments::moment(name) {
-                return Some(moment);
-            }
-            let name = match name {
-                "every" => "bool_and",
-                other => other,
-            };
-            let found = engine.aggregate_functions().get(name).cloned()?;
-            return Some(match name {
-                "sum" => super::sums::exact(found, false),
-                "avg" => super::sums::exact(found, true),
-                _ => found,
-            });
-        }
+    if let Some(collect) = Collect::named(name) {
+        return Some(Arc::new(AggregateUDF::new_from_impl(collect)));
+    }
+    if let Some(moment) = super::moments::moment(name) {
+        return Some(moment);
+    }
+    let name = match name {
+        "every" => "bool_and",
+        other => other,
     };
-    let signature = Signature::any(if object { 2 } else { 1 }, Volatility::Immutable);
-    Some(Arc::new(AggregateUDF::new_from_impl(Collect { object, ty, signature })))
+    let found = engine.aggregate_functions().get(name).cloned()?;
+    Some(match name {
+        "sum" => super::sums::exact(found, false),
+        "avg" => super::sums::exact(found, true),
+        _ => found,
+    })
+}
+
+/// `string_agg` of bytes.
+pub(crate) fn bytes_collected() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(Collect::of("string_agg", Shape::Bytes, SqlType::Bytea)))
+}
+
+/// Names of the aggregates here whose result is in the order of their rows.
+pub(crate) fn is_collected(name: &str) -> bool {
+    Collect::named(name).is_some()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Collect {
-    object: bool,
+    name: &'static str,
+    shape: Shape,
     ty: SqlType,
     signature: Signature,
 }
 
+impl Collect {
+    fn of(name: &'static str, shape: Shape, ty: SqlType) -> Collect {
+        let count = if matches!(shape, Shape::Array { .. }) { 1 } else { 2 };
+        Collect { name, shape, ty, signature: Signature::any(count, Volatility::Immutable) }
+    }
+
+    fn named(name: &str) -> Option<Collect> {
+        const NAMES: [&str; 12] = [
+            "json_collect",
+            "jsonb_collect",
+            "json_collect_strict",
+            "jsonb_collect_strict",
+            "json_object_collect",
+            "jsonb_object_collect",
+            "json_object_collect_strict",
+            "jsonb_object_collect_strict",
+            "json_object_collect_unique",
+            "jsonb_object_collect_unique",
+            "json_object_collect_unique_strict",
+            "jsonb_object_collect_unique_strict",
+        ];
+        if name == "string_agg" {
+            return Some(Collect::of("string_agg", Shape::Text, SqlType::Text));
+        }
+        let name = NAMES.into_iter().find(|known| *known == name)?;
+        let (jsonb, strict) = (name.starts_with("jsonb"), name.ends_with("_strict"));
+        let shape = match name.contains("object") {
+            true => Shape::Object { jsonb, strict, unique: name.contains("_unique") },
+            false => Shape::Array { jsonb, strict },
+        };
+        Some(Collect::of(name, shape, if jsonb { SqlType::Jsonb } else { SqlType::Json }))
+    }
+}
+
 impl AggregateUDFImpl for Collect {
     fn name(&self) -> &str {
-        match (self.object, &self.ty) {
-            (false, SqlType::Json) => "json_collect",
-            (false, _) => "jsonb_collect",
-            (true, SqlType::Json) => "json_object_collect",
-            (true, _) => "jsonb_object_collect",
-        }
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -62,109 +93,35 @@ impl AggregateUDFImpl for Collect {
     }
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(DataType::Utf8)
+        Ok(self.ty.arrow_type())
     }
 
     fn return_field(&self, _: &[FieldRef]) -> DfResult<FieldRef> {
-        Ok(Arc::new(self.ty.field(self.name(), true)))
+        Ok(Arc::new(self.ty.field(self.name, true)))
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
-        Ok(Box::new(Collected {
-            object: self.object,
-            canonical: self.ty == SqlType::Jsonb,
-            seen: args.is_distinct.then(HashSet::new),
-            parts: String::new(),
-            any: false,
-        }))
+        let keys = args.order_bys.iter().map(|key| key.expr.data_type(args.schema));
+        let keys = keys.collect::<DfResult<Vec<_>>>()?;
+        Ok(Box::new(Collected::new(self.shape, args.is_distinct, sort_options(args.order_bys), keys)))
     }
 
-    fn state_fields(&self, _: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new("parts", DataType::Utf8, true))])
-    }
-}
-
-/// The parts between the brackets.
-#[derive(Debug)]
-struct Collected {
-    object: bool,
-    canonical: bool,
-    /// Of a DISTINCT aggregate: what has come already.
-    seen: Option<HashSet<String>>,
-    parts: String,
-    any: bool,
-}
-
-impl Collected {
-    fn push(&mut self, part: &str) {
-        if let Some(seen) = &mut self.seen
-            && !seen.insert(part.to_owned())
-        {
-            return;
-        }
-        if self.any {
-            self.parts.push_str(", ");
-        }
-        self.any = true;
-        self.parts.push_str(part);
-    }
-}
-
-impl Accumulator for Collected {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        // After the arguments come the keys of an ORDER BY.
-        let value = usize::from(self.object);
-        let texts = arrow::compute::cast(&values[value], &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
-        let keys = match self.object {
-            true => Some(arrow::compute::cast(&values[0], &DataType::Utf8)?),
-            false => None,
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
+        let list = |name: &str, item: DataType| {
+            Arc::new(Field::new(name, DataType::new_list(item, true), true)) as FieldRef
         };
-        for row in 0..texts.len() {
-            let value = if texts.is_null(row) { "null" } else { texts.value(row) };
-            let Some(keys) = &keys else {
-                self.push(value);
-                continue;
-            };
-            let keys = keys.as_string::<i32>();
-            if keys.is_null(row) {
-                let message = "field name must not be null";
-                return Err(to_datafusion(Error::new(SqlState::INVALID_PARAMETER_VALUE, message)));
-            }
-            let mut part = String::new();
-            put_string(keys.value(row), &mut part);
-            part.push_str(" : ");
-            part.push_str(value);
-            self.push(&part);
-        }
-        Ok(())
+        let mut fields = vec![list("firsts", DataType::Binary), list("seconds", DataType::Binary)];
+        let keys = args.ordering_fields.iter().enumerate();
+        fields.extend(keys.map(|(at, key)| list(&format!("key_{at}"), key.data_type().clone())));
+        Ok(fields)
     }
 
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
-        for parts in states[0].as_string::<i32>().iter().flatten() {
-            self.push(parts);
-        }
-        Ok(())
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Beneficial
     }
 
-    fn evaluate(&mut self) -> DfResult<ScalarValue> {
-        if !self.any {
-            return Ok(ScalarValue::Utf8(None));
-        }
-        let text = match self.object {
-            true => format!("{{ {} }}", self.parts),
-            false => format!("[{}]", self.parts),
-        };
-        let text = if self.canonical { canonical_jsonb(&text).map_err(to_datafusion)? } else { text };
-        Ok(ScalarValue::Utf8(Some(text)))
-    }
-
-    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::Utf8(self.any.then(|| self.parts.clone()))])
-    }
-
-    fn size(&self) -> usize {
-        let seen = self.seen.as_ref().map_or(0, |seen| seen.iter().map(String::len).sum());
-        size_of::<Self>() + self.parts.capacity() + seen
+    fn with_beneficial_ordering(self: Arc<Self>, _: bool) -> DfResult<Option<Arc<dyn AggregateUDFImpl>>> {
+        // Rows that come in order stay in it.
+        Ok(Some(self))
     }
 }

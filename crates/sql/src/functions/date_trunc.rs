@@ -9,6 +9,46 @@ use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType, Timestamp
 use quiver_base::{Error, Result, SqlState, SqlType};
 use std::sync::Arc;
 
+/// `date_bin(stride, source, origin)`: the beginning of the stride, counted from the origin, that a time lies in.
+pub(super) fn binned(args: &Args<'_>) -> Result<ArrayRef> {
+    let is_local = [1, 2].iter().all(|index| *args.ty(*index) == SqlType::Timestamp);
+    let ty = if is_local { SqlType::Timestamp } else { SqlType::Timestamptz };
+    let (strides, sources, origins) =
+        (args.cast(0, &SqlType::Interval)?, args.cast(1, &ty)?, args.cast(2, &ty)?);
+    let strides = strides.as_primitive::<IntervalMonthDayNanoType>();
+    let sources = sources.as_primitive::<TimestampMicrosecondType>();
+    let origins = origins.as_primitive::<TimestampMicrosecondType>();
+    let begin = |row: usize| {
+        let is_null = strides.is_null(row) || sources.is_null(row) || origins.is_null(row);
+        if is_null {
+            Ok(None)
+        } else {
+            bin(strides.value(row), sources.value(row), origins.value(row)).map(Some)
+        }
+    };
+    let begins = (0..args.rows()).map(begin).collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(if is_local { Arc::new(begins) as ArrayRef } else { Arc::new(begins.with_timezone("+00:00")) })
+}
+
+fn bin(stride: IntervalMonthDayNano, source_us: i64, origin_us: i64) -> Result<i64> {
+    if stride.months != 0 {
+        let message = "timestamps cannot be binned into intervals containing months or years";
+        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
+    let out_of_range =
+        |what: &str| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("{what} out of range"));
+    let stride_us = i64::from(stride.days).checked_mul(DAY_US);
+    let stride_us = stride_us.and_then(|us| us.checked_add(stride.nanoseconds / 1_000));
+    let stride_us = stride_us.ok_or_else(|| out_of_range("interval"))?;
+    if stride_us <= 0 {
+        let message = "stride must be greater than zero";
+        return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, message));
+    }
+    let since = source_us.checked_sub(origin_us).ok_or_else(|| out_of_range("interval"))?;
+    let whole = since.checked_sub(since.rem_euclid(stride_us));
+    whole.and_then(|whole| origin_us.checked_add(whole)).ok_or_else(|| out_of_range("timestamp"))
+}
+
 /// `date_trunc(unit, source)` and `date_trunc(unit, source, zone)`.
 pub(super) fn truncated(args: &Args<'_>, style: &CastStyle) -> Result<ArrayRef> {
     let units = args.text(0)?;

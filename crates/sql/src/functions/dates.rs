@@ -49,6 +49,12 @@ pub(super) fn of_local(local_us: i64) -> Parts {
     }
 }
 
+/// The parts of a day since 1970, which may be further away than microseconds count.
+fn of_day(days: i64) -> Parts {
+    let (year, month, day) = civil_from_days(days);
+    Parts { year, month: month.into(), day: day.into(), days: Some(days), ..Parts::default() }
+}
+
 /// The parts of every row; `zone` is where a timestamptz is looked at.
 fn parts(args: &Args<'_>, index: usize, zone: Tz) -> Result<Vec<Option<Parts>>> {
     let each = |array: &ArrayRef, part: &dyn Fn(usize) -> Parts| {
@@ -84,7 +90,12 @@ fn parts(args: &Args<'_>, index: usize, zone: Tz) -> Result<Vec<Option<Parts>>> 
                 Parts { offset_s: Some(offset), instant_us: instant, ..of_local(local) }
             })
         }
-        SqlType::Date | SqlType::Timestamp | SqlType::Unknown | SqlType::Text => {
+        SqlType::Date => {
+            let array = args.array(index);
+            let values = array.as_primitive::<Date32Type>();
+            each(array, &|row| of_day(values.value(row).into()))
+        }
+        SqlType::Timestamp | SqlType::Unknown | SqlType::Text => {
             let array = args.cast(index, &SqlType::Timestamp)?;
             let values = array.as_primitive::<TimestampMicrosecondType>();
             each(&array, &|row| of_local(values.value(row)))
@@ -116,7 +127,7 @@ fn field(name: &str, parts: &Parts, ty: &SqlType) -> Result<(i128, u8)> {
         }
         "epoch" if parts.is_time => Ok((i128::from(parts.time_us), 6)),
         "epoch" => match ty {
-            SqlType::Date => whole(parts.instant_us / 1_000_000),
+            SqlType::Date => whole(parts.days.unwrap_or(0) * (DAY_US / 1_000_000)),
             _ => Ok((i128::from(parts.instant_us), 6)),
         },
         _ if parts.is_time => Err(unsupported(name, ty)),
@@ -160,7 +171,16 @@ fn field(name: &str, parts: &Parts, ty: &SqlType) -> Result<(i128, u8)> {
 }
 
 fn unsupported(name: &str, ty: &SqlType) -> Error {
-    Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("unit \"{name}\" not supported for type {ty}"))
+    match unit(name) {
+        "" => {
+            let message = format!("unit \"{name}\" not recognized for type {ty}");
+            Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
+        }
+        _ => {
+            let message = format!("unit \"{name}\" not supported for type {ty}");
+            Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+        }
+    }
 }
 
 /// Units that a date alone has none of.
@@ -211,7 +231,7 @@ pub(super) fn unit(name: &str) -> &'static str {
 }
 
 /// The ISO year and week of a day.
-fn iso_week(days: i64) -> (i64, i64) {
+pub(super) fn iso_week(days: i64) -> (i64, i64) {
     // Thursday of the same week decides the year.
     let thursday = days - (days + 3).rem_euclid(7) + 3;
     let (year, _, _) = civil_from_days(thursday);
@@ -312,6 +332,15 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             },
             move |args| super::date_trunc::truncated(args, &style),
         ),
+        Function::typed(
+            "date_bin",
+            Volatility::Immutable,
+            |types| {
+                let is_local = types.iter().skip(1).all(|ty| *ty == SqlType::Timestamp);
+                Ok(if is_local { SqlType::Timestamp } else { SqlType::Timestamptz })
+            },
+            super::date_trunc::binned,
+        ),
         Function::new("age", Volatility::Stable, SqlType::Interval, move |args| {
             let now = TimestampMicrosecondArray::from(vec![midnight(); args.rows()]);
             let at = |index: usize| -> Result<TimestampMicrosecondArray> {
@@ -335,18 +364,6 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             });
             Ok(Arc::new(ages.collect::<IntervalMonthDayNanoArray>()))
         }),
-        Function::typed(
-            "date_bin",
-            Volatility::Immutable,
-            |types| {
-                Ok(if types.get(1) == Some(&SqlType::Timestamp) {
-                    SqlType::Timestamp
-                } else {
-                    SqlType::Timestamptz
-                })
-            },
-            date_bin,
-        ),
         intervals("justify_days", |it| {
             let months = it.months + it.days / 30;
             same_sign_days(IntervalMonthDayNano::new(months, it.days % 30, it.nanoseconds))
@@ -375,40 +392,19 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             let sums = days.iter().zip(times.iter()).map(|(day, time)| Some(day? + time?));
             Ok(Arc::new(sums.collect::<TimestampMicrosecondArray>()))
         }),
+        Function::new("time_mi", Volatility::Immutable, SqlType::Interval, |args| {
+            let (left, right) = (args.cast(0, &SqlType::Time)?, args.cast(1, &SqlType::Time)?);
+            let left = left.as_primitive::<Time64MicrosecondType>().iter();
+            let between = left
+                .zip(right.as_primitive::<Time64MicrosecondType>())
+                .map(|(left, right)| Some(IntervalMonthDayNano::new(0, 0, (left? - right?) * 1_000)));
+            Ok(Arc::new(between.collect::<IntervalMonthDayNanoArray>()))
+        }),
     ]
 }
 
 pub(super) fn out_of_range(what: &str) -> Error {
     Error::new(SqlState::DATETIME_FIELD_OVERFLOW, format!("{what} out of range"))
-}
-
-/// `date_bin(stride, moment, origin)`: the beginning of the stride that the moment is in.
-fn date_bin(args: &Args<'_>) -> Result<ArrayRef> {
-    let strides = args.cast(0, &SqlType::Interval)?;
-    let strides = strides.as_primitive::<IntervalMonthDayNanoType>();
-    let (moments, origins) = (args.array(1), args.cast(2, args.ty(1))?);
-    let origins = origins.as_primitive::<TimestampMicrosecondType>();
-    let values = moments.as_primitive::<TimestampMicrosecondType>();
-    let bin = |row: usize| {
-        if strides.is_null(row) || values.is_null(row) || origins.is_null(row) {
-            return Ok(None);
-        }
-        let (stride, origin) = (strides.value(row), origins.value(row));
-        if stride.months != 0 {
-            let message = "timestamps cannot be binned into intervals containing months or years";
-            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
-        }
-        let length = i64::from(stride.days) * DAY_US + stride.nanoseconds / 1000;
-        if length <= 0 {
-            let message = "stride must be greater than zero";
-            return Err(Error::new(SqlState::DATETIME_FIELD_OVERFLOW, message));
-        }
-        let passed = values.value(row).checked_sub(origin).ok_or_else(|| out_of_range("interval"))?;
-        let binned = origin.checked_add(passed - passed.rem_euclid(length));
-        binned.map(Some).ok_or_else(|| out_of_range("timestamp"))
-    };
-    let binned = (0..args.rows()).map(bin).collect::<Result<TimestampMicrosecondArray>>()?;
-    Ok(arrow::compute::cast(&binned, moments.data_type())?)
 }
 
 fn intervals(name: &str, change: fn(IntervalMonthDayNano) -> IntervalMonthDayNano) -> Function {

@@ -1,16 +1,19 @@
-//! Functions that mean something else for vectors and bit strings, or that are given untyped literals beside them: they stand
-//! in the plan until the types of their arguments are known, then the pass that types the plan puts the right one there.
+//! Functions that mean something else for vectors and bit strings, and those of the engine, which takes an untyped literal for
+//! text: they stand in the plan until the types of their arguments are known, then the pass that types the plan puts the right
+//! one there.
 
 use crate::bind::without_modifier;
-use crate::catalog::is_vector_like;
+use crate::catalog::{Choice, chosen_function, is_open, is_vector_like};
+use crate::oids::{type_of_oid, type_oid};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::AggregateFunctionParams;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, GroupsAccumulator, ReturnFieldArgs,
-    ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, GroupsAccumulator, ReturnFieldArgs,
+    ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use quiver_base::{Error, SQL_TYPE_KEY, SqlType};
 use quiver_exec::to_datafusion;
@@ -21,13 +24,39 @@ use std::sync::Arc;
 struct Deferred {
     /// The one for everything but bit strings.
     other: Arc<ScalarUDF>,
+    /// How the statement calls it, where that is another name.
+    called: Option<&'static str>,
     signature: Signature,
 }
 
 /// Stands for `other` or its overload for bit strings.
 pub(crate) fn deferred(other: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    let signature = Signature::variadic_any(Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(Deferred { other, signature }))
+    deferred_as(other, None)
+}
+
+/// The same, for a function that PostgreSQL has by another name than the engine.
+pub(crate) fn deferred_as(other: Arc<ScalarUDF>, called: Option<&'static str>) -> Arc<ScalarUDF> {
+    let any = vec![TypeSignature::VariadicAny, TypeSignature::Nullary];
+    let signature = Signature::one_of(any, other.signature().volatility);
+    Arc::new(ScalarUDF::new_from_impl(Deferred { other, called, signature }))
+}
+
+/// What PostgreSQL says that a call of these arguments returns, where that does not depend on them.
+fn declared(name: &str, fields: &[FieldRef]) -> Option<SqlType> {
+    let types = |text: SqlType| {
+        let oid = move |field: &FieldRef| match SqlType::of_field(field) {
+            // A literal without a type is text here.
+            Some(SqlType::Text) => type_oid(&text),
+            Some(ty) => type_oid(&without_modifier(&ty)),
+            None => type_oid(&SqlType::Unknown),
+        };
+        fields.iter().map(oid).collect::<Vec<u32>>()
+    };
+    let choices = [SqlType::Text, SqlType::Unknown].map(|text| chosen_function(name, &types(text)));
+    choices.into_iter().flatten().find_map(|choice| match choice {
+        Choice::One(signature) if !is_open(signature.result) => type_of_oid(signature.result),
+        _ => None,
+    })
 }
 
 /// The function for everything but bit strings.
@@ -44,7 +73,7 @@ fn unresolved() -> datafusion::error::DataFusionError {
 
 impl ScalarUDFImpl for Deferred {
     fn name(&self) -> &str {
-        self.other.name()
+        self.called.unwrap_or(self.other.name())
     }
 
     fn signature(&self) -> &Signature {
@@ -60,6 +89,9 @@ impl ScalarUDFImpl for Deferred {
         let Some(ty) = types.into_iter().find(is_vector_like) else {
             // Arguments that do not meet are refused in PostgreSQL's words by the pass that types the plan.
             let Ok(arg_fields) = fields_with_udf(args.arg_fields, self.other.as_ref()) else {
+                if let Some(ty) = declared(self.name(), args.arg_fields) {
+                    return Ok(Arc::new(ty.field(self.name(), true)));
+                }
                 let first = args.arg_fields.first().ok_or_else(unresolved)?;
                 return Ok(Arc::new(first.as_ref().clone().with_name(self.name()).with_nullable(true)));
             };
@@ -70,7 +102,7 @@ impl ScalarUDFImpl for Deferred {
         };
         let ty = match self.name() {
             "strpos" => SqlType::Int4,
-            "substr" => SqlType::Bit(None),
+            "substring" => SqlType::Bit(None),
             _ => without_modifier(&ty),
         };
         Ok(Arc::new(ty.field(self.name(), true)))
@@ -106,6 +138,14 @@ pub(crate) fn settled_aggregate(function: Arc<AggregateUDF>) -> Arc<AggregateUDF
 impl AggregateUDFImpl for DeferredAggregate {
     fn name(&self) -> &str {
         self.other.name()
+    }
+
+    fn schema_name(&self, params: &AggregateFunctionParams) -> DfResult<String> {
+        let name = self.other.schema_name(params)?;
+        // By its own name a cast is what it casts: sums of two casts of one column would be one.
+        let is_cast = params.args.iter().any(|arg| matches!(arg, Expr::Cast(_)));
+        let args: Vec<String> = params.args.iter().map(ToString::to_string).collect();
+        Ok(if is_cast { format!("{name} of {}", args.join(", ")) } else { name })
     }
 
     fn signature(&self) -> &Signature {

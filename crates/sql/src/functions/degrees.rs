@@ -1,6 +1,6 @@
-//! Trigonometry that fails where PostgreSQL's does, and that of degrees, which is exact at multiples of 30 and 45.
+//! Trigonometry that fails where PostgreSQL's does, and that of degrees, which is exact at multiples of 30 and 45; and the error function.
 
-use super::Function;
+use super::{Function, erf};
 use arrow::datatypes::Float64Type;
 use datafusion::logical_expr::Volatility;
 use quiver_base::{Error, Result, SqlState, SqlType};
@@ -46,6 +46,8 @@ pub(super) fn functions() -> Vec<Function> {
             })?;
             Ok(Arc::new(degrees))
         }),
+        one("erf", |x| Ok(erf::erf(x))),
+        one("erfc", |x| Ok(erf::erfc(x))),
     ]
 }
 

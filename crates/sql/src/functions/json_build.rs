@@ -203,7 +203,6 @@ pub(super) fn functions() -> Vec<Function> {
         add("to_json", |args, ty| finish(json_texts(args.array(0), args.ty(0))?, ty));
         if ty == SqlType::Json {
             add("array_to_json", array_to_json);
-            add("json_items", |args, ty| finish(separated(args.array(0), args.ty(0), ", ")?, ty));
         }
     }
     list

@@ -14,6 +14,7 @@ pub(super) fn functions() -> Vec<Function> {
     vec![
         function("jsonb_set", SqlType::Jsonb, |args| at_path(args, true, set)),
         function("jsonb_insert", SqlType::Jsonb, |args| at_path(args, false, insert)),
+        function("jsonb_set_lax", SqlType::Jsonb, set_lax),
         function("jsonb_strip_nulls", SqlType::Jsonb, |args| {
             documents(args, |mut document| {
                 strip_nulls(&mut document);
@@ -39,23 +40,24 @@ pub(super) fn functions() -> Vec<Function> {
 
 /// `document #- path`.
 pub(super) fn delete_path() -> Function {
-    Function::new("jsonb_delete_path", Volatility::Immutable, SqlType::Jsonb, |args| {
-        let (documents, paths) = (args.text(0)?, paths(args, 1)?);
-        let mut out = StringBuilder::new();
-        for (row, path) in paths.iter().enumerate() {
-            match (documents.is_valid(row), path) {
-                (true, Some(path)) => {
-                    let mut document = Json::parse(documents.value(row))?;
-                    check_container(&document, "delete")?;
-                    delete(&mut document, path)?;
-                    out.append_value(document.written());
-                }
-                _ => out.append_null(),
+    Function::new("jsonb_delete_path", Volatility::Immutable, SqlType::Jsonb, deleted).operator("#-")
+}
+
+fn deleted(args: &Args<'_>) -> Result<ArrayRef> {
+    let (documents, paths) = (args.text(0)?, paths(args, 1)?);
+    let mut out = StringBuilder::new();
+    for (row, path) in paths.iter().enumerate() {
+        match (documents.is_valid(row), path) {
+            (true, Some(path)) => {
+                let mut document = Json::parse(documents.value(row))?;
+                check_container(&document, "delete")?;
+                delete(&mut document, path)?;
+                out.append_value(document.written());
             }
+            _ => out.append_null(),
         }
-        Ok(Arc::new(out.finish()))
-    })
-    .operator("#-")
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 fn documents(args: &Args<'_>, change: fn(Json) -> String) -> Result<ArrayRef> {
@@ -109,6 +111,57 @@ fn at_path(args: &Args<'_>, default: bool, change: Change) -> Result<ArrayRef> {
         }
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// `jsonb_set_lax(document, path, value, create, treatment)`: what a NULL value means is said.
+fn set_lax(args: &Args<'_>) -> Result<ArrayRef> {
+    let values = args.text(2)?;
+    let treatments = if args.count() > 4 { Some(args.text(4)?) } else { None };
+    let creates = if args.count() > 3 { Some(args.bool(3)?) } else { None };
+    let written: ArrayRef =
+        Arc::new(values.iter().map(|it| Some(it.unwrap_or("null"))).collect::<StringArray>());
+    let with_null = |index: usize| if index == 2 { written.clone() } else { args.array(index).clone() };
+    let arrays: Vec<ArrayRef> = (0..args.count().min(4)).map(with_null).collect();
+    let with_null = Args { arrays: &arrays, types: args.types, rows: args.rows() };
+    let mut out = StringBuilder::new();
+    for row in 0..args.rows() {
+        let one = |args: &Args<'_>| -> Vec<ArrayRef> {
+            (0..args.count()).map(|index| args.array(index).slice(row, 1)).collect()
+        };
+        let is_null = args.array(0).is_null(row)
+            || args.array(1).is_null(row)
+            || creates.as_ref().is_some_and(|creates| creates.is_null(row));
+        if is_null {
+            out.append_null();
+            continue;
+        }
+        let treatment = match &treatments {
+            None => "use_json_null",
+            Some(treatments) if treatments.is_valid(row) => treatments.value(row),
+            Some(_) => return Err(no_treatment()),
+        };
+        let (own, set) = (one(args), one(&with_null));
+        let arguments = |arrays| Args { arrays, types: args.types, rows: 1 };
+        let changed = match treatment {
+            _ if values.is_valid(row) => at_path(&arguments(&set), true, self::set)?,
+            "use_json_null" => at_path(&arguments(&set), true, self::set)?,
+            "raise_exception" => {
+                let error = Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "JSON value must not be null");
+                return Err(error);
+            }
+            "delete_key" => deleted(&arguments(&own))?,
+            "return_target" => Arc::new(arguments(&own).text(0)?),
+            _ => return Err(no_treatment()),
+        };
+        let changed = changed.as_string::<i32>();
+        out.append_option(changed.is_valid(0).then(|| changed.value(0)));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn no_treatment() -> Error {
+    let message = "null_value_treatment must be \"delete_key\", \"return_target\", \"use_json_null\", or \"raise_exception\"";
+    Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
 }
 
 fn position(step: &str, length: usize, at: usize) -> Result<i64> {

@@ -169,7 +169,11 @@ fn interval(args: &Args<'_>) -> Result<ArrayRef> {
         let second = seconds.as_ref().map_or(0.0, |values| values.value(row));
         let small = |value: i64| i32::try_from(value).map_err(|_| out_of_range("interval"));
         #[allow(clippy::cast_possible_truncation)] // the cast saturates
-        let time_us = at(4) * HOUR_US + at(5) * 60_000_000 + (second * 1e6).round() as i64;
+        let second_us = (second * 1e6).round() as i64;
+        let time_us = (at(4) * HOUR_US + at(5) * 60_000_000)
+            .checked_add(second_us)
+            .filter(|_| second.is_finite())
+            .ok_or_else(|| out_of_range("interval"))?;
         out.append_value(IntervalMonthDayNano::new(
             small(at(0) * 12 + at(1))?,
             small(at(2) * 7 + at(3))?,

@@ -2,7 +2,8 @@
 
 use super::{Args, Function};
 use crate::bind::out_of_range;
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use crate::calendar::{FIRST_DAY, LAST_DAY};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Float64Array};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal256Type, Int32Type, TimeUnit, TimestampMicrosecondType, i256,
@@ -90,17 +91,18 @@ pub(crate) fn date_math(operator: &'static str, left: &SqlType, right: &SqlType)
         (SqlType::Date, "+" | "-", _) if integer => {
             let name = if operator == "+" { "date_pli" } else { "date_mii" };
             Function::new(name, Volatility::Immutable, SqlType::Date, move |args| {
-                let (left, right) = (days(args, 0)?, args.cast(1, &SqlType::Int4)?);
-                let days = match operator {
-                    "+" => numeric::add(&left, &right),
-                    _ => numeric::sub(&left, &right),
-                };
-                let days = days.map_err(|_| date_out_of_range())?;
-                let days = days.as_primitive::<Int32Type>();
-                if days.iter().flatten().any(|day| !DAYS.contains(&day)) {
-                    return Err(date_out_of_range());
-                }
-                Ok(Arc::new(days.reinterpret_cast::<Date32Type>()))
+                let (left, right) = (args.cast(0, &SqlType::Date)?, args.int8(1)?);
+                let days = left.as_primitive::<Date32Type>().iter().zip(&right).map(|(day, count)| {
+                    let (Some(day), Some(count)) = (day, count) else { return Ok(None) };
+                    let count = if operator == "+" { Some(count) } else { count.checked_neg() };
+                    let moved = count.and_then(|count| i64::from(day).checked_add(count));
+                    let moved = moved.filter(|day| (FIRST_DAY..=LAST_DAY).contains(day));
+                    let moved = moved
+                        .and_then(|day| i32::try_from(day).ok())
+                        .ok_or_else(|| Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range"))?;
+                    Ok(Some(moved))
+                });
+                Ok(Arc::new(days.collect::<Result<Date32Array>>()?))
             })
         }
         (SqlType::Timestamp, "-", SqlType::Timestamp) | (SqlType::Timestamptz, "-", SqlType::Timestamptz) => {
@@ -111,13 +113,6 @@ pub(crate) fn date_math(operator: &'static str, left: &SqlType, right: &SqlType)
         _ => return None,
     };
     Some(function.operator(operator))
-}
-
-/// PostgreSQL's dates as days since 1970: from 4714-11-24 BC to 5874897-12-31.
-const DAYS: std::ops::RangeInclusive<i32> = -2_440_588..=2_145_042_905;
-
-fn date_out_of_range() -> Error {
-    Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "date out of range")
 }
 
 fn days(args: &Args<'_>, index: usize) -> Result<ArrayRef> {
@@ -151,6 +146,19 @@ fn timestamp_difference(args: &Args<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
+/// A shift of a smallint, by as many bits as the processor looks at.
+fn shift(name: &str, of: fn(i32, u32) -> i32) -> Function {
+    Function::new(name, Volatility::Immutable, SqlType::Int2, move |args| {
+        let (values, counts) = (args.int8(0)?, args.int8(1)?);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bits past the type are lost
+        let shifted = values
+            .iter()
+            .zip(counts.iter())
+            .map(|(value, count)| Some(of(value? as i32, count? as u32) as i16));
+        Ok(Arc::new(shifted.collect::<arrow::array::Int16Array>()))
+    })
+}
+
 pub(super) fn functions() -> Vec<Function> {
     let mut list = vec![
         rounding("floor", Rounding::Down),
@@ -160,15 +168,8 @@ pub(super) fn functions() -> Vec<Function> {
     list.extend(vec![
         absolute(),
         truncation(),
-        Function::new("div", Volatility::Immutable, SqlType::Numeric(None), |args| {
-            let quotient = int_math("/", &SqlType::Int8);
-            let left = args.cast(0, &SqlType::Int8)?;
-            let right = args.cast(1, &SqlType::Int8)?;
-            let types = [SqlType::Int8, SqlType::Int8];
-            let result = (quotient.body)(&Args { arrays: &[left, right], types: &types, rows: args.rows })?;
-            let of_int = Args { arrays: &[result], types: &types, rows: args.rows };
-            of_int.cast(0, &SqlType::Numeric(None))
-        }),
+        shift("int2shl", i32::wrapping_shl),
+        shift("int2shr", i32::wrapping_shr),
         Function::typed(
             "mod",
             Volatility::Immutable,
@@ -226,13 +227,12 @@ enum Rounding {
 
 /// floor and ceil: of a numeric a numeric without digits after the point, of anything else a double.
 fn rounding(name: &'static str, direction: Rounding) -> Function {
-    const WHOLE: SqlType = SqlType::Numeric(Some((SqlType::NUMERIC_PRECISION_MAX, 0)));
     Function::typed(
         name,
         Volatility::Immutable,
         |types| {
             Ok(match types.first() {
-                Some(SqlType::Numeric(_)) => WHOLE,
+                Some(SqlType::Numeric(_)) => super::digits::WHOLE,
                 _ => SqlType::Float8,
             })
         },

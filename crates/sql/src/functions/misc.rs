@@ -25,6 +25,7 @@ pub(super) fn functions() -> Vec<Function> {
         nulls("num_nonnulls", false),
         sign(),
         width_bucket(),
+        Function::new("width_bucket_text", Volatility::Immutable, SqlType::Int4, width_bucket_text),
         array_fill(),
         trim_array(),
         Function::new("encode", Volatility::Immutable, SqlType::Text, encode),
@@ -105,6 +106,34 @@ fn width_bucket() -> Function {
         }
         Ok(Arc::new(out.finish()))
     })
+}
+
+/// `width_bucket(text, thresholds)`: found by halves, as the thresholds may be in no order.
+fn width_bucket_text(args: &Args<'_>) -> Result<ArrayRef> {
+    let values = args.text(0)?;
+    let lists = args.cast(1, &SqlType::Array(Box::new(SqlType::Text)))?;
+    let lists = lists.as_list::<i32>();
+    let bucket = |row: usize| -> Result<Option<i32>> {
+        if values.is_null(row) || lists.is_null(row) {
+            return Ok(None);
+        }
+        let list = lists.value(row);
+        let list = list.as_string::<i32>();
+        if list.null_count() > 0 {
+            let message = "thresholds array must not contain NULLs";
+            return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message));
+        }
+        let (mut low, mut high) = (0, list.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            match values.value(row) < list.value(middle) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        Ok(i32::try_from(low).ok())
+    };
+    Ok(Arc::new((0..args.rows()).map(bucket).collect::<Result<Int32Array>>()?))
 }
 
 /// `array_fill(value, ARRAY[n])`.

@@ -88,7 +88,7 @@ pub(crate) fn frame_key(expr: Expr) -> Expr {
 }
 
 /// In nanoseconds, with months of 30 days of 24 hours.
-fn length(value: IntervalMonthDayNano) -> i128 {
+pub(super) fn length(value: IntervalMonthDayNano) -> i128 {
     const DAY: i128 = 86_400_000_000_000;
     (i128::from(value.months) * 30 + i128::from(value.days)) * DAY + i128::from(value.nanoseconds)
 }

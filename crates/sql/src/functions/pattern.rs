@@ -72,13 +72,24 @@ fn with_backslashes(pattern: &str, escape: Option<char>) -> Result<String> {
     Ok(out)
 }
 
+/// The regular expression of a pattern that may mark a part of itself between two `escape"`.
+pub(super) fn marked_expression(pattern: &str, escape: &str) -> Result<String> {
+    Ok(regular_expression(pattern, one_character(escape)?))
+}
+
 fn regular_expression(pattern: &str, escape: Option<char>) -> String {
     let mut out = String::from("^(?:");
     let mut characters = pattern.chars();
-    let mut bracket = false;
+    let (mut bracket, mut marks) = (false, 0);
     while let Some(character) = characters.next() {
         if Some(character) == escape {
-            // The next character is meant as it is.
+            // A mark, or the next character as it is.
+            if characters.as_str().starts_with('"') && marks < 2 {
+                characters.next();
+                out.push_str(if marks == 0 { "){1,1}?(" } else { "){1,1}(?:" });
+                marks += 1;
+                continue;
+            }
             if let Some(next) = characters.next() {
                 out.push_str(&regex::escape(next.encode_utf8(&mut [0; 4])));
             }

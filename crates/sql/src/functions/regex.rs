@@ -1,5 +1,6 @@
 //! Regular-expression functions in PostgreSQL's forms.
 
+use super::pattern::marked_expression;
 use super::{Args, Function};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Int32Builder, ListBuilder, StringBuilder,
@@ -34,6 +35,11 @@ fn compile(pattern: &str, flags: &str) -> Result<Regex> {
         .map_err(|error| {
             Error::new(SqlState::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {error}"))
         })
+}
+
+/// 2201B for a regular expression that is none.
+pub(crate) fn check_pattern(pattern: &str) -> Result<()> {
+    compile(pattern, "").map(|_| ())
 }
 
 fn flags(args: &Args<'_>, index: usize, row: usize) -> Result<String> {
@@ -80,6 +86,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("regexp_instr", Volatility::Immutable, SqlType::Int4, position),
         Function::new("regexp_substr", Volatility::Immutable, SqlType::Text, substring),
         Function::new("substring_pattern", Volatility::Immutable, SqlType::Text, substring_pattern),
+        Function::new("substring_similar", Volatility::Immutable, SqlType::Text, substring_similar),
     ]
 }
 
@@ -88,7 +95,7 @@ fn replace(args: &Args<'_>) -> Result<ArrayRef> {
     let mut out = StringBuilder::new();
     let mut compiled: Option<(String, String, Regex)> = None;
     for row in 0..args.rows() {
-        if texts.is_null(row) || patterns.is_null(row) || news.is_null(row) {
+        if (0..args.count()).any(|index| args.array(index).is_null(row)) {
             out.append_null();
             continue;
         }
@@ -202,10 +209,11 @@ pub(super) fn matches(left: &ArrayRef, right: &ArrayRef, operator: &str) -> Resu
     Ok(out.finish())
 }
 
-/// Calls `value` with each row's text and expression; NULL for a NULL argument.
+/// Calls `value` with each row's text and expression; NULL for a NULL argument. `of_one` is the name of a function of one match.
 fn each_row(
     args: &Args<'_>,
     flags_at: usize,
+    of_one: Option<&str>,
     mut value: impl FnMut(Option<(usize, &str, &Regex)>) -> Result<()>,
 ) -> Result<()> {
     let (texts, patterns) = (args.text(0)?, args.text(1)?);
@@ -215,6 +223,9 @@ fn each_row(
         if null {
             value(None)?;
             continue;
+        }
+        if let Some(name) = of_one {
+            check_not_global(args, flags_at, row, name)?;
         }
         let regex = cached(&mut compiled, patterns.value(row), &flags(args, flags_at, row)?)?;
         value(Some((row, texts.value(row), regex)))?;
@@ -228,7 +239,7 @@ fn all_matches(args: &Args<'_>) -> Result<ArrayRef> {
         ListBuilder::new(StringBuilder::new()).with_field(Arc::new(SqlType::Text.field("item", true)));
     let item = SqlType::Array(Box::new(SqlType::Text)).field("item", true);
     let mut out = ListBuilder::new(inner).with_field(Arc::new(item));
-    each_row(args, 2, |row| {
+    each_row(args, 2, None, |row| {
         if let Some((row, text, regex)) = row {
             let limit = if flags(args, 2, row)?.contains('g') { usize::MAX } else { 1 };
             for found in regex.captures_iter(text).take(limit) {
@@ -247,10 +258,7 @@ fn all_matches(args: &Args<'_>) -> Result<ArrayRef> {
 
 fn like(args: &Args<'_>) -> Result<ArrayRef> {
     let mut out = BooleanBuilder::with_capacity(args.rows());
-    each_row(args, 2, |row| {
-        if let Some((row, ..)) = row {
-            check_not_global(args, 2, row, "regexp_like")?;
-        }
+    each_row(args, 2, Some("regexp_like"), |row| {
         out.append_option(row.map(|(_, text, regex)| regex.is_match(text)));
         Ok(())
     })?;
@@ -287,12 +295,11 @@ fn check_not_global(args: &Args<'_>, index: usize, row: usize, name: &str) -> Re
 
 fn count(args: &Args<'_>) -> Result<ArrayRef> {
     let mut out = Int32Builder::with_capacity(args.rows());
-    each_row(args, 3, |row| {
+    each_row(args, 3, Some("regexp_count"), |row| {
         let Some((row, text, regex)) = row else {
             out.append_null();
             return Ok(());
         };
-        check_not_global(args, 3, row, "regexp_count")?;
         let rest = from_character(text, number(args, 2, row, 1, "start")?);
         let count = rest.map_or(0, |(rest, _)| regex.find_iter(rest).count());
         out.append_value(i32::try_from(count).unwrap_or(i32::MAX));
@@ -304,12 +311,11 @@ fn count(args: &Args<'_>) -> Result<ArrayRef> {
 /// `regexp_instr(string, pattern, start, N, endoption, flags, subexpr)`.
 fn position(args: &Args<'_>) -> Result<ArrayRef> {
     let mut out = Int32Builder::with_capacity(args.rows());
-    each_row(args, 5, |row| {
+    each_row(args, 5, Some("regexp_instr"), |row| {
         let Some((row, text, regex)) = row else {
             out.append_null();
             return Ok(());
         };
-        check_not_global(args, 5, row, "regexp_instr")?;
         let rest = from_character(text, number(args, 2, row, 1, "start")?);
         let nth = number(args, 3, row, 1, "n")?;
         let at_end = number(args, 4, row, 0, "endoption")? == 1;
@@ -329,7 +335,7 @@ fn position(args: &Args<'_>) -> Result<ArrayRef> {
 /// `substring(string FROM pattern)`: what the first parentheses match, all that matches if there are none.
 fn substring_pattern(args: &Args<'_>) -> Result<ArrayRef> {
     let mut out = StringBuilder::new();
-    each_row(args, 4, |row| {
+    each_row(args, 4, None, |row| {
         let found = row.and_then(|(_, text, regex)| {
             let found = regex.captures(text)?;
             found.get(if regex.captures_len() > 1 { 1 } else { 0 })
@@ -340,15 +346,32 @@ fn substring_pattern(args: &Args<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(out.finish()))
 }
 
+/// `substring(string FROM pattern FOR escape)`: what a pattern of SIMILAR TO marks by `escape"`, or all that it matches.
+fn substring_similar(args: &Args<'_>) -> Result<ArrayRef> {
+    let (texts, patterns, escapes) = (args.text(0)?, args.text(1)?, args.text(2)?);
+    let (mut out, mut compiled) = (StringBuilder::new(), None);
+    for row in 0..args.rows() {
+        if texts.is_null(row) || patterns.is_null(row) || escapes.is_null(row) {
+            out.append_null();
+            continue;
+        }
+        let pattern = marked_expression(patterns.value(row), escapes.value(row))?;
+        let regex = cached(&mut compiled, &pattern, "")?;
+        let found = regex.captures(texts.value(row));
+        let found = found.and_then(|found| found.get(if regex.captures_len() > 1 { 1 } else { 0 }));
+        out.append_option(found.map(|found| found.as_str()));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
 /// `regexp_substr(string, pattern, start, N, flags, subexpr)`.
 fn substring(args: &Args<'_>) -> Result<ArrayRef> {
     let mut out = StringBuilder::new();
-    each_row(args, 4, |row| {
+    each_row(args, 4, Some("regexp_substr"), |row| {
         let Some((row, text, regex)) = row else {
             out.append_null();
             return Ok(());
         };
-        check_not_global(args, 4, row, "regexp_substr")?;
         let rest = from_character(text, number(args, 2, row, 1, "start")?);
         let nth = number(args, 3, row, 1, "n")?;
         let group = number(args, 5, row, 0, "subexpr")?;

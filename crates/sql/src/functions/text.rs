@@ -105,6 +105,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             SqlType::Array(Box::new(SqlType::Text)),
             split,
         ),
+        Function::new("overlay", Volatility::Immutable, SqlType::Text, overlay),
         Function::new("array_to_string", Volatility::Stable, SqlType::Text, array_to_string),
         Function::new("pg_size_pretty", Volatility::Immutable, SqlType::Text, |args| {
             let sizes = args.int8(0)?;
@@ -273,6 +274,32 @@ fn array_to_string(args: &Args<'_>) -> Result<ArrayRef> {
         out.append_value(parts.join(separators.value(row)));
     }
     Ok(Arc::new(out.finish()))
+}
+
+/// The characters from a place on, as many as the new text has or as is said, replaced.
+fn overlay(args: &Args<'_>) -> Result<ArrayRef> {
+    let (texts, news, starts) = (args.text(0)?, args.text(1)?, args.int8(2)?);
+    let counts = if args.count() > 3 { Some(args.int8(3)?) } else { None };
+    let replaced = (0..args.rows()).map(|row| {
+        let is_null = counts.as_ref().is_some_and(|counts| counts.is_null(row));
+        if texts.is_null(row) || news.is_null(row) || starts.is_null(row) || is_null {
+            return Ok(None);
+        }
+        let (text, new, start) = (texts.value(row), news.value(row), starts.value(row));
+        if start <= 0 {
+            return Err(Error::new(SqlState::SUBSTRING_ERROR, "negative substring length not allowed"));
+        }
+        let own = || i64::try_from(new.chars().count()).unwrap_or(i64::MAX);
+        let count = counts.as_ref().map_or_else(own, |counts| counts.value(row));
+        let end = i32::try_from(start.saturating_add(count))
+            .map_err(|_| Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "integer out of range"))?;
+        let place = |at: i64| {
+            let at = usize::try_from(at - 1).unwrap_or(0);
+            text.char_indices().nth(at).map_or(text.len(), |(byte, _)| byte)
+        };
+        Ok(Some([&text[..place(start)], new, &text[place(end.into())..]].concat()))
+    });
+    Ok(Arc::new(replaced.collect::<Result<StringArray>>()?))
 }
 
 fn size_pretty(bytes: i64) -> String {

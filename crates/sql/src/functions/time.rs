@@ -57,44 +57,10 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
         move |args| Ok(instants(args, started)),
     ));
     list.push(super::to_char::function(context.style.input.time_zone));
-    list.push(at_time_zone(context));
+    list.extend(super::zones::functions(context));
     list.push(scaled("interval_mul", |part, factor| part * factor));
     list.push(scaled("interval_div", |part, factor| part / factor));
     list
-}
-
-/// `timezone(zone, t)`, which AT TIME ZONE means: a timestamp in that zone as an instant, and the other way round.
-pub(crate) fn at_time_zone(context: &Arc<FunctionContext>) -> Function {
-    let style = context.style.clone();
-    let returns = |types: &[SqlType]| {
-        Ok(match types.get(1) {
-            Some(SqlType::Timestamp | SqlType::Date) => SqlType::Timestamptz,
-            _ => SqlType::Timestamp,
-        })
-    };
-    Function::typed("timezone", Volatility::Stable, returns, move |args| {
-        let zones = args.text(0)?;
-        let mut style = (*style).clone();
-        style.input.time_zone = match zones.iter().flatten().next() {
-            Some(name) => zone(name)?,
-            None => return Ok(arrow::array::new_null_array(&returns(args.types)?.arrow_type(), args.rows())),
-        };
-        let (from, to) = match args.ty(1) {
-            SqlType::Timestamp | SqlType::Date => (args.ty(1).clone(), SqlType::Timestamptz),
-            ty => (ty.clone(), SqlType::Timestamp),
-        };
-        if from == SqlType::Unknown || from == SqlType::Text {
-            let instant = cast_array(
-                args.array(1),
-                &SqlType::Text,
-                &SqlType::Timestamptz,
-                CastContext::Explicit,
-                &style,
-            )?;
-            return cast_array(&instant, &SqlType::Timestamptz, &to, CastContext::Explicit, &style);
-        }
-        cast_array(args.array(1), &from, &to, CastContext::Explicit, &style)
-    })
 }
 
 /// A time zone by name.
@@ -107,6 +73,7 @@ pub(super) fn zone(name: &str) -> Result<Tz> {
 
 /// An interval times or divided by a number; fractions of months become days, of days time.
 fn scaled(name: &str, scale: fn(f64, f64) -> f64) -> Function {
+    let by_division = name == "interval_div";
     Function::new(name, Volatility::Immutable, SqlType::Interval, move |args| {
         let intervals = args.array(0).as_primitive::<IntervalMonthDayNanoType>();
         let factors = args.float8(1)?;
@@ -117,6 +84,9 @@ fn scaled(name: &str, scale: fn(f64, f64) -> f64) -> Function {
                 continue;
             }
             let (value, factor) = (intervals.value(row), factors.value(row));
+            if by_division && factor == 0.0 {
+                return Err(Error::new(SqlState::DIVISION_BY_ZERO, "division by zero"));
+            }
             out.append_value(scaled_value(value, factor, scale)?);
         }
         Ok(Arc::new(out.finish()))

@@ -2,8 +2,8 @@
 
 use super::{Args, Function};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, Float64Builder, Int64Array, ListArray,
-    ListBuilder, StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, Float64Builder, Int64Array,
+    ListArray, ListBuilder, StringArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion::logical_expr::Volatility;
@@ -22,15 +22,24 @@ fn cast_function(name: &str, to: SqlType) -> Function {
         if args.array(0).data_type() == &DataType::Null {
             return Ok(new_null_array(&to.arrow_type(), args.rows()));
         }
-        let cast = cast_vectors(args.array(0), args.ty(0), &to, true)?;
+        let is_null = |row: usize| (1..args.count()).any(|index| args.array(index).is_null(row));
+        let nulls = (0..args.rows()).map(is_null).collect::<BooleanArray>();
+        let values = arrow::compute::nullif(args.array(0), &nulls)?;
         let modifiers: Option<Int64Array> = (args.count() > 1).then(|| args.int8(1)).transpose()?;
         let modifier = |row: usize| modifiers.as_ref().filter(|it| it.is_valid(row)).map(|it| it.value(row));
-        for row in (0..cast.len()).filter(|row| cast.is_valid(*row)) {
+        // An array of reals has no dimensions to check. What a vector has is looked at before its elements are.
+        let checked = !matches!(to, SqlType::Array(_));
+        let is_whole = |row: usize| match values.as_list_opt::<i32>() {
+            // The cast itself says what is wrong with none, or with a NULL among them.
+            Some(list) => list.value_length(row) > 0 && list.value(row).null_count() == 0,
+            None => true,
+        };
+        for row in (0..values.len()).filter(|row| checked && values.is_valid(*row) && is_whole(*row)) {
             if let Some(dim) = modifier(row).and_then(|dim| usize::try_from(dim).ok()) {
-                check_expected_dim(dim, dimensions(&cast, row)?)?;
+                check_expected_dim(dim, dimensions(&values, row)?)?;
             }
         }
-        Ok(cast)
+        cast_vectors(&values, args.ty(0), &to, true)
     })
 }
 

@@ -1,6 +1,7 @@
 //! sqlparser's PostgreSQL, except that parsing takes a time in proportion to the text: an argument of a call is read once, and
 //! what sqlparser tries in several ways is given up when it has tried too long.
 
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -37,13 +38,27 @@ impl Dialect for Bounded {
         POSTGRESQL.dialect()
     }
 
-    fn parse_prefix(
-        &self,
-        _parser: &mut Parser<'_>,
-    ) -> Option<Result<datafusion::sql::sqlparser::ast::Expr, ParserError>> {
+    fn parse_prefix(&self, _parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         let left = self.budget.load(Ordering::Relaxed);
         self.budget.store(left.saturating_sub(1), Ordering::Relaxed);
         (left == 0).then_some(Err(ParserError::RecursionLimitExceeded))
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let ways = [
+            (&[Keyword::BETWEEN, Keyword::SYMMETRIC][..], false, true),
+            (&[Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC][..], true, true),
+            (&[Keyword::BETWEEN, Keyword::ASYMMETRIC][..], false, false),
+            (&[Keyword::NOT, Keyword::BETWEEN, Keyword::ASYMMETRIC][..], true, false),
+        ];
+        let (_, negated, either_way) = ways.into_iter().find(|(words, ..)| parser.parse_keywords(words))?;
+        let between = parser.parse_between(expr.clone(), negated);
+        Some(between.map(|between| if either_way { in_either_order(between) } else { between }))
     }
 
     // As PostgreSQL's would have it, every argument would be read twice, and one of a call within a call four times.
@@ -114,4 +129,15 @@ impl Dialect for Bounded {
         supports_xml_expressions,
         supports_comment_optimizer_hint,
     );
+}
+
+/// BETWEEN SYMMETRIC: inside, whichever of the bounds is the lower.
+fn in_either_order(between: Expr) -> Expr {
+    let Expr::Between { expr, negated, low, high } = between else { return between };
+    let nested = |expr: Expr| Box::new(Expr::Nested(Box::new(expr)));
+    let swapped = Expr::Between { expr: expr.clone(), negated, low: high.clone(), high: low.clone() };
+    let between = Expr::Between { expr, negated, low, high };
+    let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+    let both = Expr::BinaryOp { left: nested(between), op, right: nested(swapped) };
+    Expr::Nested(Box::new(both))
 }
