@@ -29,7 +29,7 @@ struct Branch {
 }
 
 /// Branches without those that are never taken; the one if the first is taken always.
-fn reachable(branches: Vec<Branch>) -> std::result::Result<Vec<Branch>, Branch> {
+fn reachable(branches: Vec<Branch>) -> std::result::Result<Vec<Branch>, Box<Branch>> {
     let never = |when: &Expr| match when {
         Expr::Literal(ScalarValue::Boolean(value), _) => !value.unwrap_or(false),
         when => is_null(when),
@@ -37,7 +37,7 @@ fn reachable(branches: Vec<Branch>) -> std::result::Result<Vec<Branch>, Branch> 
     let mut kept: Vec<Branch> = branches.into_iter().filter(|branch| !never(&branch.when)).collect();
     match kept.first() {
         Some(Branch { when: Expr::Literal(ScalarValue::Boolean(Some(true)), _), .. }) => {
-            Err(kept.swap_remove(0))
+            Err(Box::new(kept.swap_remove(0)))
         }
         _ => Ok(kept),
     }

@@ -3,7 +3,7 @@
 
 use super::casts::labelled;
 use super::nesting;
-use super::types::{is_lost_in_choice, needs_label, without_modifier};
+use super::types::{needs_label, without_modifier};
 use super::typing::Typing;
 use crate::functions::{
     called, frame_key, has_key, has_several_forms, interval_extreme_aggregate, is_collected, is_key, key,
@@ -138,11 +138,8 @@ pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Re
             true => interval_extreme_aggregate(name == "max"),
             false => aggregate,
         };
-        // Blanks at the end and the like are of the argument's type, which the engine does not know.
         let ty = match (aggregate.name(), function.params.args.first()) {
-            ("min" | "max", Some(argument)) => {
-                Some(typing.of(argument)?).filter(|ty| matches!(ty, SqlType::Bpchar(_)) || needs_label(ty))
-            }
+            ("min" | "max", Some(argument)) => Some(typing.of(argument)?).filter(is_lost),
             _ => None,
         };
         function.fun = WindowFunctionDefinition::AggregateUDF(windowed(aggregate, ty));
@@ -173,7 +170,13 @@ pub(super) fn nullif(args: Vec<Expr>, typing: &Typing<'_>) -> Result<Expr> {
         when_then_expr: vec![(Box::new(Expr::IsTrue(Box::new(equal))), Box::new(null))],
         else_expr: Some(Box::new(value)),
     });
-    Ok(if is_lost_in_choice(&ty) { labelled(case, &ty) } else { case })
+    // A varchar is compared as text and is text then.
+    Ok(if is_lost(&ty) { labelled(case, &ty) } else { case })
+}
+
+/// Whether the engine loses what a value's type is: blanks at the end and the like are none of its business.
+fn is_lost(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Bpchar(_)) || needs_label(ty)
 }
 
 /// 0A000 where DataFusion itself would compare intervals.
