@@ -167,10 +167,10 @@ pub(super) fn real_types(declared: &[u32], args: &[u32]) -> Option<Vec<u32>> {
         .iter()
         .zip(args)
         .map(|(ty, arg)| match *ty {
-            ANYARRAY => match element {
-                UNKNOWN => Some(*arg),
-                element => array_of(element),
-            },
+            // Also int2vector, which is an array of its own.
+            ANYARRAY if *arg != UNKNOWN => Some(*arg),
+            ANYARRAY if element == UNKNOWN => Some(UNKNOWN),
+            ANYARRAY => array_of(element),
             ANYELEMENT => Some(element),
             // There are no enums.
             ANYENUM => None,
