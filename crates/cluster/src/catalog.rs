@@ -12,6 +12,7 @@ pub use boot::{BOOTSTRAP_ROLE, INFORMATION_SCHEMA, PG_CATALOG_SCHEMA, PUBLIC_SCH
 use imbl::OrdMap;
 use quiver_base::{ColumnId, DatabaseId, GroupId, IndexId, ShardId, SqlType, TableId};
 use quiver_index::{Metric, VectorIndexKind};
+use quiver_storage::LookupKind;
 pub use roles::{DefaultSetting, Membership, Role};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -243,10 +244,16 @@ impl Index {
             || texts.into_iter().any(|text| text.columns.contains(&column))
     }
 
-    /// Whether rows of a filter are found by its first column. A key of one column is looked up as a whole instead.
-    pub fn finds_rows(&self) -> bool {
-        let is_key = self.unique && self.columns.len() == 1;
-        !self.is_vector() && !is_key
+    /// How rows of a filter are found by its first column, if they are. A key of one column is looked up as a whole instead.
+    pub fn lookup(&self) -> Option<LookupKind> {
+        match self.method {
+            IndexMethod::Vector { .. } => None,
+            IndexMethod::Gin => Some(LookupKind::Items),
+            IndexMethod::BTree | IndexMethod::Hash => {
+                let is_key = self.unique && self.columns.len() == 1;
+                (!is_key).then_some(LookupKind::Values)
+            }
+        }
     }
 
     /// Whether it is over vectors.
@@ -269,6 +276,8 @@ pub enum IndexMethod {
     },
     /// An index of single values, for equality. Kept as a B-tree is.
     Hash,
+    /// An index of the items of arrays, or of the leaves and keys of jsonb.
+    Gin,
 }
 
 /// A sequence. Its position advances through the log in steps of a cached range.

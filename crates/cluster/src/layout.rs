@@ -107,7 +107,7 @@ impl Layouts {
 /// What rows are found by beside keys.
 fn lookup(index: &Index) -> Option<LookupDef> {
     let column = index.columns.first()?.column;
-    index.finds_rows().then_some(LookupDef { id: index.id, column })
+    index.lookup().map(|kind| LookupDef { id: index.id, column, kind })
 }
 
 /// The indexes that allow a key once.

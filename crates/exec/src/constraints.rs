@@ -1,5 +1,6 @@
 //! What a predicate confines columns to, as indexes want to know it: read off its conjuncts; what is not understood is left out.
 
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{IntervalMonthDayNano, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -8,7 +9,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, InLis
 use datafusion::physical_expr::utils::split_conjunction;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use quiver_base::{ColumnId, SqlType};
-use quiver_storage::{Allowed, Constraint};
+use quiver_storage::{Allowed, Constraint, Share};
 use std::sync::Arc;
 
 /// More values than this are cheaper to find by a scan.
@@ -33,6 +34,9 @@ pub(crate) fn of(
             // Values of several types are no array.
             let Ok(values) = ScalarValue::iter_to_array(values) else { continue };
             found.push(Constraint { column: *id, allowed: Allowed::Values(values) });
+        } else if let Some((column, allowed)) = items(conjunct) {
+            let Some(id) = columns.get(column) else { continue };
+            found.push(Constraint { column: *id, allowed });
         }
     }
     for (column, range) in ranges {
@@ -126,6 +130,45 @@ fn values(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<(usize, Vec<S
     }
 }
 
+/// `c @> ARRAY[1, 2]`, `c && ARRAY[1, 2]`, `1 = ANY(c)`; `c @> '{"a": 1}'`, `c ? 'a'`, `c ?| ARRAY['a']`, `c ?& ARRAY['a']`.
+fn items(expr: &Arc<dyn PhysicalExpr>) -> Option<(usize, Allowed)> {
+    let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    let [left, right] = call.args() else { return None };
+    let column = |side: &Arc<dyn PhysicalExpr>| Some(side.downcast_ref::<Column>()?.index());
+    let list = |side| match literal(side)? {
+        ScalarValue::List(list) if list.is_valid(0) => Some(list.value(0)),
+        _ => None,
+    };
+    let text = |side| match literal(side)? {
+        ScalarValue::Utf8(text) => text,
+        _ => None,
+    };
+    // All of some items with a NULL among them are nowhere: there is nothing to be found by.
+    let known = |list: &ArrayRef| list.null_count() == 0;
+    let (column, allowed) = match call.name() {
+        "arraycontains" => (column(left)?, Allowed::Items(list(right).filter(known)?, Share::All)),
+        "arrayoverlap" => match column(left) {
+            Some(column) => (column, Allowed::Items(list(right)?, Share::Any)),
+            None => (column(right)?, Allowed::Items(list(left)?, Share::Any)),
+        },
+        "= any" => {
+            let value = literal(left).filter(|value| !value.is_null())?;
+            (column(right)?, Allowed::Items(value.to_array().ok()?, Share::All))
+        }
+        "jsonb_contains" => (column(left)?, Allowed::Document(text(right)?)),
+        "jsonb_exists" => (column(left)?, Allowed::Keys(vec![text(right)?], Share::All)),
+        "jsonb_exists_all" => (column(left)?, Allowed::Keys(texts(&list(right)?)?, Share::All)),
+        "jsonb_exists_any" => (column(left)?, Allowed::Keys(texts(&list(right)?)?, Share::Any)),
+        _ => return None,
+    };
+    Some((column, allowed))
+}
+
+/// Those of a list that are not NULL.
+fn texts(list: &ArrayRef) -> Option<Vec<String>> {
+    Some(list.as_string_opt::<i32>()?.iter().flatten().map(str::to_owned).collect())
+}
+
 /// A column in a comparison.
 enum Operand {
     /// Its value, whose order the comparison is in.
@@ -184,7 +227,6 @@ fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
 #[allow(clippy::unwrap_used)] // tests
 mod tests {
     use super::*;
-    use arrow::array::{Array, ArrayRef};
     use arrow::datatypes::{DataType, Field};
     use datafusion::common::DFSchema;
     use datafusion::execution::context::SessionContext;
@@ -202,6 +244,7 @@ mod tests {
         let text = |constraint: &Constraint| match &constraint.allowed {
             Allowed::Values(values) => format!("{}: {}", constraint.column, shown(values)),
             Allowed::Between(low, high) => format!("{}: {}..{}", constraint.column, end(low), end(high)),
+            other => format!("{}: {other:?}", constraint.column),
         };
         of(&physical, schema.as_arrow(), &[ColumnId(1), ColumnId(2)]).unwrap().iter().map(text).collect()
     }

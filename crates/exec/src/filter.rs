@@ -61,9 +61,10 @@ impl Predicate {
     /// The names of the table's indexes that rows may be found by; of none while a value is not known.
     pub(crate) fn indexes<'a>(&self, table: &'a Table) -> Vec<&'a str> {
         let Some(prepared) = &self.prepared else { return Vec::new() };
-        let confined = |column| prepared.constraints.iter().any(|constraint| constraint.column == column);
         let serves = |index: &&Index| {
-            index.finds_rows() && index.columns.first().is_some_and(|key| confined(key.column))
+            let (Some(kind), Some(key)) = (index.lookup(), index.columns.first()) else { return false };
+            let found = |it: &Constraint| it.column == key.column && kind.serves(&it.allowed);
+            prepared.constraints.iter().any(found)
         };
         table.indexes.iter().filter(serves).map(|index| index.name.as_str()).collect()
     }

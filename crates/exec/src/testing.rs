@@ -246,7 +246,7 @@ fn layout_of(table: &Table) -> TableLayout {
     for index in &table.indexes {
         let columns: Vec<ColumnId> = index.columns.iter().map(|key| key.column).collect();
         match &index.method {
-            IndexMethod::BTree | IndexMethod::Hash => {
+            IndexMethod::BTree | IndexMethod::Hash | IndexMethod::Gin => {
                 layout.keys.push(KeyDef { id: index.id, columns });
             }
             IndexMethod::Vector { metric, kind } => layout.vector_indexes.push(VectorIndexDef {

@@ -8,6 +8,7 @@ mod bits;
 mod bytes;
 mod collect;
 mod collected;
+mod containment;
 mod date_parse;
 mod date_trunc;
 mod dates;
@@ -349,6 +350,7 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
     FIXED.get_or_init(|| {
         let lists = [
             array::functions(),
+            containment::functions(),
             bytes::functions(),
             degrees::functions(),
             digits::functions(),

@@ -6,7 +6,7 @@
 
 use crate::LookupCode;
 use crate::frame::Format;
-use crate::lookup::Coder;
+use crate::lookup::{Coder, ItemCoder};
 use crate::objects::{ObjectMap, ObjectWriter};
 use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
@@ -41,6 +41,9 @@ impl KeyIndexBuilder {
 
     /// Adds the codes of a column's values, the first of which is at position `first`.
     pub(crate) fn add_codes(&mut self, column: &ArrayRef, code: LookupCode, first: u32) -> Result<()> {
+        if code == LookupCode::Items {
+            return self.add_items(column, first);
+        }
         let Some(coder) = Coder::new(column, code)? else {
             return Err(Error::internal("values of this type have no order"));
         };
@@ -49,6 +52,18 @@ impl KeyIndexBuilder {
             if let Some(code) = coder.at(row) {
                 self.add(code, first + row as u32);
             }
+        }
+        Ok(())
+    }
+
+    fn add_items(&mut self, column: &ArrayRef, first: u32) -> Result<()> {
+        let Some(coder) = ItemCoder::new(column)? else {
+            return Err(Error::internal("values of this type have no items"));
+        };
+        for row in 0..column.len() {
+            let codes = coder.of(row);
+            self.reserve(codes.len())?;
+            codes.into_iter().for_each(|code| self.add(code, first + row as u32));
         }
         Ok(())
     }
@@ -106,7 +121,7 @@ impl KeyIndex {
         Ok(index)
     }
 
-    /// How many rows are in it.
+    /// How many entries it has.
     fn len(&self) -> usize {
         self.hashes.len() / HASH_BYTES
     }
@@ -124,6 +139,16 @@ impl KeyIndex {
     pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let start = self.first_at_least(hash);
         (start..self.len()).take_while(move |at| self.hash(*at) == hash).map(|at| self.position(at))
+    }
+
+    /// Whether a row is among entries of one code.
+    pub(crate) fn has(&self, entries: &Range<usize>, row: u32) -> bool {
+        let (mut low, mut high) = (entries.start, entries.end);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.position(middle) < row { low = middle + 1 } else { high = middle }
+        }
+        low < entries.end && self.position(low) == row
     }
 
     /// The entries whose codes are in a range, its ends included.

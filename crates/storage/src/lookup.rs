@@ -16,13 +16,36 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// An index over the values of one column: the first one of a B-tree or of a hash index.
+mod items;
+
+pub(crate) use items::ItemCoder;
+
+/// An index over one column, by which rows are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LookupDef {
     /// The index's oid.
     pub id: IndexId,
     /// Its first column.
     pub column: ColumnId,
+    /// What it has an entry for.
+    pub kind: LookupKind,
+}
+
+/// What an index over one column has an entry for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupKind {
+    /// Each value: B-trees and hash indexes.
+    Values,
+    /// Each item of a list; each leaf and top-level key of a document: gin.
+    Items,
+}
+
+impl LookupKind {
+    /// Whether rows of such a constraint are found by it.
+    pub fn serves(self, allowed: &Allowed) -> bool {
+        let is_about_values = matches!(allowed, Allowed::Values(_) | Allowed::Between(..));
+        is_about_values == (self == LookupKind::Values)
+    }
 }
 
 /// How the values of a lookup file are coded.
@@ -32,11 +55,16 @@ pub enum LookupCode {
     Order,
     /// Codes are hashes of the values' key encodings.
     Hash,
+    /// Codes are hashes of items, several for a row.
+    Items,
 }
 
 impl LookupCode {
-    /// The files that a column of this type has. Hashes beside the order where many values may share a code.
-    pub(crate) fn of(data_type: &DataType) -> &'static [LookupCode] {
+    /// The files that an index over a column of this type has. Hashes beside the order where many values may share a code.
+    pub(crate) fn of(kind: LookupKind, data_type: &DataType) -> &'static [LookupCode] {
+        if kind == LookupKind::Items {
+            return &[LookupCode::Items];
+        }
         match data_type {
             DataType::Boolean
             | DataType::Int16
@@ -74,6 +102,21 @@ pub enum Allowed {
     Values(ArrayRef),
     /// Those from the first to the second, both included; each is one row long.
     Between(Option<ArrayRef>, Option<ArrayRef>),
+    /// Lists that have these items: all of them, or one. NULLs are among no list's items.
+    Items(ArrayRef, Share),
+    /// Documents that contain this one.
+    Document(String),
+    /// Documents that have these keys at their top, all of them or one.
+    Keys(Vec<String>, Share),
+}
+
+/// How much of a list of items has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Every item.
+    All,
+    /// At least one.
+    Any,
 }
 
 /// Codes of a column's values by row; `None` for NULL.
@@ -88,6 +131,7 @@ impl<'a> Coder<'a> {
         let code = match code {
             LookupCode::Order => order(column),
             LookupCode::Hash => Some(hash(column)?),
+            LookupCode::Items => None,
         };
         Ok(code.map(|code| Coder { column, code }))
     }
@@ -215,6 +259,8 @@ pub(crate) fn candidates(
 struct Found {
     index: Arc<KeyIndex>,
     entries: Vec<Range<usize>>,
+    /// Each of these has to have a row too; positions ascend within one.
+    also: Vec<Range<usize>>,
 }
 
 impl Found {
@@ -225,6 +271,9 @@ impl Found {
     fn positions(self) -> Vec<u32> {
         let at = |at| self.index.position(at);
         let mut positions: Vec<u32> = self.entries.iter().cloned().flatten().map(at).collect();
+        for other in &self.also {
+            positions.retain(|row| self.index.has(other, *row));
+        }
         positions.sort_unstable();
         positions.dedup();
         positions
@@ -232,8 +281,10 @@ impl Found {
 }
 
 fn find(segment: &Segment, layout: &TableLayout, def: LookupDef, allowed: &Allowed) -> Result<Option<Found>> {
-    let Some(column) = layout.column(def.column) else { return Ok(None) };
-    let codes = LookupCode::of(column.field.data_type());
+    let Some(column) = layout.column(def.column).filter(|_| def.kind.serves(allowed)) else {
+        return Ok(None);
+    };
+    let codes = LookupCode::of(def.kind, column.field.data_type());
     let has_type = |array: &ArrayRef| array.data_type() == column.field.data_type();
     match allowed {
         Allowed::Values(values) if has_type(values) => {
@@ -243,7 +294,7 @@ fn find(segment: &Segment, layout: &TableLayout, def: LookupDef, allowed: &Allow
             let Some(coder) = Coder::new(values, code)? else { return Ok(None) };
             let wanted = (0..values.len()).filter_map(|row| coder.at(row));
             let entries = wanted.map(|code| index.between(code, code)).collect();
-            Ok(Some(Found { index, entries }))
+            Ok(Some(Found { index, entries, also: Vec::new() }))
         }
         Allowed::Between(low, high)
             if codes.contains(&LookupCode::Order) && low.iter().chain(high).all(has_type) =>
@@ -255,10 +306,45 @@ fn find(segment: &Segment, layout: &TableLayout, def: LookupDef, allowed: &Allow
             let (Some(low), Some(high)) = (bound(low, 0)?, bound(high, u64::MAX)?) else { return Ok(None) };
             let index = segment.lookup_index(layout, def, LookupCode::Order)?;
             let entries = vec![index.between(low, high)];
-            Ok(Some(Found { index, entries }))
+            Ok(Some(Found { index, entries, also: Vec::new() }))
         }
-        _ => Ok(None),
+        Allowed::Values(_) | Allowed::Between(..) => Ok(None),
+        Allowed::Items(..) | Allowed::Document(_) | Allowed::Keys(..) => {
+            let Some((codes, share)) = item_codes(column.field.data_type(), allowed)? else {
+                return Ok(None);
+            };
+            Ok(Some(with_items(segment.lookup_index(layout, def, LookupCode::Items)?, &codes, share)))
+        }
     }
+}
+
+/// The codes of which rows must have a share; `None` if nothing can be said.
+fn item_codes(data_type: &DataType, allowed: &Allowed) -> Result<Option<(Vec<u64>, Share)>> {
+    let found = match (data_type, allowed) {
+        (DataType::List(item), Allowed::Items(items, share)) if item.data_type() == items.data_type() => {
+            let code = hash(items)?;
+            let codes = (0..items.len()).filter(|row| items.is_valid(*row)).map(code);
+            Some((codes.collect::<Vec<_>>(), *share))
+        }
+        (DataType::Utf8, Allowed::Document(text)) => items::leaves(text).map(|codes| (codes, Share::All)),
+        (DataType::Utf8, Allowed::Keys(names, share)) => {
+            Some((names.iter().map(|name| items::key(name)).collect(), *share))
+        }
+        _ => None,
+    };
+    Ok(found.filter(|(codes, _)| !codes.is_empty()))
+}
+
+fn with_items(index: Arc<KeyIndex>, codes: &[u64], share: Share) -> Found {
+    let mut entries: Vec<Range<usize>> = codes.iter().map(|code| index.between(*code, *code)).collect();
+    let unreadable = index.between(items::UNREADABLE, items::UNREADABLE);
+    if share == Share::Any || !unreadable.is_empty() {
+        entries.push(unreadable);
+        return Found { index, entries, also: Vec::new() };
+    }
+    entries.sort_by_key(Range::len);
+    let also = entries.split_off(1);
+    Found { index, entries, also }
 }
 
 #[cfg(test)]

@@ -183,7 +183,7 @@ pub(crate) fn wanted_lookups(
     }
     let codes = |def: &LookupDef| {
         let column = layout.column(def.column);
-        column.map_or(&[][..], |column| LookupCode::of(column.field.data_type()))
+        column.map_or(&[][..], |column| LookupCode::of(def.kind, column.field.data_type()))
     };
     let all = layout.lookups.iter().flat_map(|def| codes(def).iter().map(move |code| (*def, *code)));
     all.filter(|(def, code)| meta.lookup(def.id, def.column, *code).is_none()).collect()

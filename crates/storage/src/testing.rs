@@ -1,8 +1,8 @@
 //! A small table for tests: a key, a payload column and a vector.
 
 use crate::{
-    Allowed, ColumnDef, ColumnStats, ComputedVectors, Constraint, KeyDef, LookupDef, RowBatch, RowFilter,
-    TableLayout,
+    Allowed, ColumnDef, ColumnStats, ComputedVectors, Constraint, KeyDef, LookupDef, LookupKind, RowBatch,
+    RowFilter, TableLayout,
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListBuilder, Float32Builder, Int64Array, StringArray,
@@ -74,7 +74,7 @@ pub(crate) fn layout() -> TableLayout {
         ],
         vector_indexes: Vec::new(),
         keys: vec![KeyDef { id: IndexId(100), columns: vec![KEY] }],
-        lookups: vec![LookupDef { id: IndexId(101), column: KEY }],
+        lookups: vec![LookupDef { id: IndexId(101), column: KEY, kind: LookupKind::Values }],
     }
 }
 

@@ -448,9 +448,9 @@ impl PgOperators {
         let Some(array) = array else { return self.json(typing, op, left, right) };
         let (left, right) = (typing.adapt(left, &array)?, typing.adapt(right, &array)?);
         let call = match op {
-            Op::AtArrow => self.call("array_has_all", vec![left, right]),
-            Op::ArrowAt => self.call("array_has_all", vec![right, left]),
-            _ => self.call("array_has_any", vec![left, right]),
+            Op::AtArrow => self.call("arraycontains", vec![left, right]),
+            Op::ArrowAt => self.call("arraycontains", vec![right, left]),
+            _ => self.call("arrayoverlap", vec![left, right]),
         };
         resolve::strict(call?, None, typing)
     }

@@ -18,6 +18,7 @@ pub(super) fn access_method(index: &Index) -> &'static str {
     match index.method {
         IndexMethod::BTree => "btree",
         IndexMethod::Hash => "hash",
+        IndexMethod::Gin => "gin",
         IndexMethod::Vector { kind: VectorIndexKind::Hnsw(_), .. } => "hnsw",
         IndexMethod::Vector { kind: VectorIndexKind::IvfFlat(_), .. } => "ivfflat",
     }
@@ -37,8 +38,12 @@ pub(super) fn index_definition(
         true => quote_ident(&table.name),
         false => format!("{}.{}", quote_ident(&context.schema_name(table.schema)), quote_ident(&table.name)),
     };
-    let options: Vec<String> =
-        index.options.iter().map(|(name, value)| format!("{name}='{}'", value.replace('\'', "''"))).collect();
+    // A value that reads as a name stays as it is, as in PostgreSQL.
+    let option = |(name, value): &(String, String)| match quote_ident(value) == *value {
+        true => format!("{name}={value}"),
+        false => format!("{name}='{}'", value.replace('\'', "''")),
+    };
+    let options: Vec<String> = index.options.iter().map(option).collect();
     let options = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
     let predicate = match &index.predicate {
         Some(predicate) => format!(" WHERE {}", expression_text(table, &predicate.sql, pretty)),

@@ -25,6 +25,8 @@ pub(super) const PG_CONSTRAINT: u32 = 2606;
 const HEAP: u32 = 2;
 const BTREE: u32 = 403;
 const HASH: u32 = 405;
+const GIN: u32 = 2742;
+const ANYARRAY: u32 = 2277;
 const HNSW: u32 = 15_065;
 const IVFFLAT: u32 = 15_063;
 /// The default collation's oid.
@@ -192,6 +194,7 @@ fn access_method_oid(index: &Index) -> u32 {
     match index.method {
         IndexMethod::BTree => BTREE,
         IndexMethod::Hash => HASH,
+        IndexMethod::Gin => GIN,
         IndexMethod::Vector { kind: VectorIndexKind::Hnsw(_), .. } => HNSW,
         IndexMethod::Vector { kind: VectorIndexKind::IvfFlat(_), .. } => IVFFLAT,
     }
@@ -275,6 +278,7 @@ fn operator_class_oid(index: &Index, key: &KeyColumn, ty: &SqlType) -> i64 {
     let ty = match ty {
         // varchar has no class of its own in PostgreSQL: text's is taken.
         SqlType::Varchar(_) => oids::type_oid(&SqlType::Text),
+        SqlType::Array(_) => ANYARRAY,
         other => oids::type_oid(other),
     };
     let fits = |row: &&Vec<Option<String>>| {

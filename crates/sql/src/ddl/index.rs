@@ -116,8 +116,10 @@ pub(super) fn check_dimensions(method: Method, ty: &SqlType) -> Result<()> {
 }
 
 fn key_index(create: &CreateIndex, method: Method, mut keys: Vec<Key>, is_partial: bool) -> Result<Declared> {
-    if method == Method::Hash {
-        check_hash(create)?;
+    match method {
+        Method::Hash => check_hash(create)?,
+        Method::Gin => check_gin(create)?,
+        _ => {}
     }
     if is_partial {
         return Err(Error::unsupported(format!("a partial {} index", method.name())));
@@ -134,13 +136,21 @@ fn key_index(create: &CreateIndex, method: Method, mut keys: Vec<Key>, is_partia
     if let Some(first) = keys.first().filter(|_| !create.unique) {
         check_used(method, &first.ty)?;
     }
-    let kept = if method == Method::Hash { IndexMethod::Hash } else { IndexMethod::BTree };
+    let kept = match method {
+        Method::Hash => IndexMethod::Hash,
+        Method::Gin => IndexMethod::Gin,
+        _ => IndexMethod::BTree,
+    };
     Ok((kept, key_options(method, &create.with)?, keys))
 }
 
 /// 0A000 for an index whose first key has a type that no search finds rows by.
 pub(super) fn check_used(method: Method, ty: &SqlType) -> Result<()> {
-    if finds_rows(ty) {
+    let is_used = match ty {
+        SqlType::Jsonb if method == Method::Gin => true,
+        ty => finds_rows(ty),
+    };
+    if is_used {
         return Ok(());
     }
     let message = format!("a {} index on type {}", method.name(), without_modifier(ty));
@@ -167,6 +177,19 @@ fn check_hash(create: &CreateIndex) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Method::Hash.refuses(refused))
+}
+
+fn check_gin(create: &CreateIndex) -> Result<()> {
+    let options = create.columns.first().map(|item| item.column.options);
+    let refused = match options {
+        _ if create.unique => "unique indexes",
+        _ if !create.include.is_empty() => "included columns",
+        Some(options) if options.asc.is_some() => "ASC/DESC options",
+        Some(options) if options.nulls_first.is_some() => "NULLS FIRST/LAST options",
+        _ if create.columns.len() > 1 => return Err(Error::unsupported("a gin index on several columns")),
+        _ => return Ok(()),
+    };
+    Err(Method::Gin.refuses(refused))
 }
 
 async fn add(ctx: &mut StatementContext<'_>, found: &Arc<Table>, index: Index) -> Result<Outcome> {

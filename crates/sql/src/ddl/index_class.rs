@@ -12,6 +12,8 @@ pub(super) enum Method {
     BTree,
     /// Single values, for equality.
     Hash,
+    /// Items of arrays, leaves and keys of jsonb.
+    Gin,
     /// A graph of vectors.
     Hnsw,
     /// Lists of vectors.
@@ -24,12 +26,11 @@ impl Method {
         match name {
             "btree" => Ok(Method::BTree),
             "hash" => Ok(Method::Hash),
+            "gin" => Ok(Method::Gin),
             "hnsw" => Ok(Method::Hnsw),
             "ivfflat" => Ok(Method::IvfFlat),
-            "gin" | "gist" | "spgist" | "brin" => {
-                Err(Error::unsupported(format!("access method \"{name}\""))
-                    .with_hint("Indexes are btree (the default), hash, hnsw or ivfflat."))
-            }
+            "gist" | "spgist" | "brin" => Err(Error::unsupported(format!("access method \"{name}\""))
+                .with_hint("Indexes are btree (the default), hash, gin, hnsw or ivfflat.")),
             other => Err(Error::new(
                 SqlState::UNDEFINED_OBJECT,
                 format!("access method \"{other}\" does not exist"),
@@ -50,6 +51,7 @@ impl Method {
         match self {
             Method::BTree => "btree",
             Method::Hash => "hash",
+            Method::Gin => "gin",
             Method::Hnsw => "hnsw",
             Method::IvfFlat => "ivfflat",
         }
@@ -180,9 +182,31 @@ pub(super) fn vector_class(
     Ok((*found, (!is_default).then_some(name)))
 }
 
-/// The class of a btree's or a hash index's key: checked, and kept if it is one of those that compare text by bytes, which is how text is compared here
+/// The class of a gin index's key, kept if it is not the default one.
+fn gin_class(class: Option<&ObjectName>, ty: &SqlType) -> Result<Option<String>> {
+    let default = match ty {
+        SqlType::Array(_) => Some("array_ops"),
+        SqlType::Jsonb => Some("jsonb_ops"),
+        _ => None,
+    };
+    let Some(class) = class else {
+        return default.map(|_| None).ok_or_else(|| no_default(ty, Method::Gin));
+    };
+    let name = class_name(class);
+    match name.as_str() {
+        "jsonb_path_ops" if *ty == SqlType::Jsonb => Ok(Some(name)),
+        _ if default == Some(&name) => Ok(None),
+        "array_ops" | "jsonb_ops" | "jsonb_path_ops" => Err(wrong_type(&name, ty)),
+        _ => Err(no_class(&name, Method::Gin)),
+    }
+}
+
+/// The class of a btree's, a hash or a gin index's key: checked, and kept if it is one of those that compare text by bytes, which is how text is compared here
 /// in any case.
 pub(super) fn key_class(method: Method, class: Option<&ObjectName>, ty: &SqlType) -> Result<Option<String>> {
+    if method == Method::Gin {
+        return gin_class(class, ty);
+    }
     let Some(class) = class else {
         return if matches!(ty, SqlType::Json) { Err(no_default(ty, method)) } else { Ok(None) };
     };
@@ -280,12 +304,18 @@ pub(super) fn check_params(kind: VectorIndexKind) -> Result<()> {
     }
 }
 
-/// Reads `WITH (…)` of a btree or a hash index, whose options change nothing here.
+/// Reads `WITH (…)` of a btree, a hash or a gin index, whose options change nothing here.
 pub(super) fn key_options(method: Method, with: &[Expr]) -> Result<Options> {
     let options = options_of(with)?;
     for (name, value) in &options {
         match name.as_str() {
-            "fillfactor" => drop(bounded(name, value, 10, 100)?),
+            "fastupdate" if method == Method::Gin => boolean(name, value)?,
+            "gin_pending_list_limit" if method == Method::Gin => {
+                bounded::<i64>(name, value, 64, 2_147_483_647)?;
+            }
+            "fillfactor" if method != Method::Gin => {
+                bounded::<i64>(name, value, 10, 100)?;
+            }
             "deduplicate_items" if method == Method::BTree => {}
             _ => return Err(unrecognized(name)),
         }
@@ -342,8 +372,17 @@ fn value_of(value: &Expr) -> String {
     }
 }
 
+fn boolean(name: &str, text: &str) -> Result<()> {
+    let known = ["on", "off", "true", "false", "yes", "no", "1", "0"];
+    if known.contains(&text.to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    let message = format!("invalid value for boolean option \"{name}\": {text}");
+    Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
+}
+
 /// A whole number; a fraction is rounded, as PostgreSQL does with settings.
-fn bounded(name: &str, text: &str, min: i64, max: i64) -> Result<u16> {
+fn bounded<T: TryFrom<i64>>(name: &str, text: &str, min: i64, max: i64) -> Result<T> {
     let text = text.trim();
     let whole = text.parse::<i64>().ok();
     let rounded = || {
@@ -357,8 +396,8 @@ fn bounded(name: &str, text: &str, min: i64, max: i64) -> Result<u16> {
             format!("invalid value for integer option \"{name}\": {text}"),
         )
     })?;
-    match u16::try_from(value) {
-        Ok(value) if (min..=max).contains(&i64::from(value)) => Ok(value),
+    match T::try_from(value) {
+        Ok(fits) if (min..=max).contains(&value) => Ok(fits),
         _ => Err(Error::new(
             SqlState::INVALID_PARAMETER_VALUE,
             format!("value {text} out of bounds for option \"{name}\""),

@@ -180,10 +180,11 @@ fn check_index(ctx: &StatementContext<'_>, table: &Table, index: &Index) -> Resu
         let method = match index.method {
             IndexMethod::BTree => Method::BTree,
             IndexMethod::Hash => Method::Hash,
+            IndexMethod::Gin => Method::Gin,
             IndexMethod::Vector { kind, .. } => Method::of_kind(kind),
         };
         match index.method {
-            IndexMethod::BTree | IndexMethod::Hash => {
+            IndexMethod::BTree | IndexMethod::Hash | IndexMethod::Gin => {
                 key_class(method, class.as_ref(), ty)?;
                 if !index.unique && index.columns.first() == Some(key) {
                     check_used(method, ty)?;

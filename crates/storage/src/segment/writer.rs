@@ -86,7 +86,7 @@ impl SegmentWriter {
         let mut lookups = Vec::new();
         for def in &layout.lookups {
             let at = place(&columns, def.column)?;
-            for code in LookupCode::of(columns[at].field.data_type()) {
+            for code in LookupCode::of(def.kind, columns[at].field.data_type()) {
                 lookups.push((*def, *code, at, KeyIndexBuilder::new(&env.memory)));
             }
         }

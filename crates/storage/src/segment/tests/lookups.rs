@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::lookup::candidates;
-use crate::{Allowed, Constraint, LookupDef};
-use arrow::array::{Array, Int32Array, StringArray};
+use crate::{Allowed, Constraint, LookupDef, LookupKind, Share};
+use arrow::array::{Array, Int32Array, Int32Builder, ListBuilder, StringArray};
 
 const ROWS: i32 = 2000;
 
@@ -19,7 +19,7 @@ fn table() -> (TableLayout, RecordBatch) {
 }
 
 fn lookup(id: u32, column: u16) -> LookupDef {
-    LookupDef { id: IndexId(id), column: ColumnId(column) }
+    LookupDef { id: IndexId(id), column: ColumnId(column), kind: LookupKind::Values }
 }
 
 fn number(value: i32) -> ArrayRef {
@@ -59,6 +59,51 @@ fn candidates_are_the_rows_of_a_scan() {
         assert_eq!(found(segment, &layout, 1, least), Some(rows_with(&batch, |a| a <= 20)));
         let text: ArrayRef = Arc::new(StringArray::from(vec!["https://host/7"]));
         assert_eq!(found(segment, &layout, 2, Allowed::Values(text)), Some(vec![7, 507, 1007, 1507]));
+    }
+}
+
+#[test]
+fn items_name_the_rows_that_have_them() {
+    let fixture = fixture();
+    let of = LookupKind::Items;
+    let mut layout = layout(vec![
+        column(1, "a", &SqlType::Array(Box::new(SqlType::Int4))),
+        column(2, "b", &SqlType::Jsonb),
+    ]);
+    layout.lookups = vec![LookupDef { kind: of, ..lookup(50, 1) }, LookupDef { kind: of, ..lookup(51, 2) }];
+    let lists = (0..ROWS).map(|row| {
+        (row % 9 != 0)
+            .then(|| vec![Some(row % 3), Some(row % 100), None, Some(1000 + row % 70), Some(row % 3)])
+    });
+    let mut a = ListBuilder::new(Int32Builder::new()).with_field(SqlType::Int4.field("item", true));
+    lists.clone().for_each(|list| a.append_option(list));
+    let document = |row: i32| format!(r#"{{"n": {}, "k{}": "x"}}"#, row % 200, row % 150);
+    let b = StringArray::from_iter_values((0..ROWS).map(document));
+    let batch = batch(&layout, vec![Arc::new(a.finish()), Arc::new(b)]);
+    let meta = write(&fixture.env, &layout, &batch, 77);
+    assert_eq!(meta.lookups.len(), 2);
+    let bare = open(&fixture.env, &SegmentMeta { lookups: Vec::new(), ..meta.clone() });
+    for segment in [&open(&fixture.env, &meta), &bare] {
+        let rows = |passes: &dyn Fn(i32) -> bool| {
+            Some((0..ROWS).filter(|row| passes(*row)).map(|row| row as u32).collect())
+        };
+        let items = |items: &[i32], share| {
+            let items: ArrayRef = Arc::new(Int32Array::from(items.to_vec()));
+            found(segment, &layout, 1, Allowed::Items(items, share))
+        };
+        let has = |row: i32, item: i32| row % 9 != 0 && [row % 3, row % 100, 1000 + row % 70].contains(&item);
+        assert_eq!(
+            items(&[1, 57, 1007], Share::All),
+            rows(&|row| has(row, 1) && has(row, 57) && has(row, 1007))
+        );
+        assert_eq!(items(&[57, 1007], Share::Any), rows(&|row| has(row, 57) || has(row, 1007)));
+        assert_eq!(items(&[1], Share::All), None, "too many");
+        assert_eq!(items(&[], Share::All), None, "nothing to find by");
+        let part = Allowed::Document(r#"{"k7": "x", "n": 7.0}"#.to_owned());
+        assert_eq!(found(segment, &layout, 2, part), rows(&|row| row % 150 == 7 && row % 200 == 7));
+        let keys = Allowed::Keys(vec!["k7".to_owned(), "n".to_owned()], Share::All);
+        assert_eq!(found(segment, &layout, 2, keys), rows(&|row| row % 150 == 7));
+        assert_eq!(found(segment, &layout, 1, Allowed::Values(number(7))), None, "not an index of values");
     }
 }
 
