@@ -30,6 +30,8 @@ class Server:
     user: str = "postgres"
     password: str = "unused"
     database: str = "postgres"
+    # The process that was started, where it was started here.
+    pid: int = 0
 
     def url(self, scheme: str = "postgresql") -> str:
         return f"{scheme}://{self.user}:{self.password}@{self.host}:{self.port}/{self.database}"
@@ -98,7 +100,7 @@ def quiver(binary: str):
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
             try:
                 host, port = wait_until_ready(process, log)
-                yield Server(host, port)
+                yield Server(host, port, pid=process.pid)
                 assert process.poll() is None, "the server is still there after the tests"
             finally:
                 process.terminate()
@@ -141,7 +143,8 @@ def pgvector(install: str = "pginstall", **settings):
         options += "".join(f" -c {name}={value}" for name, value in settings.items())
         run("pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
         try:
-            server = Server("127.0.0.1", port)
+            pid = int(pathlib.Path(f"{data}/postmaster.pid").read_text().split()[0])
+            server = Server("127.0.0.1", port, pid=pid)
             create_extension(server)
             yield server
         finally:

@@ -1,0 +1,94 @@
+//! Distance kernels and searches in one graph, on one thread, over vectors around centres.
+#![allow(missing_docs)] // criterion's macro makes a public function
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use quiver_index::{
+    BuildControl, Effort, HnswGraph, HnswParams, Mapped, Metric, RowSet, VectorColumn, VectorIndex, distance,
+    search_segment,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::hint::black_box;
+
+const DIM: u16 = 128;
+const ROWS: usize = 20_000;
+const CENTRES: usize = 100;
+const K: usize = 10;
+
+fn vectors(random: &mut StdRng, rows: usize, dim: u16) -> Vec<Vec<f32>> {
+    let mut near = |centre: &[f32], spread: f32| -> Vec<f32> {
+        centre.iter().map(|x| x + random.random_range(-spread..spread)).collect()
+    };
+    let zero = vec![0.0; dim.into()];
+    let centres: Vec<Vec<f32>> = (0..CENTRES).map(|_| near(&zero, 1.0)).collect();
+    (0..rows).map(|row| near(&centres[row % CENTRES], 0.5)).collect()
+}
+
+fn kernels(c: &mut Criterion) {
+    let mut random = StdRng::seed_from_u64(1);
+    let mut group = c.benchmark_group(format!("kernels/{}", distance::kernel_name()));
+    for dim in [128u16, 384, 1536] {
+        let pair = vectors(&mut random, 2, dim);
+        let (a, b) = (&pair[0], &pair[1]);
+        let codes: Vec<u8> = (0..dim).map(|i| i as u8).collect();
+        let query: Vec<i8> = (0..dim).map(|i| i as i8).collect();
+        group.throughput(Throughput::Elements(dim.into()));
+        group.bench_function(format!("l2_squared/{dim}"), |it| {
+            it.iter(|| distance::l2_squared(black_box(a), black_box(b)));
+        });
+        group
+            .bench_function(format!("dot/{dim}"), |it| it.iter(|| distance::dot(black_box(a), black_box(b))));
+        group.bench_function(format!("l1/{dim}"), |it| it.iter(|| distance::l1(black_box(a), black_box(b))));
+        group.bench_function(format!("cosine/{dim}"), |it| {
+            it.iter(|| distance::cosine(black_box(a), black_box(b)));
+        });
+        group.bench_function(format!("dot_u8_i8/{dim}"), |it| {
+            it.iter(|| distance::dot_u8_i8(black_box(&codes), black_box(&query)));
+        });
+    }
+    group.finish();
+}
+
+fn searches(c: &mut Criterion) {
+    let mut random = StdRng::seed_from_u64(2);
+    let rows = vectors(&mut random, ROWS, DIM);
+    let queries = vectors(&mut random, 100, DIM);
+    let mut bytes = Vec::new();
+    VectorColumn::write(&mut bytes, DIM, rows.iter().map(|row| Some(&row[..]))).expect("a column in memory");
+    let column = VectorColumn::open(Mapped::from_bytes(&bytes)).expect("what was just written");
+    let mut graph = Vec::new();
+    let control = BuildControl { threads: 2, ..BuildControl::unlimited() };
+    HnswGraph::build(&column, Metric::L2, HnswParams::default(), None, &control, &mut graph)
+        .expect("a graph");
+    let graph = VectorIndex::open(Mapped::from_bytes(&graph)).expect("what was just written");
+    let tenth = RowSet::from_fn(column.rows(), |row| row % 10 == 3);
+    let few = RowSet::from_fn(column.rows(), |row| row % 1000 == 3);
+    let mut group = c.benchmark_group("graph");
+    let cases =
+        [("all", None), ("a tenth of the rows", Some(&tenth)), ("a thousandth of the rows", Some(&few))];
+    for (name, allowed) in cases {
+        for ef in [20, 80] {
+            let mut next = 0;
+            group.bench_function(format!("{name}/ef {ef}"), |it| {
+                it.iter(|| {
+                    next = (next + 1) % queries.len();
+                    let effort = Effort { ef, probes: 1 };
+                    search_segment(
+                        &column,
+                        Some(&graph),
+                        Metric::L2,
+                        &queries[next],
+                        K,
+                        effort,
+                        allowed,
+                        false,
+                    )
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, kernels, searches);
+criterion_main!(benches);
