@@ -23,7 +23,8 @@ SELECT '{"a": {"b": [1, 2]}}'::jsonb -> 'a' -> 'b' ->> 0, '{"a": {"b": [1, 2]}}'
 SELECT '{"a": 1, "b": 2}'::jsonb @> '{"a": 1}', '{"a": 1}'::jsonb <@ '{"a": 1, "b": 2}', '{"a": 1}'::jsonb ? 'a', '{"a": 1}'::jsonb ?| ARRAY['x', 'a'], '{"a": 1}'::jsonb ?& ARRAY['x', 'a'];
 SELECT '{"a": 1}'::jsonb || '{"b": 2}', '{"a": 1, "b": 2}'::jsonb - 'a', '["a", "b"]'::jsonb - 0, '{"a": {"b": 1}}'::jsonb #- '{a,b}', '{"a": 1, "b": 2}'::jsonb - ARRAY['a', 'b'];
 SELECT jsonb_set('{"a": 1}', '{b}', '2'), jsonb_set('{"a": [1, 2]}', '{a,0}', '9'), jsonb_insert('{"a": [1, 2]}', '{a,1}', '9'), jsonb_strip_nulls('{"a": null, "b": 1}'), jsonb_pretty('{"a": [1]}'), jsonb_typeof('[1]'), jsonb_array_length('[1, 2]');
-SELECT json_build_object('a', 1, 'b', ARRAY[1, 2], 'c', NULL), json_build_array(1, 'x', NULL, 1.50), jsonb_build_object('t', timestamp '2024-02-29 12:00', 'd', date '2024-02-29'), to_json('x"y'::text), to_jsonb(1.50), row_to_json(NULL), json_object('{a,1,b,2}'), array_to_json(ARRAY[1, 2]);
+SELECT json_build_object('a', 1, 'b', ARRAY[1, 2], 'c', NULL), json_build_array(1, 'x', NULL, 1.50), jsonb_build_object('t', timestamp '2024-02-29 12:00', 'd', date '2024-02-29'), to_json('x"y'::text), to_jsonb(1.50), json_object('{a,1,b,2}'), array_to_json(ARRAY[1, 2]);
+SELECT row_to_json(NULL);
 SELECT * FROM jsonb_array_elements('[1, "a", null]') ORDER BY 1;
 SELECT * FROM jsonb_each('{"a": 1, "b": "x"}') ORDER BY 1;
 SELECT * FROM jsonb_each_text('{"a": 1, "b": "x"}') ORDER BY 1;

@@ -25,6 +25,7 @@ mod names;
 mod nesting;
 mod oids;
 mod operators;
+mod ordered_sets;
 mod orders;
 mod overloads;
 mod params;
@@ -44,6 +45,7 @@ mod typing;
 mod unary;
 mod unions;
 mod unordered;
+mod value_lists;
 mod views;
 
 pub(crate) use cast_kernel::{
@@ -52,6 +54,7 @@ pub(crate) use cast_kernel::{
 pub(crate) use casts::{can_assign, cast_expr, cast_scalar, literal};
 pub(crate) use coerce::coerce_expr;
 pub(crate) use context::Binder;
+pub(crate) use exactness::check_query;
 pub(crate) use modifiers::{is_told, of_expression, origin};
 pub(crate) use names::{column_name as column_name_of, folded, shown};
 pub(crate) use prepare::{bare_select, query_of};

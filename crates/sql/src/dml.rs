@@ -9,6 +9,7 @@ mod insert;
 mod lock;
 mod returning;
 mod target;
+mod together;
 mod values;
 mod with;
 
@@ -18,4 +19,5 @@ pub(crate) use defaults::{DefaultValues, Defaults};
 pub(crate) use insert::{BoundInsert, bind_insert, run_insert};
 pub(crate) use lock::{lock_selected, without_row_columns};
 pub(crate) use target::{live_columns, row_schema, target_columns};
-pub(crate) use with::{bind_with, is_write};
+pub(crate) use together::{BoundWith, Together, run_with};
+pub(crate) use with::{bind_with, is_write, refuse_writes, writes};

@@ -88,6 +88,7 @@ pub(crate) async fn execute(
             let word = if change.is_update() { "Update" } else { "Delete" };
             (Some(change.plan()), Some(format!("{word} on {}", change.table.name)))
         }
+        Bound::With(_) => return Err(Error::unsupported("EXPLAIN of a WITH that writes")),
         Bound::Explain(..) => return Err(Error::unsupported("EXPLAIN of EXPLAIN")),
     };
     if options.analyze && head.is_some() {

@@ -36,6 +36,7 @@ mod number_format;
 mod number_parse;
 mod numeric_math;
 mod numeric_mean;
+mod ordered_sets;
 mod ordering;
 mod overlaps;
 mod pattern;
@@ -67,7 +68,7 @@ pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
 pub(crate) use nested_arrays::{array_of_arrays, matching_arrays};
 pub(crate) use numeric_math::numeric_division;
-pub(crate) use ordering::{extreme, frame_key, has_key, has_several_forms, is_key, key};
+pub(crate) use ordering::{extreme, frame_key, has_key, has_several_forms, is_key, key, one_zero};
 pub(crate) use pattern::{like_escape, similar_to_escape};
 pub(crate) use real_sum::real_sum;
 pub(crate) use regex::check_pattern;
@@ -363,6 +364,7 @@ fn fixed() -> &'static HashMap<String, Arc<ScalarUDF>> {
             json_build::functions(),
             json_edit::functions(),
             misc::functions(),
+            ordered_sets::functions(),
             vec![like_escape(), similar_to_escape(), number_parse::to_number(), identifiers::parse_ident()],
         ];
         let own_name = |function: &Function| {

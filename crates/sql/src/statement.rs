@@ -3,7 +3,7 @@
 
 use crate::admin::{self, AdminCommand};
 use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, conform_stream, is_told};
-use crate::dml::{self, BoundChange, BoundInsert};
+use crate::dml::{self, BoundChange, BoundInsert, BoundWith, Together};
 use crate::explain::{self, ExplainOptions};
 use crate::outcome::{Notice, Outcome, Tag};
 pub(crate) use crate::parser::parse;
@@ -32,6 +32,14 @@ pub(crate) struct Parsed {
     pub sql: String,
     /// The byte offset of `sql` in the query string it came from.
     pub offset: usize,
+}
+
+impl Parsed {
+    /// Whether it is a query whose WITH writes.
+    pub(crate) fn writes_in_with(&self) -> bool {
+        let Statement::Plannable(statement) = &self.statement else { return false };
+        matches!(statement.as_ref(), ast::Statement::Query(query) if dml::writes(query))
+    }
 }
 
 /// Sorted by who handles it.
@@ -73,6 +81,8 @@ pub(crate) struct StatementContext<'a> {
     pub cancel: Arc<AtomicBool>,
     /// Inside BEGIN, or one of several statements of a string: VACUUM and CREATE DATABASE are refused then.
     pub in_block: bool,
+    /// While several parts of one statement write: what they have in common.
+    pub together: Option<Together>,
     /// Sent before the statement's result.
     pub notices: &'a mut Vec<Notice>,
 }
@@ -183,6 +193,8 @@ pub(crate) enum Bound {
     Insert(BoundInsert),
     /// UPDATE and DELETE.
     Change(BoundChange),
+    /// One of these, with others in its WITH that write.
+    With(BoundWith),
     /// EXPLAIN of one of these.
     Explain(ExplainOptions, Box<Bound>),
 }
@@ -215,33 +227,21 @@ pub(crate) fn bind(
     statement: &ast::Statement,
     declared: &[Option<SqlType>],
 ) -> Result<(Bound, Vec<SqlType>)> {
-    match statement {
-        ast::Statement::Query(query) if dml::is_write(query) => dml::bind_with(ctx, query, declared),
-        ast::Statement::Query(query) => {
-            let binder = Binder::new(ctx, declared);
-            let bound = binder.bind(query)?;
-            Ok((Bound::Query(bound), binder.param_types()?))
-        }
-        ast::Statement::Insert(insert) => {
-            let binder = Binder::new(ctx, declared);
-            let bound = dml::bind_insert(&binder, insert)?;
-            Ok((Bound::Insert(bound), binder.param_types()?))
-        }
-        ast::Statement::Update(update) => {
-            let (bound, params) = dml::bind_update(ctx, update, None, declared)?;
-            Ok((Bound::Change(bound), params))
-        }
-        ast::Statement::Delete(delete) => {
-            let (bound, params) = dml::bind_delete(ctx, delete, None, declared)?;
-            Ok((Bound::Change(bound), params))
-        }
-        ast::Statement::Explain { .. } => {
-            let (options, inner) = explain::options(statement)?;
-            let (bound, params) = bind(ctx, inner, declared)?;
-            Ok((Bound::Explain(options, Box::new(bound)), params))
-        }
-        other => Err(Error::unsupported(other)),
+    if let ast::Statement::Explain { .. } = statement {
+        let (options, inner) = explain::options(statement)?;
+        let (bound, params) = bind(ctx, inner, declared)?;
+        return Ok((Bound::Explain(options, Box::new(bound)), params));
     }
+    let binder = Binder::new(ctx, declared);
+    let bound = match statement {
+        ast::Statement::Query(query) if dml::writes(query) => dml::bind_with(&binder, query)?,
+        ast::Statement::Query(query) => Bound::Query(binder.bind(query)?),
+        ast::Statement::Insert(insert) => Bound::Insert(dml::bind_insert(&binder, insert)?),
+        ast::Statement::Update(update) => Bound::Change(dml::bind_update(&binder, update, None)?),
+        ast::Statement::Delete(delete) => Bound::Change(dml::bind_delete(&binder, delete, None)?),
+        other => return Err(Error::unsupported(other)),
+    };
+    Ok((bound, binder.param_types()?))
 }
 
 fn columns(bound: &Bound) -> Option<SchemaRef> {
@@ -249,6 +249,7 @@ fn columns(bound: &Bound) -> Option<SchemaRef> {
         Bound::Query(query) => Some(query.schema.clone()),
         Bound::Insert(insert) => insert.returning.as_ref().map(|returning| returning.schema.clone()),
         Bound::Change(change) => change.returning.as_ref().map(|returning| returning.schema.clone()),
+        Bound::With(with) => columns(&with.main),
         Bound::Explain(options, _) => Some(options.schema()),
     }
 }
@@ -300,7 +301,12 @@ fn writing_command(parsed: &Parsed) -> Option<String> {
     let of_query = |query: &ast::Query| match query.locks.first().map(|lock| lock.lock_type) {
         Some(ast::LockType::Update) => Some("SELECT FOR UPDATE"),
         Some(ast::LockType::Share) => Some("SELECT FOR SHARE"),
-        None => None,
+        None => match query.body.as_ref() {
+            ast::SetExpr::Insert(_) => Some("INSERT"),
+            ast::SetExpr::Update(_) => Some("UPDATE"),
+            ast::SetExpr::Delete(_) => Some("DELETE"),
+            _ => dml::writes(query).then_some("SELECT"),
+        },
     };
     let fixed = match &parsed.statement {
         Statement::Plannable(statement) => match statement.as_ref() {
@@ -326,7 +332,8 @@ fn writing_command(parsed: &Parsed) -> Option<String> {
     fixed.map(str::to_owned)
 }
 
-async fn run_bound(
+/// Runs a bound statement.
+pub(crate) async fn run_bound(
     ctx: &mut StatementContext<'_>,
     statement: &ast::Statement,
     bound: &Bound,
@@ -354,6 +361,7 @@ async fn run_bound(
         }
         Bound::Insert(insert) => dml::run_insert(ctx, insert, params, types).await,
         Bound::Change(change) => dml::run_change(ctx, change, params, types).await,
+        Bound::With(with) => dml::run_with(ctx, statement, with, params, types).await,
         Bound::Explain(options, bound) => explain::execute(ctx, options, bound, params, types).await,
     }
 }

@@ -32,7 +32,8 @@ use quiver_exec::{CollectionTable, Engine, QueryContext, SearchSettings, to_data
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Plans one statement.
+/// Plans one statement. Cheap to clone; clones share the types of parameters.
+#[derive(Clone)]
 pub(crate) struct Binder {
     /// The node.
     pub cluster: Arc<Cluster>,
@@ -55,6 +56,8 @@ pub(crate) struct Binder {
     system: Arc<CatalogContext>,
     /// The table whose scan also gives row references: the target of UPDATE and DELETE.
     target: Option<TableId>,
+    /// Rows that statements in the WITH return, by the names that stand for them.
+    made: Vec<(String, Arc<dyn TableProvider>)>,
     planners: Vec<Arc<dyn ExprPlanner>>,
     /// Set when the statement is to stop.
     pub cancel: Arc<AtomicBool>,
@@ -63,7 +66,9 @@ pub(crate) struct Binder {
 impl Binder {
     /// A binder over the statement's snapshot.
     pub(crate) fn new(ctx: &StatementContext<'_>, declared: &[Option<SqlType>]) -> Binder {
-        Binder::of_view(ctx, ctx.txn.read_view(), declared)
+        let view =
+            ctx.together.as_ref().map_or_else(|| ctx.txn.read_view(), |together| together.view.clone());
+        Binder::of_view(ctx, view, declared)
     }
 
     /// A binder over what is committed now, whatever the statement's snapshot: for who holds a lock against other writers and
@@ -149,6 +154,7 @@ impl Binder {
             functions,
             system,
             target: None,
+            made: Vec::new(),
             planners,
             cancel,
         }
@@ -176,6 +182,7 @@ impl Binder {
             functions: self.functions.clone(),
             system: self.system.clone(),
             target: None,
+            made: Vec::new(),
             planners,
             cancel: self.cancel.clone(),
         }
@@ -185,6 +192,11 @@ impl Binder {
     pub(crate) fn with_target(mut self, table: TableId) -> Binder {
         self.target = Some(table);
         self
+    }
+
+    /// A name that no statement can say stands for these rows.
+    pub(crate) fn add_made(&mut self, name: String, rows: Arc<dyn TableProvider>) {
+        self.made.push((name, rows));
     }
 
     /// A table by its name in a statement; 42P01.
@@ -200,6 +212,11 @@ impl Binder {
     }
 
     fn provider(&self, name: &RelationName) -> Result<Arc<dyn TableProvider>> {
+        if let Some((_, rows)) =
+            self.made.iter().find(|(made, _)| name.schema.is_none() && *made == name.name)
+        {
+            return Ok(rows.clone());
+        }
         if let Some(system) = catalog::table(name.schema.as_deref(), &name.name, &self.system)? {
             return Ok(system);
         }

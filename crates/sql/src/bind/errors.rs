@@ -1,9 +1,11 @@
 //! What DataFusion's SQL planner says about names, in PostgreSQL's words.
 
-use datafusion::common::SchemaError;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::ast;
 use quiver_base::{Error, SqlState};
 use quiver_exec::from_datafusion;
+use std::ops::ControlFlow;
 
 /// Whether planning failed because output names are not unique: worth another try with marks on them.
 pub(super) fn is_duplicate_name(error: &DataFusionError) -> bool {
@@ -28,6 +30,11 @@ pub(super) fn is_duplicate_name(error: &DataFusionError) -> bool {
 pub(super) fn from_planner(error: DataFusionError) -> Error {
     if let Some(error) = missing_relation(&error) {
         return error;
+    }
+    if let DataFusionError::NotImplemented(text) = &error
+        && text.starts_with("unnest() does not support null")
+    {
+        return Error::new(SqlState::AMBIGUOUS_FUNCTION, "function unnest(unknown) is not unique");
     }
     match plan_text(&error) {
         Some(text) => from_text(text).unwrap_or_else(|| from_datafusion(error)),
@@ -54,6 +61,58 @@ fn missing_relation(error: &DataFusionError) -> Option<Error> {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => missing_relation(inner),
         DataFusionError::Shared(inner) => missing_relation(inner),
         DataFusionError::Collection(all) => all.first().and_then(missing_relation),
+        _ => None,
+    }
+}
+
+/// A column of USING that one side does not have.
+pub(super) fn missing_in_using(query: &ast::Query, error: &DataFusionError) -> Option<Error> {
+    let (field, valid) = not_found(error)?;
+    let mut finder = UsingFinder { name: &field.name, valid, side: None };
+    let _ = ast::Visit::visit(query, &mut finder);
+    let message = format!(
+        "column \"{}\" specified in USING clause does not exist in {} table",
+        field.name, finder.side?
+    );
+    Some(Error::new(SqlState::UNDEFINED_COLUMN, message))
+}
+
+/// Looks for the join whose USING names a column that is not among those of one side.
+struct UsingFinder<'a> {
+    name: &'a str,
+    valid: &'a [Column],
+    side: Option<&'static str>,
+}
+
+impl ast::Visitor for UsingFinder<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<()> {
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if !super::names::using_columns(&join.join_operator).any(|column| column == self.name) {
+                continue;
+            }
+            let right = super::names::factor_name(&join.relation);
+            let of_right = |column: &Column| {
+                let relation = column.relation.as_ref().map(|relation| relation.table());
+                relation.is_some() && relation == right.as_deref()
+            };
+            self.side = Some(if self.valid.iter().any(of_right) { "right" } else { "left" });
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn not_found(error: &DataFusionError) -> Option<(&Column, &[Column])> {
+    match error {
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => Some((field, valid_fields)),
+            _ => None,
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => not_found(inner),
+        DataFusionError::Shared(inner) => not_found(inner),
+        DataFusionError::Collection(all) => all.first().and_then(not_found),
         _ => None,
     }
 }

@@ -132,9 +132,10 @@ pub(super) fn check_select(select: &Select) -> Result<()> {
 }
 
 /// A WITH query that is read twice is planned twice: refused where that shows.
-pub(super) fn check_query(query: &Query) -> Result<()> {
+pub(crate) fn check_query(query: &Query) -> Result<()> {
     let Some(with) = &query.with else { return Ok(()) };
-    for cte in &with.cte_tables {
+    // What writes runs once, however often its rows are read.
+    for cte in with.cte_tables.iter().filter(|cte| !crate::dml::is_write(&cte.query)) {
         let changing = visit_expressions(&cte.query, |expr| match expr {
             Expr::Function(function) if is_volatile(function) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

@@ -1,7 +1,10 @@
-//! Calls that have a grammar of their own: TRIM, OVERLAY, POSITION, SUBSTR, OVERLAPS. Each is a call of a function.
+//! Calls that have a grammar of their own: TRIM, OVERLAY, POSITION, SUBSTR, OVERLAPS, arguments by name. Each is a plain call of a
+//! function.
 
-use super::prepare::call;
+use super::names::folded;
+use super::prepare::{call, cast};
 use super::rows::tuple;
+use super::sets::last_name;
 use datafusion::sql::sqlparser::ast::*;
 use quiver_base::{Error, Result, SqlState};
 
@@ -38,4 +41,53 @@ pub(super) fn called(expr: &Expr) -> Result<Option<Expr>> {
         }
         _ => None,
     })
+}
+
+/// The names of a function's arguments, and how many of them must be given; what is left out of the others is 0.
+fn argument_names(function: &str) -> Option<(&'static [&'static str], usize)> {
+    Some(match function {
+        "make_interval" => (&["years", "months", "weeks", "days", "hours", "mins", "secs"], 0),
+        "make_date" => (&["year", "month", "day"], 3),
+        "make_time" => (&["hour", "min", "sec"], 3),
+        "make_timestamp" => (&["year", "month", "mday", "hour", "min", "sec"], 6),
+        _ => return None,
+    })
+}
+
+/// `make_interval(days => 3)`: arguments go where their names are.
+pub(super) fn place_named_arguments(function: &mut Function) -> Result<()> {
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    let first_named = list.args.iter().position(|arg| !matches!(arg, FunctionArg::Unnamed(_)));
+    let name = last_name(&function.name);
+    let (Some(first_named), Some((names, wanted))) = (first_named, argument_names(&name)) else {
+        return Ok(());
+    };
+    let missing = || {
+        let message = format!("function {name} with these named arguments does not exist");
+        Error::new(SqlState::UNDEFINED_FUNCTION, message)
+    };
+    let mut named: Vec<Option<FunctionArg>> = vec![None; names.len()];
+    for (position, arg) in list.args.iter().enumerate() {
+        let (at, expr) = match arg {
+            FunctionArg::Unnamed(expr) if position < first_named => (Some(position), expr),
+            FunctionArg::Unnamed(_) => {
+                let message = "positional argument cannot follow named argument";
+                return Err(Error::new(SqlState::SYNTAX_ERROR, message));
+            }
+            FunctionArg::Named { name, arg, .. } => (names.iter().position(|it| *it == folded(name)), arg),
+            FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => {
+                (names.iter().position(|it| *it == folded(name)), arg)
+            }
+            FunctionArg::ExprNamed { .. } => (None, &FunctionArgExpr::Wildcard),
+        };
+        let place = at.and_then(|at| named.get_mut(at)).filter(|place| place.is_none());
+        *place.ok_or_else(missing)? = Some(FunctionArg::Unnamed(expr.clone()));
+    }
+    if named.iter().take(wanted).any(Option::is_none) {
+        return Err(missing());
+    }
+    let zero = cast(Expr::value(Value::Number("0".to_owned(), false)), DataType::Int4(None));
+    let zero = FunctionArg::Unnamed(FunctionArgExpr::Expr(zero));
+    list.args = named.into_iter().map(|arg| arg.unwrap_or_else(|| zero.clone())).collect();
+    Ok(())
 }

@@ -7,7 +7,7 @@ use super::types::{needs_label, without_modifier};
 use super::typing::Typing;
 use crate::functions::{
     called, frame_key, has_key, has_several_forms, interval_extreme_aggregate, is_collected, is_key, key,
-    labelled_aggregate, real_sum, windowed,
+    labelled_aggregate, one_zero, real_sum, windowed,
 };
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
@@ -115,6 +115,11 @@ pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>)
         "count" if function.params.distinct && has_several_forms(&ty) => {
             function.params.args = vec![keyed(argument, typing)?];
         }
+        name if function.params.distinct
+            && ["regr_", "corr", "covar_"].iter().any(|it| name.starts_with(it)) =>
+        {
+            return Err(Error::unsupported("DISTINCT in an aggregate of two arguments"));
+        }
         _ if function.params.distinct && ty == SqlType::Interval => {
             return Err(refused("an aggregate of different values"));
         }
@@ -146,11 +151,20 @@ pub(super) fn in_window(mut function: WindowFunction, typing: &Typing<'_>) -> Re
     }
     function.params.order_by = sorted(function.params.order_by, typing)?;
     for sort in &mut function.params.order_by {
-        sort.expr = frame_key(sort.expr.clone());
+        sort.expr = frame_key(with_one_zero(sort.expr.clone(), typing)?);
     }
+    let key = |expr| with_one_zero(keyed(expr, typing)?, typing);
     function.params.partition_by =
-        function.params.partition_by.into_iter().map(|expr| keyed(expr, typing)).collect::<Result<_>>()?;
+        function.params.partition_by.into_iter().map(key).collect::<Result<_>>()?;
     Ok(Expr::WindowFunction(Box::new(function)))
+}
+
+/// Windows take a float's two zeros for different ones.
+fn with_one_zero(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
+    Ok(match typing.of(&expr) {
+        Ok(SqlType::Float4 | SqlType::Float8) => Expr::ScalarFunction(one_zero(expr)),
+        _ => expr,
+    })
 }
 
 /// NULL where the two are equal, else the first: DataFusion's own loses rows of outer joins.

@@ -2,8 +2,8 @@
 //! unique.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, Ident, Query, Select, SelectItem,
-    SetExpr, TrimWhereField,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, Ident, JoinConstraint,
+    JoinOperator, Query, Select, SelectItem, SetExpr, TableFactor, TrimWhereField,
 };
 use std::collections::HashMap;
 
@@ -67,6 +67,36 @@ pub(crate) fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
+    }
+}
+
+/// The columns that a join's USING names.
+pub(super) fn using_columns(join: &JoinOperator) -> impl Iterator<Item = String> {
+    let constraint = match join {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        _ => None,
+    };
+    let names = match constraint {
+        Some(JoinConstraint::Using(names)) => names.as_slice(),
+        _ => &[],
+    };
+    names.iter().filter_map(|name| name.0.last()?.as_ident().map(folded))
+}
+
+/// What a relation of FROM is called.
+pub(super) fn factor_name(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(folded(&alias.name))
+        }
+        TableFactor::Table { name, .. } => name.0.last()?.as_ident().map(folded),
+        _ => None,
     }
 }
 

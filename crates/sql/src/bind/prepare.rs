@@ -3,7 +3,10 @@
 
 use super::array_query::{array_of, array_subquery};
 use super::names::{Uniqueness, name_columns};
-use super::{clauses, composites, exactness, forms, json_aggregates, rows, sets, system_columns};
+use super::{
+    clauses, composites, exactness, forms, json_aggregates, ordered_sets, rows, sets, system_columns,
+    value_lists,
+};
 use datafusion::sql::sqlparser::ast::*;
 use quiver_base::{Error, Result, SqlState};
 use std::ops::ControlFlow;
@@ -51,11 +54,11 @@ impl VisitorMut for Prepare {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        if let Err(error) = exactness::check_query(query) {
+        if let Err(error) = crate::dml::refuse_writes(query).and_then(|()| exactness::check_query(query)) {
             return ControlFlow::Break(error);
         }
         match query.body.as_mut() {
-            SetExpr::Values(values) => cast_like_neighbours(values),
+            SetExpr::Values(values) => value_lists::cast_like_neighbours(values),
             SetExpr::Table(table) => *query.body = select_all(table),
             SetExpr::SetOperation {
                 op: op @ (SetOperator::Except | SetOperator::Intersect),
@@ -147,34 +150,6 @@ impl VisitorMut for Prepare {
             Err(error) => return ControlFlow::Break(error),
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// A column of VALUES that is cast in one row is cast in every row whose value is a plain literal.
-fn cast_like_neighbours(values: &mut Values) {
-    let width = values.rows.first().map_or(0, |row| row.content.len());
-    for column in 0..width {
-        let ty = values.rows.iter().find_map(|row| match row.content.get(column) {
-            // Without its modifier, which is of the one value.
-            Some(Expr::Cast { data_type, .. }) => Some(match data_type {
-                DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => {
-                    DataType::Numeric(ExactNumberInfo::None)
-                }
-                DataType::Varchar(_) | DataType::CharacterVarying(_) => DataType::Varchar(None),
-                other => other.clone(),
-            }),
-            Some(Expr::Value(ValueWithSpan {
-                value: Value::SingleQuotedByteStringLiteral(_) | Value::HexStringLiteral(_),
-                ..
-            })) => Some(bit_of_any_length()),
-            _ => None,
-        });
-        let Some(ty) = ty else { continue };
-        for row in &mut values.rows {
-            if let Some(expr @ Expr::Value(_)) = row.content.get_mut(column) {
-                *expr = cast(expr.clone(), ty.clone());
-            }
-        }
     }
 }
 
@@ -287,6 +262,10 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Interval(interval) => Some(interval_literal(interval)?),
         Expr::Function(function) => {
             strip_schema(function);
+            if let Some(changed) = ordered_sets::of_array(function) {
+                return Ok(Some(changed));
+            }
+            forms::place_named_arguments(function)?;
             json_aggregates::collected(function);
             if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
                 unwrap_frame(spec);
@@ -369,7 +348,7 @@ fn bit_string(kind: char, digits: &str) -> Expr {
     cast(Expr::value(Value::SingleQuotedString(format!("{kind}{digits}"))), bit_of_any_length())
 }
 
-fn bit_of_any_length() -> DataType {
+pub(super) fn bit_of_any_length() -> DataType {
     DataType::Custom(ObjectName::from(vec![Ident::with_quote('"', "bit")]), Vec::new())
 }
 

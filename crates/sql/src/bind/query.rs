@@ -2,7 +2,7 @@
 
 use super::coerce::{coerce_plan, visit_exprs};
 use super::context::{Binder, plan_error};
-use super::errors::is_duplicate_name;
+use super::errors::{is_duplicate_name, missing_in_using};
 use super::modifiers;
 use super::names::{Uniqueness, shown};
 use super::params;
@@ -61,7 +61,7 @@ impl Binder {
                     Err(_) => return Err(plan_error(error)),
                 }
             }
-            Err(error) => return Err(plan_error(error)),
+            Err(error) => return Err(missing_in_using(query, &error).unwrap_or_else(|| plan_error(error))),
         };
         let plan = if columns.is_empty() { plan } else { self.typed_as(plan, columns)? };
         super::unordered::check(&plan, &self.params, &self.style)?;

@@ -256,11 +256,13 @@ fn record_rows(
             "a column definition list is required for functions returning \"record\"",
         ));
     }
+    let ty = if name.starts_with("jsonb") { DataType::JSONB } else { DataType::JSON };
+    let document = super::prepare::cast(document.clone(), ty.clone());
+    let items = |list| super::prepare::cast(unnested(call(list, vec![document.clone()])), ty.clone());
     let item = match name {
-        "json_to_recordset" => unnested(call("json_array_elements_list", vec![document.clone()])),
-        "jsonb_to_recordset" => unnested(call("jsonb_array_elements_list", vec![document.clone()])),
-        "json_to_record" => super::prepare::cast(document.clone(), DataType::JSON),
-        _ => super::prepare::cast(document.clone(), DataType::JSONB),
+        "json_to_recordset" => items("json_array_elements_list"),
+        "jsonb_to_recordset" => items("jsonb_array_elements_list"),
+        _ => document,
     };
     let mut select = bare_select();
     for (column, ty) in columns {

@@ -40,6 +40,10 @@ pub(super) async fn create_view(ctx: &mut StatementContext<'_>, create: &CreateV
             return Err(Error::new(SqlState::DUPLICATE_TABLE, message));
         }
     }
+    if crate::dml::writes(&create.query) {
+        let message = "views must not contain data-modifying statements in WITH";
+        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
     let query = with_columns_spelled_out(ctx, &create.query)?;
     let bound = Binder::new(ctx, &[]).bind(&query)?;
     let mut columns: Vec<(String, SqlType)> = bound

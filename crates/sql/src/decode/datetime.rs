@@ -136,7 +136,7 @@ impl Fields {
         }
         while let Some(first) = rest.chars().next() {
             rest = match first {
-                c if c.is_ascii_whitespace() || c == ',' => &rest[1..],
+                c if c.is_ascii_whitespace() || c == ',' || c == '_' => &rest[1..],
                 c if c.is_ascii_alphabetic() => fields.word(rest).ok_or_else(|| invalid(type_name, text))?,
                 c if c.is_ascii_digit() => fields.digits(rest, text, type_name)?,
                 '+' | '-' if fields.time_us.is_some() || fields.has_date() => {

@@ -28,7 +28,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How often a statement starts over because others keep changing its rows.
-const ATTEMPTS_MAX: usize = 10_000;
+pub(super) const ATTEMPTS_MAX: usize = 10_000;
 
 /// A bound UPDATE or DELETE.
 #[derive(Debug)]
@@ -51,15 +51,13 @@ pub(crate) struct BoundChange {
 
 /// Binds an UPDATE.
 pub(crate) fn bind_update(
-    ctx: &StatementContext<'_>,
+    binder: &Binder,
     update: &ast::Update,
     with: Option<&ast::With>,
-    declared: &[Option<SqlType>],
-) -> Result<(BoundChange, Vec<SqlType>)> {
-    let binder = Binder::new(ctx, declared);
+) -> Result<BoundChange> {
     let (name, alias) = target_factor(&update.table)?;
-    let (table, _) = target(&binder, &name)?;
-    let binder = binder.with_target(table.id);
+    let (table, _) = target(binder, &name)?;
+    let binder = binder.clone().with_target(table.id);
     let mut from = vec![update.table.clone()];
     match &update.from {
         Some(UpdateTableFromKind::AfterSet(tables) | UpdateTableFromKind::BeforeSet(tables)) => {
@@ -103,19 +101,17 @@ pub(crate) fn bind_update(
 
 /// Binds a DELETE.
 pub(crate) fn bind_delete(
-    ctx: &StatementContext<'_>,
+    binder: &Binder,
     delete: &ast::Delete,
     with: Option<&ast::With>,
-    declared: &[Option<SqlType>],
-) -> Result<(BoundChange, Vec<SqlType>)> {
-    let binder = Binder::new(ctx, declared);
+) -> Result<BoundChange> {
     let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
     let [only] = tables.as_slice() else {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "DELETE takes one table; others go into USING"));
     };
     let (name, alias) = target_factor(only)?;
-    let (table, _) = target(&binder, &name)?;
-    let binder = binder.with_target(table.id);
+    let (table, _) = target(binder, &name)?;
+    let binder = binder.clone().with_target(table.id);
     let mut from = vec![only.clone()];
     from.extend(delete.using.iter().flatten().cloned());
     let plan = source(&binder, with, from, delete.selection.clone())?;
@@ -133,7 +129,7 @@ fn finish(
     new: Option<Vec<usize>>,
     checks: Option<RowChecks>,
     returning: Option<&[SelectItem]>,
-) -> Result<(BoundChange, Vec<SqlType>)> {
+) -> Result<BoundChange> {
     let returning = match returning {
         Some(items) => {
             let schema = pick(plan.schema(), &found.visible)?;
@@ -141,7 +137,7 @@ fn finish(
         }
         None => None,
     };
-    let change = BoundChange {
+    Ok(BoundChange {
         table,
         returning,
         plan,
@@ -151,11 +147,10 @@ fn finish(
         new,
         visible: found.visible,
         checks,
-    };
-    Ok((change, binder.param_types()?))
+    })
 }
 
-fn target_factor(table: &TableWithJoins) -> Result<(ast::ObjectName, Option<String>)> {
+pub(super) fn target_factor(table: &TableWithJoins) -> Result<(ast::ObjectName, Option<String>)> {
     match &table.relation {
         TableFactor::Table { name, alias, .. } => {
             Ok((name.clone(), alias.as_ref().map(|alias| folded(&alias.name))))
@@ -325,7 +320,8 @@ pub(crate) async fn run_change(
         let schema = stream.schema();
         let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(from_datafusion)?;
         let batch = arrow::compute::concat_batches(&schema, &batches)?;
-        let (rows, batch) = change.distinct(&batch)?;
+        let ended = ctx.together.as_ref().map(|together| &together.ended);
+        let (rows, batch) = change.distinct(&batch, ended)?;
         if rows.is_empty() {
             break (rows, batch);
         }
@@ -333,11 +329,13 @@ pub(crate) async fn run_change(
             LockOutcome::Unchanged => break (rows, batch),
             LockOutcome::Changed => {
                 attempt += 1;
+                // What stands in a WITH starts over with all of its statement.
+                if let Some(together) = &mut ctx.together {
+                    together.is_outdated = true;
+                    return Err(outrun());
+                }
                 if attempt > ATTEMPTS_MAX {
-                    return Err(Error::new(
-                        SqlState::SERIALIZATION_FAILURE,
-                        "could not serialize access due to concurrent update",
-                    ));
+                    return Err(outrun());
                 }
                 ctx.txn.begin_statement().await?;
             }
@@ -353,6 +351,11 @@ pub(crate) async fn run_change(
     Ok(rows_outcome(returning, vec![returning.evaluate(&exprs, &visible)?], tag))
 }
 
+/// Others keep changing the rows.
+pub(super) fn outrun() -> Error {
+    Error::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")
+}
+
 impl BoundChange {
     /// The query that finds the rows.
     pub(crate) fn plan(&self) -> &LogicalPlan {
@@ -364,8 +367,13 @@ impl BoundChange {
         self.new.is_some()
     }
 
-    /// Each target row once: a join may find it several times, and the first wins.
-    fn distinct(&self, batch: &RecordBatch) -> Result<(Vec<RowRef>, RecordBatch)> {
+    /// Each target row once: a join may find it several times, and the first wins. Not those that another part of the
+    /// statement has ended.
+    fn distinct(
+        &self,
+        batch: &RecordBatch,
+        ended: Option<&HashSet<RowRef>>,
+    ) -> Result<(Vec<RowRef>, RecordBatch)> {
         let shards = batch.column(self.shard).as_primitive::<Int64Type>();
         let ids = batch.column(self.row).as_primitive::<Int64Type>();
         let mut seen = HashSet::new();
@@ -377,7 +385,7 @@ impl BoundChange {
                 shard: ShardId(shards.value(position) as u64),
                 row: RowId(ids.value(position) as u64),
             };
-            if seen.insert(row) {
+            if ended.is_none_or(|ended| !ended.contains(&row)) && seen.insert(row) {
                 rows.push(row);
                 positions.push(position);
             }
@@ -404,6 +412,9 @@ impl BoundChange {
         if rows.is_empty() {
             return Ok(columns);
         }
+        if let Some(together) = &mut ctx.together {
+            together.ended.extend(rows);
+        }
         if self.new.is_none() {
             ctx.txn.delete(&self.table, rows).await?;
             return Ok(columns);
@@ -412,7 +423,10 @@ impl BoundChange {
         if let Some(checks) = &self.checks {
             checks.check(&new_rows)?;
         }
-        ctx.txn.update(&self.table, rows, &new_rows).await?;
+        let made = ctx.txn.update(&self.table, rows, &new_rows).await?;
+        if let Some(together) = &mut ctx.together {
+            together.made.extend(made);
+        }
         Ok(new_rows.columns().to_vec())
     }
 

@@ -180,6 +180,11 @@ impl BoundConflict {
         let outcome = ctx.txn.insert(table, batch, ConflictMode::Report(self.keys.clone())).await?;
         let positions: Vec<usize> = outcome.inserted.iter().map(|(position, _)| *position).collect();
         written.0.extend(outcome.inserted.iter().map(|(_, row)| *row));
+        if let Some(together) = &mut ctx.together {
+            // Rows that other parts of the statement wrote are of the same command.
+            together.made.extend(&written.0);
+            written.0.extend(&together.made);
+        }
         let inserted = take_rows(batch, &positions)?;
         let Some(update) = &self.update else { return Ok(inserted) };
         if outcome.conflicts.is_empty() {
@@ -261,6 +266,10 @@ impl BoundUpdate {
         let new_rows = batch_of(table, columns, rows.len())?;
         checks.check(&new_rows)?;
         let now = ctx.txn.update(table, &rows, &new_rows).await?;
+        if let Some(together) = &mut ctx.together {
+            together.ended.extend(&rows);
+            together.made.extend(&now);
+        }
         written.0.extend(now);
         Ok((new_rows, kept_rows))
     }

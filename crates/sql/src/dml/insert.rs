@@ -298,6 +298,9 @@ impl<'a> Writer<'a> {
             None => {
                 let outcome = ctx.txn.insert(table, &batch, ConflictMode::Error).await?;
                 self.rows += outcome.inserted.len();
+                if let Some(together) = &mut ctx.together {
+                    together.made.extend(outcome.inserted.iter().map(|(_, row)| *row));
+                }
                 batch
             }
             Some(conflict) => {

@@ -158,15 +158,17 @@ fn array_fill() -> Function {
                 let dimensions = lengths.value(row);
                 let dimensions = dimensions.as_primitive::<Int32Type>();
                 let bounds = bounds.as_ref().map(|bounds| bounds.as_list::<i32>().value(row));
-                if bounds.as_ref().is_some_and(|bounds| bounds.len() != dimensions.len()) {
+                if dimensions.null_count() > 0
+                    || bounds.as_ref().is_some_and(|bounds| bounds.null_count() > 0)
+                {
+                    return null("dimension values cannot be null");
+                }
+                if bounds.is_some_and(|bounds| bounds.len() != dimensions.len()) {
                     return Err(Error::new(
                         SqlState::ARRAY_SUBSCRIPT_ERROR,
                         "wrong number of array subscripts",
                     )
                     .with_detail("Low bound array has different size than dimensions array."));
-                }
-                if dimensions.null_count() > 0 || bounds.is_some_and(|bounds| bounds.null_count() > 0) {
-                    return null("dimension values cannot be null");
                 }
                 let count = match dimensions.len() {
                     0 => 0,

@@ -8,13 +8,12 @@ use arrow::array::{
     UInt32Array, make_comparator,
 };
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::{Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
+use arrow::datatypes::{Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType};
 use arrow::row::{RowConverter, SortField};
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::Volatility;
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, ScalarUDF, Volatility};
 use quiver_base::{Result, SqlType};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const INTERVAL_KEY: &str = "interval_key";
 const JSONB_KEY: &str = "jsonb_key";
@@ -194,6 +193,21 @@ fn comparable(values: ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
         }
         _ => values,
     })
+}
+
+/// A float whose zero has no sign.
+pub(crate) fn one_zero(value: Expr) -> ScalarFunction {
+    static UDF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+        let returns = |types: &[SqlType]| Ok(types[0].clone());
+        let body = |args: &Args<'_>| -> Result<ArrayRef> {
+            Ok(match args.array(0).as_primitive_opt::<Float32Type>() {
+                Some(floats) => Arc::new(floats.unary::<_, Float32Type>(|value| value + 0.0)),
+                None => Arc::new(args.float8(0)?.unary::<_, Float64Type>(|value| value + 0.0)),
+            })
+        };
+        Function::typed("one_zero", Volatility::Immutable, returns, body).udf()
+    });
+    ScalarFunction::new_udf(UDF.clone(), vec![value])
 }
 
 /// There is one zero and one NaN.

@@ -122,6 +122,7 @@ fn at_time_zone(context: &Arc<FunctionContext>) -> Function {
     let returns = |types: &[SqlType]| {
         Ok(match types.get(1) {
             Some(SqlType::Timestamp) => SqlType::Timestamptz,
+            Some(SqlType::Time) => return Err(Error::unsupported("the type time with time zone")),
             _ => SqlType::Timestamp,
         })
     };

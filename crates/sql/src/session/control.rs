@@ -464,6 +464,10 @@ impl Session {
         if self.portals.contains_key(&cursor.name) {
             return Err(already_open(&cursor.name));
         }
+        if query.writes_in_with() {
+            let message = "DECLARE CURSOR must not contain data-modifying statements in WITH";
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+        }
         self.ensure_transaction()?;
         let (types, params): (Vec<_>, Vec<_>) =
             values.into_iter().map(|(ty, value)| (Some(ty), value)).unzip();

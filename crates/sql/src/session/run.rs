@@ -96,6 +96,7 @@ impl Session {
             session: info,
             cancel: watch.flag.clone(),
             in_block,
+            together: None,
             notices,
         })
     }
