@@ -14,4 +14,4 @@ pub use ids::{
     Term, Timestamp, TxnId,
 };
 pub use memory::{MemoryBudget, Reservation};
-pub use types::{FIELD_ID_KEY, SQL_TYPE_KEY, SqlType};
+pub use types::{FIELD_ID_KEY, SQL_TYPE_KEY, SqlType, stored as stored_type};

@@ -33,10 +33,11 @@ pub enum SqlType {
     Bpchar(Option<u32>),
     Bytea,
     Date,
-    Time,
-    Timestamp,
-    Timestamptz,
-    Interval,
+    /// With the digits of its seconds that are kept, as those below; serialized without: see [`stored`].
+    Time(#[serde(skip)] Option<u8>),
+    Timestamp(#[serde(skip)] Option<u8>),
+    Timestamptz(#[serde(skip)] Option<u8>),
+    Interval(#[serde(skip)] Option<u8>),
     Uuid,
     Json,
     Jsonb,
@@ -109,10 +110,10 @@ impl SqlType {
             | SqlType::Void => DataType::Utf8,
             SqlType::Bytea | SqlType::Sparsevec(_) | SqlType::Bit(_) | SqlType::Varbit(_) => DataType::Binary,
             SqlType::Date => DataType::Date32,
-            SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
-            SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
-            SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            SqlType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
+            SqlType::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            SqlType::Timestamptz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+            SqlType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Uuid => DataType::FixedSizeBinary(16),
             SqlType::Vector(Some(dim)) => DataType::FixedSizeList(Arc::new(vector_item()), i32::from(*dim)),
             SqlType::Vector(None) => DataType::List(Arc::new(vector_item())),
@@ -131,6 +132,25 @@ impl SqlType {
             | SqlType::Regoperator => DataType::Int64,
             SqlType::Int2Vector => DataType::List(Arc::new(SqlType::Int2.field("item", true))),
             SqlType::OidVector => DataType::List(Arc::new(SqlType::Oid.field("item", true))),
+        }
+    }
+
+    /// The digits of its seconds that a type of times keeps, if it says so.
+    pub fn precision(&self) -> Option<u8> {
+        match self {
+            SqlType::Time(p) | SqlType::Timestamp(p) | SqlType::Timestamptz(p) | SqlType::Interval(p) => *p,
+            _ => None,
+        }
+    }
+
+    /// A type of times with other digits of its seconds; whatever else as it is.
+    pub fn with_precision(self, precision: Option<u8>) -> SqlType {
+        match self {
+            SqlType::Time(_) => SqlType::Time(precision),
+            SqlType::Timestamp(_) => SqlType::Timestamp(precision),
+            SqlType::Timestamptz(_) => SqlType::Timestamptz(precision),
+            SqlType::Interval(_) => SqlType::Interval(precision),
+            other => other,
         }
     }
 
@@ -174,10 +194,10 @@ impl SqlType {
             DataType::FixedSizeBinary(16) => SqlType::Uuid,
             DataType::FixedSizeBinary(_) => SqlType::Bytea,
             DataType::Date32 | DataType::Date64 => SqlType::Date,
-            DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
-            DataType::Timestamp(_, None) => SqlType::Timestamp,
-            DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz,
-            DataType::Interval(_) | DataType::Duration(_) => SqlType::Interval,
+            DataType::Time32(_) | DataType::Time64(_) => SqlType::Time(None),
+            DataType::Timestamp(_, None) => SqlType::Timestamp(None),
+            DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz(None),
+            DataType::Interval(_) | DataType::Duration(_) => SqlType::Interval(None),
             DataType::FixedSizeList(item, dim) if *item.data_type() == DataType::Float32 => {
                 SqlType::Vector(u16::try_from(*dim).ok())
             }
@@ -199,6 +219,11 @@ impl SqlType {
     pub fn parse(text: &str) -> Option<SqlType> {
         if let Some(item) = text.strip_suffix("[]") {
             return Some(SqlType::Array(Box::new(SqlType::parse(item)?)));
+        }
+        if let Some((name, zone)) = text.split_once(") ") {
+            let (name, precision) = name.split_once('(')?;
+            let precision = precision.parse().ok()?;
+            return Some(SqlType::parse(&format!("{name} {zone}"))?.with_precision(Some(precision)));
         }
         let (name, args) = match text.split_once('(') {
             Some((name, rest)) => (name, Some(rest.strip_suffix(')')?)),
@@ -223,10 +248,11 @@ impl SqlType {
             ("character", Some(n)) => SqlType::Bpchar(Some(n.parse().ok()?)),
             ("bytea", None) => SqlType::Bytea,
             ("date", None) => SqlType::Date,
-            ("time without time zone", None) => SqlType::Time,
-            ("timestamp without time zone", None) => SqlType::Timestamp,
-            ("timestamp with time zone", None) => SqlType::Timestamptz,
-            ("interval", None) => SqlType::Interval,
+            ("time without time zone", None) => SqlType::Time(None),
+            ("timestamp without time zone", None) => SqlType::Timestamp(None),
+            ("timestamp with time zone", None) => SqlType::Timestamptz(None),
+            ("interval", None) => SqlType::Interval(None),
+            ("interval", Some(p)) => SqlType::Interval(Some(p.parse().ok()?)),
             ("uuid", None) => SqlType::Uuid,
             ("json", None) => SqlType::Json,
             ("jsonb", None) => SqlType::Jsonb,
@@ -260,6 +286,42 @@ impl SqlType {
     }
 }
 
+/// A type as catalogs keep it: the same as before there were digits of seconds, unless it has some.
+pub mod stored {
+    use super::SqlType;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Rounded { rounded: SqlType, precision: u8 },
+        Plain(SqlType),
+    }
+
+    /// Writes one.
+    ///
+    /// # Errors
+    /// What the serializer says.
+    pub fn serialize<S: Serializer>(ty: &SqlType, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = match ty.precision() {
+            Some(precision) => Stored::Rounded { rounded: ty.clone(), precision },
+            None => Stored::Plain(ty.clone()),
+        };
+        stored.serialize(serializer)
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What the deserializer says.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SqlType, D::Error> {
+        Ok(match Stored::deserialize(deserializer)? {
+            Stored::Rounded { rounded, precision } => rounded.with_precision(Some(precision)),
+            Stored::Plain(ty) => ty,
+        })
+    }
+}
+
 fn vector_item() -> Field {
     Field::new("item", DataType::Float32, true)
 }
@@ -287,10 +349,14 @@ impl fmt::Display for SqlType {
             SqlType::Bpchar(Some(n)) => return write!(f, "character({n})"),
             SqlType::Bytea => "bytea",
             SqlType::Date => "date",
-            SqlType::Time => "time without time zone",
-            SqlType::Timestamp => "timestamp without time zone",
-            SqlType::Timestamptz => "timestamp with time zone",
-            SqlType::Interval => "interval",
+            SqlType::Time(None) => "time without time zone",
+            SqlType::Time(Some(p)) => return write!(f, "time({p}) without time zone"),
+            SqlType::Timestamp(None) => "timestamp without time zone",
+            SqlType::Timestamp(Some(p)) => return write!(f, "timestamp({p}) without time zone"),
+            SqlType::Timestamptz(None) => "timestamp with time zone",
+            SqlType::Timestamptz(Some(p)) => return write!(f, "timestamp({p}) with time zone"),
+            SqlType::Interval(None) => "interval",
+            SqlType::Interval(Some(p)) => return write!(f, "interval({p})"),
             SqlType::Uuid => "uuid",
             SqlType::Json => "json",
             SqlType::Jsonb => "jsonb",
@@ -347,10 +413,14 @@ mod tests {
             SqlType::Bpchar(Some(3)),
             SqlType::Bytea,
             SqlType::Date,
-            SqlType::Time,
-            SqlType::Timestamp,
-            SqlType::Timestamptz,
-            SqlType::Interval,
+            SqlType::Time(None),
+            SqlType::Timestamp(None),
+            SqlType::Timestamptz(None),
+            SqlType::Interval(None),
+            SqlType::Time(Some(0)),
+            SqlType::Timestamp(Some(3)),
+            SqlType::Timestamptz(Some(6)),
+            SqlType::Interval(Some(2)),
             SqlType::Uuid,
             SqlType::Json,
             SqlType::Jsonb,
@@ -382,6 +452,23 @@ mod tests {
         for ty in types {
             assert_eq!(SqlType::of_field(&ty.field("x", true)), Some(ty.clone()), "{ty}");
             assert_eq!(SqlType::parse(&ty.to_string()), Some(ty));
+        }
+    }
+
+    #[test]
+    fn a_type_of_times_is_stored_with_its_digits() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Column(#[serde(with = "stored")] SqlType);
+        let read = |bytes: &[u8]| rmp_serde::from_slice::<Column>(bytes).ok();
+        for ty in
+            [SqlType::Timestamp(Some(3)), SqlType::Timestamp(None), SqlType::Varchar(Some(7)), SqlType::Text]
+        {
+            let bytes = rmp_serde::to_vec_named(&Column(ty.clone())).unwrap_or_default();
+            assert_eq!(read(&bytes), Some(Column(ty.clone())));
+            // What was stored before there were digits is the type itself.
+            let plain = ty.with_precision(None);
+            let bytes = rmp_serde::to_vec_named(&plain).unwrap_or_default();
+            assert_eq!(read(&bytes), Some(Column(plain)));
         }
     }
 }

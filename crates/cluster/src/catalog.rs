@@ -120,6 +120,7 @@ pub struct Column {
     /// Its name.
     pub name: String,
     /// Its type.
+    #[serde(with = "quiver_base::stored_type")]
     pub ty: SqlType,
     /// NOT NULL.
     pub not_null: bool,
@@ -323,6 +324,7 @@ pub struct View {
     /// The owning role's oid.
     pub owner: u32,
     /// Columns with their types, in attnum order.
+    #[serde(with = "view_columns")]
     pub columns: Vec<(String, SqlType)>,
     /// SQL text that the binder parses again; no `*` in its select list.
     pub sql: String,
@@ -356,4 +358,28 @@ pub enum CatalogEdit {
     },
     PutView(DatabaseId, #[serde(with = "arc")] Arc<View>),
     DropView(DatabaseId, TableId),
+}
+
+/// Names and types of a view's columns, the types as [`Column`] keeps them.
+mod view_columns {
+    use quiver_base::SqlType;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Named(String, #[serde(with = "quiver_base::stored_type")] SqlType);
+
+    pub(super) fn serialize<S: Serializer>(
+        columns: &[(String, SqlType)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let named: Vec<_> = columns.iter().map(|(name, ty)| Named(name.clone(), ty.clone())).collect();
+        named.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(String, SqlType)>, D::Error> {
+        let named = Vec::<Named>::deserialize(deserializer)?;
+        Ok(named.into_iter().map(|Named(name, ty)| (name, ty)).collect())
+    }
 }

@@ -228,7 +228,7 @@ mod tests {
             (SqlType::Bit(Some(3)), "101", "03000000a0"),
             (SqlType::Array(Box::new(SqlType::Int4)), "{1,NULL}", "[1, ]"),
             (SqlType::Date, "2024-02-29", "2024-02-29"),
-            (SqlType::Timestamptz, "2024-02-29 12:00:00+00", "2024-02-29T12:00:00Z"),
+            (SqlType::Timestamptz(None), "2024-02-29 12:00:00+00", "2024-02-29T12:00:00Z"),
         ];
         for (ty, text, shown) in cases {
             let array = parse(&ty, text).unwrap_or_else(|error| panic!("{ty}: {error}"));

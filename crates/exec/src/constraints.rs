@@ -199,7 +199,7 @@ fn comparison(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<(Operand,
         (SqlType::Bpchar(_), SqlType::Text) if call.name() == "cast" => {
             Some((Operand::Padded(column), op, value))
         }
-        (SqlType::Interval, _) if call.name() == "interval_key" => {
+        (SqlType::Interval(_), _) if call.name() == "interval_key" => {
             Some((Operand::Plain(column), op, interval(&value)?))
         }
         _ => None,

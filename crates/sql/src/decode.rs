@@ -8,6 +8,7 @@ mod interval;
 mod json;
 mod json_tree;
 mod number;
+mod precision;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -17,3 +18,4 @@ pub(crate) use datetime::abbreviated_offset_s;
 pub(crate) use json::{canonical_jsonb, put_string};
 pub(crate) use json_tree::Json;
 pub(crate) use number::{bool_word, parse_int, parse_numeric};
+pub(crate) use precision::rounded;

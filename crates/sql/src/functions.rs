@@ -66,6 +66,7 @@ pub(crate) use deferred::{
 pub(crate) use interval_extreme::interval_extreme_aggregate;
 pub(crate) use json::json_operator;
 pub(crate) use math::{date_math, int_math};
+pub(crate) use misc::EVERY_DIGIT;
 pub(crate) use nested_arrays::{array_of_arrays, matching_arrays};
 pub(crate) use numeric_math::numeric_division;
 pub(crate) use ordering::{extreme, frame_key, has_key, has_several_forms, is_key, key, one_zero};
@@ -195,7 +196,7 @@ fn types(fields: &[FieldRef]) -> Vec<SqlType> {
         .iter()
         .map(|field| match is_unknown_field(field) {
             true => SqlType::Unknown,
-            false => SqlType::of_field(field).unwrap_or(SqlType::Unknown),
+            false => SqlType::of_field(field).unwrap_or(SqlType::Unknown).with_precision(None),
         })
         .collect()
 }

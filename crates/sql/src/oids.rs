@@ -29,10 +29,10 @@ fn base(ty: &SqlType) -> (u32, u32, i16) {
         SqlType::Bpchar(_) => (1042, 1014, -1),
         SqlType::Varchar(_) => (1043, 1015, -1),
         SqlType::Date => (1082, 1182, 4),
-        SqlType::Time => (1083, 1183, 8),
-        SqlType::Timestamp => (1114, 1115, 8),
-        SqlType::Timestamptz => (1184, 1185, 8),
-        SqlType::Interval => (1186, 1187, 16),
+        SqlType::Time(_) => (1083, 1183, 8),
+        SqlType::Timestamp(_) => (1114, 1115, 8),
+        SqlType::Timestamptz(_) => (1184, 1185, 8),
+        SqlType::Interval(_) => (1186, 1187, 16),
         SqlType::Numeric(_) => (1700, 1231, -1),
         SqlType::Regclass => (2205, 2210, 4),
         SqlType::Regtype => (2206, 2211, 4),
@@ -70,6 +70,9 @@ pub(crate) fn type_len(ty: &SqlType) -> i16 {
     }
 }
 
+/// In the modifier of an interval: that it has every field.
+pub(crate) const EVERY_FIELD: i32 = 0x7fff_0000;
+
 /// atttypmod: vector(n), bit(n) and their like are n, varchar(n) and char(n) are n + 4, numeric(p, s) as PostgreSQL packs it, else -1.
 pub(crate) fn type_modifier(ty: &SqlType) -> i32 {
     match ty {
@@ -81,6 +84,8 @@ pub(crate) fn type_modifier(ty: &SqlType) -> i32 {
         SqlType::Numeric(Some((precision, scale))) => {
             ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7ff)) + 4
         }
+        SqlType::Time(Some(p)) | SqlType::Timestamp(Some(p)) | SqlType::Timestamptz(Some(p)) => i32::from(*p),
+        SqlType::Interval(Some(p)) => EVERY_FIELD | i32::from(*p),
         SqlType::Array(item) => type_modifier(item),
         _ => -1,
     }
@@ -108,10 +113,10 @@ pub(crate) fn type_of_oid(oid: u32) -> Option<SqlType> {
         SqlType::Bpchar(None),
         SqlType::Varchar(None),
         SqlType::Date,
-        SqlType::Time,
-        SqlType::Timestamp,
-        SqlType::Timestamptz,
-        SqlType::Interval,
+        SqlType::Time(None),
+        SqlType::Timestamp(None),
+        SqlType::Timestamptz(None),
+        SqlType::Interval(None),
         SqlType::Numeric(None),
         SqlType::Regclass,
         SqlType::Regtype,

@@ -289,7 +289,7 @@ fn verifier(ctx: &mut StatementContext<'_>, password: Option<&str>) -> Result<Op
 
 fn timestamp(ctx: &StatementContext<'_>, text: &str) -> Result<i64> {
     let style = ctx.settings.input_style(ctx.session.transaction_start_us());
-    match value_from_text(&SqlType::Timestamptz, text, &style)? {
+    match value_from_text(&SqlType::Timestamptz(None), text, &style)? {
         ScalarValue::TimestampMicrosecond(Some(value), _) => Ok(value),
         _ => Err(Error::internal("a time stamp that is none")),
     }

@@ -3,14 +3,15 @@
 use super::types::{is_integer, is_number, is_oid, is_text, without_modifier};
 use crate::calendar::DAY_US;
 use crate::catalog::{Reach, can_coerce};
-use crate::decode::{ColumnBuilder, InputStyle};
+use crate::decode::{ColumnBuilder, InputStyle, rounded};
 use crate::encode::{ColumnEncoder, OutputStyle};
 use crate::oids::type_oid;
 use crate::session::SessionInfo;
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
+    DataType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    Time64MicrosecondType, TimestampMicrosecondType,
 };
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
@@ -66,6 +67,10 @@ pub(crate) fn cast_array(
     context: CastContext,
     style: &CastStyle,
 ) -> Result<ArrayRef> {
+    if from.precision().is_some() || to.precision().is_some() {
+        let (from, all_digits) = (from.clone().with_precision(None), to.clone().with_precision(None));
+        return Ok(rounded(cast_array(array, &from, &all_digits, context, style)?, to));
+    }
     if from == to && array.data_type() == &to.arrow_type() {
         return Ok(array.clone());
     }
@@ -94,7 +99,8 @@ pub(crate) fn cast_array(
         }
         (SqlType::Jsonb, SqlType::Bool) => super::json_casts::booleans(array),
         (SqlType::Jsonb, to) if is_number(to) => super::json_casts::numbers(array, to, style),
-        (SqlType::Interval, SqlType::Time) => Ok(times_of_intervals(array)),
+        (SqlType::Interval(_), SqlType::Time(_)) => Ok(times_of_intervals(array)),
+        (SqlType::Time(_), SqlType::Interval(_)) => Ok(intervals_of_times(array)),
         _ if is_integer(to) || is_oid(to) => to_integer(array, from, to),
         // By the digits PostgreSQL takes for certain.
         (SqlType::Float8 | SqlType::Float4, SqlType::Numeric(_)) => float_to_numeric(array, from, to, style),
@@ -104,11 +110,11 @@ pub(crate) fn cast_array(
             let digits: ArrayRef = Arc::new(to_text(array, from, style)?);
             native(&digits, to)
         }
-        (SqlType::Timestamp, SqlType::Timestamptz) => to_utc(array, style.input.time_zone),
-        (SqlType::Date, SqlType::Timestamp) => midnights(array),
-        (SqlType::Date, SqlType::Timestamptz) => to_utc(&midnights(array)?, style.input.time_zone),
-        (SqlType::Timestamptz, SqlType::Timestamp) => to_local(array, style.input.time_zone),
-        (SqlType::Timestamptz, SqlType::Date | SqlType::Time) => {
+        (SqlType::Timestamp(_), SqlType::Timestamptz(_)) => to_utc(array, style.input.time_zone),
+        (SqlType::Date, SqlType::Timestamp(_)) => midnights(array),
+        (SqlType::Date, SqlType::Timestamptz(_)) => to_utc(&midnights(array)?, style.input.time_zone),
+        (SqlType::Timestamptz(_), SqlType::Timestamp(_)) => to_local(array, style.input.time_zone),
+        (SqlType::Timestamptz(_), SqlType::Date | SqlType::Time(_)) => {
             native(&to_local(array, style.input.time_zone)?, to)
         }
         _ => native(array, to),
@@ -354,6 +360,12 @@ fn midnights(array: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// The time of day that an interval ends at, months and days apart.
+fn intervals_of_times(array: &ArrayRef) -> ArrayRef {
+    let of_time = |us: i64| IntervalMonthDayNano::new(0, 0, us * 1_000);
+    let times = array.as_primitive::<Time64MicrosecondType>();
+    Arc::new(times.unary::<_, IntervalMonthDayNanoType>(of_time))
+}
+
 fn times_of_intervals(array: &ArrayRef) -> ArrayRef {
     let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
     let times = intervals.iter().map(|it| it.map(|it| (it.nanoseconds / 1_000).rem_euclid(DAY_US)));
@@ -361,7 +373,7 @@ fn times_of_intervals(array: &ArrayRef) -> ArrayRef {
 }
 
 fn to_utc(array: &ArrayRef, zone: Tz) -> Result<ArrayRef> {
-    let local = native(array, &SqlType::Timestamp)?;
+    let local = native(array, &SqlType::Timestamp(None))?;
     let utc: TimestampMicrosecondArray = local
         .as_primitive::<TimestampMicrosecondType>()
         .iter()

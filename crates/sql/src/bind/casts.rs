@@ -117,7 +117,11 @@ pub(crate) fn cast_expr(
     style: &Arc<CastStyle>,
 ) -> Result<Expr> {
     if from == to {
-        return Ok(expr);
+        return Ok(match expr {
+            // It may say how many digits of its seconds are kept.
+            Expr::Literal(value, Some(_)) if is_time(to) => literal(value, to),
+            expr => expr,
+        });
     }
     if !can_cast(from, to) {
         return Err(cannot_cast(from, to));
@@ -150,7 +154,11 @@ fn volatility(from: &SqlType, to: &SqlType) -> Volatility {
 
 fn is_time(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => true,
+        SqlType::Date
+        | SqlType::Time(_)
+        | SqlType::Timestamp(_)
+        | SqlType::Timestamptz(_)
+        | SqlType::Interval(_) => true,
         SqlType::Array(item) => is_time(item) || is_oid(item),
         _ => false,
     }

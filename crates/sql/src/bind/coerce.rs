@@ -337,7 +337,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
         Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
             let column = subquery.subquery.schema().field(0).clone();
             let expr = match SqlType::of_field(&column) {
-                Some(SqlType::Interval) => {
+                Some(SqlType::Interval(_)) => {
                     return Err(quiver_base::Error::unsupported("IN with a subquery of intervals"));
                 }
                 Some(ty) => {

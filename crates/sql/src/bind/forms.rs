@@ -2,7 +2,7 @@
 //! function.
 
 use super::names::folded;
-use super::prepare::{call, cast};
+use super::prepare::{call, cast, number_in};
 use super::rows::tuple;
 use super::sets::last_name;
 use datafusion::sql::sqlparser::ast::*;
@@ -90,4 +90,22 @@ pub(super) fn place_named_arguments(function: &mut Function) -> Result<()> {
     let zero = FunctionArg::Unnamed(FunctionArgExpr::Expr(zero));
     list.args = named.into_iter().map(|arg| arg.unwrap_or_else(|| zero.clone())).collect();
     Ok(())
+}
+
+/// `current_timestamp(2)`: the time with so many digits of its seconds.
+pub(super) fn rounded_clock(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(digits))] = list.args.as_slice() else { return None };
+    let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = number_in(digits)? else {
+        return None;
+    };
+    let digits = Some(digits.parse().ok()?);
+    let name = last_name(&function.name);
+    let ty = match name.as_str() {
+        "current_timestamp" => DataType::Timestamp(digits, TimezoneInfo::WithTimeZone),
+        "localtimestamp" => DataType::Timestamp(digits, TimezoneInfo::None),
+        "localtime" => DataType::Time(digits, TimezoneInfo::None),
+        _ => return None,
+    };
+    Some(cast(call(&name, Vec::new()), ty))
 }

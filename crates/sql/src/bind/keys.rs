@@ -70,7 +70,7 @@ fn is_interval(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
     // Columns of tables first: a type is not known of every expression.
     match expr {
         Expr::GroupingSet(_) | Expr::Literal(..) => Ok(false),
-        expr => Ok(matches!(typing.of(expr), Ok(SqlType::Interval))),
+        expr => Ok(matches!(typing.of(expr), Ok(SqlType::Interval(_)))),
     }
 }
 
@@ -120,7 +120,7 @@ pub(super) fn in_aggregate(mut function: AggregateFunction, typing: &Typing<'_>)
         {
             return Err(Error::unsupported("DISTINCT in an aggregate of two arguments"));
         }
-        _ if function.params.distinct && ty == SqlType::Interval => {
+        _ if function.params.distinct && ty == SqlType::Interval(None) => {
             return Err(refused("an aggregate of different values"));
         }
         _ => {}
@@ -204,7 +204,10 @@ pub(super) fn check(plan: &LogicalPlan, typing: &Typing<'_>) -> DfResult<()> {
         Ok(false)
     };
     let in_schema = |plan: &LogicalPlan| {
-        plan.schema().fields().iter().any(|field| SqlType::of_field(field) == Some(SqlType::Interval))
+        plan.schema()
+            .fields()
+            .iter()
+            .any(|field| matches!(SqlType::of_field(field), Some(SqlType::Interval(_))))
     };
     let what = match plan {
         LogicalPlan::Aggregate(aggregate) if any(&aggregate.group_expr)? => "GROUP BY",

@@ -24,17 +24,18 @@ pub(super) fn as_bound(expr: Expr, to: &SqlType, typing: &Typing<'_>) -> Result<
             Some(_) => typing.cast(expr, to),
             None => {
                 let edge = ScalarValue::TimestampMicrosecond(Some(edge(day)), None);
-                typing.cast(literal(edge, &SqlType::Timestamp), to)
+                typing.cast(literal(edge, &SqlType::Timestamp(None)), to)
             }
         };
     }
     let (style, ty) = (typing.style.clone(), to.clone());
-    let volatility = if *to == SqlType::Timestamptz { Volatility::Stable } else { Volatility::Immutable };
+    let volatility =
+        if matches!(to, SqlType::Timestamptz(_)) { Volatility::Stable } else { Volatility::Immutable };
     let function = Function::new(&format!("first instant as {to}"), volatility, to.clone(), move |args| {
         let days = args.array(0).as_primitive::<Date32Type>();
         let first = |day: i32| i64::from(day).checked_mul(DAY_US).unwrap_or_else(|| edge(day));
         let times: ArrayRef = Arc::new(days.unary::<_, TimestampMicrosecondType>(first));
-        cast_array(&times, &SqlType::Timestamp, &ty, CastContext::Explicit, &style)
+        cast_array(&times, &SqlType::Timestamp(None), &ty, CastContext::Explicit, &style)
     });
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function.udf(), vec![expr])))
 }

@@ -185,9 +185,10 @@ fn type_name(ty: &DataType) -> String {
         SqlType::Bpchar(_) => "bpchar",
         SqlType::Bit(_) => "bit",
         SqlType::Varbit(_) => "varbit",
-        SqlType::Time => "time",
-        SqlType::Timestamp => "timestamp",
-        SqlType::Timestamptz => "timestamptz",
+        SqlType::Time(_) => "time",
+        SqlType::Timestamp(_) => "timestamp",
+        SqlType::Timestamptz(_) => "timestamptz",
+        SqlType::Interval(_) => "interval",
         other => return other.to_string(),
     }
     .to_owned()

@@ -270,42 +270,44 @@ impl PgOperators {
     ) -> Result<Expr> {
         use SqlType::*;
         match (a, symbol, b) {
-            (Date, "+" | "-", Interval) => Ok(native(typing.cast(left, &Timestamp)?, op, right)),
-            (Interval, "+", Date) => Ok(native(typing.cast(right, &Timestamp)?, op, left)),
-            (Interval, "+", Timestamp | Timestamptz) => Ok(native(right, op, left)),
-            (Timestamp | Timestamptz | Interval, "+" | "-", Interval) => Ok(native(left, op, right)),
+            (Date, "+" | "-", Interval(_)) => Ok(native(typing.cast(left, &Timestamp(None))?, op, right)),
+            (Interval(_), "+", Date) => Ok(native(typing.cast(right, &Timestamp(None))?, op, left)),
+            (Interval(_), "+", Timestamp(_) | Timestamptz(_)) => Ok(native(right, op, left)),
+            (Timestamp(_) | Timestamptz(_) | Interval(_), "+" | "-", Interval(_)) => {
+                Ok(native(left, op, right))
+            }
             (Int2 | Int4 | Int8, "+", Date) => {
                 let function = functions::date_math("+", b, a).ok_or_else(|| no_operator(symbol, a, b))?;
                 Ok(udf(function, vec![right, left]))
             }
-            (Time, "-", Time) => self.call("time_mi", vec![left, right]),
-            (Time, "+" | "-", Interval) => {
+            (Time(_), "-", Time(_)) => self.call("time_mi", vec![left, right]),
+            (Time(_), "+" | "-", Interval(_)) => {
                 let sign =
                     super::literal(ScalarValue::Int32(Some(if symbol == "+" { 1 } else { -1 })), &Int4);
                 self.call("time_shift", vec![left, right, sign])
             }
-            (Interval, "+", Time) => {
+            (Interval(_), "+", Time(_)) => {
                 let sign = super::literal(ScalarValue::Int32(Some(1)), &Int4);
                 self.call("time_shift", vec![right, left, sign])
             }
-            (Date, "+", Time) => self.call("date_add_time", vec![left, right]),
-            (Time, "+", Date) => self.call("date_add_time", vec![right, left]),
-            (Date, "-", Timestamp | Timestamptz)
-            | (Timestamp | Timestamptz, "-", Date | Timestamp | Timestamptz) => {
-                let ty = if matches!((a, b), (Timestamptz, _) | (_, Timestamptz)) {
-                    Timestamptz
+            (Date, "+", Time(_)) => self.call("date_add_time", vec![left, right]),
+            (Time(_), "+", Date) => self.call("date_add_time", vec![right, left]),
+            (Date, "-", Timestamp(_) | Timestamptz(_))
+            | (Timestamp(_) | Timestamptz(_), "-", Date | Timestamp(_) | Timestamptz(_)) => {
+                let ty = if matches!((a, b), (Timestamptz(_), _) | (_, Timestamptz(_))) {
+                    Timestamptz(None)
                 } else {
-                    Timestamp
+                    Timestamp(None)
                 };
                 let function =
                     functions::date_math("-", &ty, &ty).ok_or_else(|| no_operator(symbol, a, b))?;
                 Ok(udf(function, vec![typing.cast(left, &ty)?, typing.cast(right, &ty)?]))
             }
-            (Interval, "*" | "/", ty) if is_number(ty) => {
+            (Interval(_), "*" | "/", ty) if is_number(ty) => {
                 let name = if symbol == "*" { "interval_mul" } else { "interval_div" };
                 self.call(name, vec![left, typing.cast(right, &Float8)?])
             }
-            (ty, "*", Interval) if is_number(ty) => {
+            (ty, "*", Interval(_)) if is_number(ty) => {
                 self.call("interval_mul", vec![right, typing.cast(left, &Float8)?])
             }
             (Jsonb, "-", _) => Ok(udf(functions::json_operator("-")?, vec![left, right])),
@@ -479,8 +481,8 @@ impl PgOperators {
 /// What an untyped operand of arithmetic becomes.
 fn unknown_operand(other: &SqlType, symbol: &str) -> SqlType {
     match other {
-        SqlType::Timestamp | SqlType::Timestamptz if symbol == "+" => SqlType::Interval,
-        SqlType::Date if symbol == "+" => SqlType::Interval,
+        SqlType::Timestamp(_) | SqlType::Timestamptz(_) if symbol == "+" => SqlType::Interval(None),
+        SqlType::Date if symbol == "+" => SqlType::Interval(None),
         SqlType::Jsonb => SqlType::Text,
         other => without_modifier(other),
     }

@@ -262,7 +262,8 @@ fn change(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Interval(interval) => Some(interval_literal(interval)?),
         Expr::Function(function) => {
             strip_schema(function);
-            if let Some(changed) = ordered_sets::of_array(function) {
+            if let Some(changed) = ordered_sets::of_array(function).or_else(|| forms::rounded_clock(function))
+            {
                 return Ok(Some(changed));
             }
             forms::place_named_arguments(function)?;

@@ -58,10 +58,17 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType> {
         DataType::BitVarying(n) | DataType::VarBit(n) => SqlType::Varbit(bit_length("varbit", *n)?),
         DataType::Bytea => SqlType::Bytea,
         DataType::Date => SqlType::Date,
-        DataType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Time,
-        DataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
-        DataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => SqlType::Timestamptz,
-        DataType::Interval { .. } => SqlType::Interval,
+        DataType::Time(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            SqlType::Time(second_digits(*p))
+        }
+        DataType::Timestamp(p, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            SqlType::Timestamp(second_digits(*p))
+        }
+        DataType::Timestamp(p, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+            SqlType::Timestamptz(second_digits(*p))
+        }
+        DataType::Interval { fields: None, precision } => SqlType::Interval(second_digits(*precision)),
+        DataType::Interval { .. } => SqlType::Interval(None),
         DataType::Uuid => SqlType::Uuid,
         DataType::JSON => SqlType::Json,
         DataType::JSONB => SqlType::Jsonb,
@@ -73,11 +80,17 @@ pub(crate) fn sql_type(ty: &DataType) -> Result<SqlType> {
         ) => match sql_type(item)? {
             // PostgreSQL does not tell arrays of arrays from arrays.
             array @ SqlType::Array(_) => array,
-            item => SqlType::Array(Box::new(item)),
+            // Items of arrays keep all digits of their seconds.
+            item => SqlType::Array(Box::new(item.with_precision(None))),
         },
         DataType::Custom(name, modifiers) => return custom(name, modifiers),
         other => return Err(unknown(&other.to_string().to_lowercase())),
     })
+}
+
+/// The digits of seconds that a type keeps: six at most.
+fn second_digits(precision: Option<u64>) -> Option<u8> {
+    precision.map(|precision| u8::try_from(precision).unwrap_or(u8::MAX).min(6))
 }
 
 fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
@@ -105,10 +118,10 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<SqlType> {
         "numeric" => SqlType::Numeric(None),
         "bytea" => SqlType::Bytea,
         "date" => SqlType::Date,
-        "time" => SqlType::Time,
-        "timestamp" => SqlType::Timestamp,
-        "timestamptz" => SqlType::Timestamptz,
-        "interval" => SqlType::Interval,
+        "time" => SqlType::Time(None),
+        "timestamp" => SqlType::Timestamp(None),
+        "timestamptz" => SqlType::Timestamptz(None),
+        "interval" => SqlType::Interval(None),
         "uuid" => SqlType::Uuid,
         "json" => SqlType::Json,
         "jsonb" => SqlType::Jsonb,
@@ -276,6 +289,6 @@ pub(crate) fn without_modifier(ty: &SqlType) -> SqlType {
         SqlType::Bit(_) => SqlType::Bit(None),
         SqlType::Varbit(_) => SqlType::Varbit(None),
         SqlType::Array(item) => SqlType::Array(Box::new(without_modifier(item))),
-        other => other.clone(),
+        other => other.clone().with_precision(None),
     }
 }

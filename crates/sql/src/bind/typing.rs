@@ -45,8 +45,13 @@ pub(crate) struct Typing<'a> {
 }
 
 impl Typing<'_> {
-    /// The SQL type; `Unknown` for untyped strings, NULL and parameters.
+    /// The SQL type; `Unknown` for untyped strings, NULL and parameters. Operators and functions take types of times without the
+    /// digits that they keep.
     pub(crate) fn of(&self, expr: &Expr) -> Result<SqlType> {
+        Ok(self.carried(expr)?.with_precision(None))
+    }
+
+    fn carried(&self, expr: &Expr) -> Result<SqlType> {
         match expr {
             Expr::Alias(Alias { expr, .. }) => self.of(expr),
             Expr::Literal(ScalarValue::Utf8(_), None) | Expr::Literal(ScalarValue::Null, _) => {
@@ -300,7 +305,7 @@ impl Typing<'_> {
 }
 
 fn is_moment(ty: &SqlType) -> bool {
-    matches!(ty, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz)
+    matches!(ty, SqlType::Date | SqlType::Timestamp(_) | SqlType::Timestamptz(_))
 }
 
 /// The type in which values of these types meet, with the modifier of the first of it.
@@ -344,8 +349,8 @@ pub(crate) fn wider(a: SqlType, b: SqlType) -> SqlType {
         SqlType::Numeric(_) => 4,
         SqlType::Float4 => 5,
         SqlType::Float8 => 6,
-        SqlType::Timestamp => 1,
-        SqlType::Timestamptz => 2,
+        SqlType::Timestamp(_) => 1,
+        SqlType::Timestamptz(_) => 2,
         _ => 0,
     };
     if rank(&b) > rank(&a) { b } else { a }

@@ -1,6 +1,7 @@
 //! VALUES: what its literals are cast to, so that every row of a column says the same.
 
-use super::prepare::{bit_of_any_length, cast};
+use super::prepare::{bit_of_any_length, call, cast};
+use crate::functions::EVERY_DIGIT;
 use datafusion::sql::sqlparser::ast::*;
 
 /// A column of VALUES that is cast in one row is cast in every row whose value is a plain literal.
@@ -14,6 +15,9 @@ pub(super) fn cast_like_neighbours(values: &mut Values) {
                     DataType::Numeric(ExactNumberInfo::None)
                 }
                 DataType::Varchar(_) | DataType::CharacterVarying(_) => DataType::Varchar(None),
+                DataType::Time(_, zone) => DataType::Time(None, *zone),
+                DataType::Timestamp(_, zone) => DataType::Timestamp(None, *zone),
+                DataType::Interval { .. } => DataType::Interval { fields: None, precision: None },
                 other => other.clone(),
             }),
             Some(Expr::Value(ValueWithSpan {
@@ -23,7 +27,8 @@ pub(super) fn cast_like_neighbours(values: &mut Values) {
             _ => None,
         });
         let Some(ty) = ty else { continue };
-        let of_any_length = matches!(ty, DataType::Varchar(None));
+        let is_time = matches!(ty, DataType::Time(..) | DataType::Timestamp(..) | DataType::Interval { .. });
+        let keeps_all = is_time || matches!(ty, DataType::Varchar(None));
         let mut literals = false;
         for row in &mut values.rows {
             if let Some(expr @ Expr::Value(_)) = row.content.get_mut(column) {
@@ -31,10 +36,25 @@ pub(super) fn cast_like_neighbours(values: &mut Values) {
                 literals = true;
             }
         }
-        // Beside a varchar of any length, one of a length is of any length too.
-        if of_any_length && literals {
+        // Beside a varchar of any length, one of a length is of any length too; so it is with the digits of seconds.
+        if keeps_all && (literals || differ(values, column)) {
             let items = values.rows.iter_mut().filter_map(|row| row.content.get_mut(column));
-            items.for_each(|item| *item = cast(item.clone(), ty.clone()));
+            items.for_each(|item| {
+                *item = match is_time {
+                    true => call(EVERY_DIGIT, vec![item.clone()]),
+                    false => cast(item.clone(), ty.clone()),
+                }
+            });
         }
     }
+}
+
+/// Whether the rows' casts are to several types.
+fn differ(values: &Values, column: usize) -> bool {
+    let mut types = values.rows.iter().map(|row| match row.content.get(column) {
+        Some(Expr::Cast { data_type, .. }) => Some(data_type),
+        _ => None,
+    });
+    let first = types.next();
+    types.any(|ty| Some(ty) != first)
 }

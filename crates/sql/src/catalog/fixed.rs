@@ -127,8 +127,8 @@ fn type_named(name: &str) -> SqlType {
         "char" => SqlType::Char,
         "int2vector" => SqlType::Int2Vector,
         "oidvector" => SqlType::OidVector,
-        "timestamptz" | "time_stamp" => SqlType::Timestamptz,
-        "interval" => SqlType::Interval,
+        "timestamptz" | "time_stamp" => SqlType::Timestamptz(None),
+        "interval" => SqlType::Interval(None),
         "bytea" => SqlType::Bytea,
         _ => match name.strip_prefix('_') {
             Some(item) => SqlType::Array(Box::new(type_named(item))),

@@ -82,11 +82,13 @@ fn push_column(
         | SqlType::Varbit(Some(n)) => Cell::from(*n),
         _ => Cell::Null,
     };
-    let is_time =
-        matches!(column.ty, SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval);
+    let is_time = matches!(
+        column.ty,
+        SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::Timestamptz(_) | SqlType::Interval(_)
+    );
     let datetime = match column.ty {
         SqlType::Date => Cell::Int(0),
-        _ if is_time => Cell::Int(6),
+        _ if is_time => Cell::Int(column.ty.precision().map_or(6, i64::from)),
         _ => Cell::Null,
     };
     let yes_no = |it: bool| if it { "YES" } else { "NO" };

@@ -245,13 +245,16 @@ pub(super) fn format_type(oid: u32, modifier: Option<i32>) -> String {
         // Without a length it is not what the bare word means, bit(1).
         "bit" if modifier.is_some() && length.is_none() => "\"bit\"",
         // A reserved word that is a type of its own accord.
-        "interval" => "interval",
+        "interval" => match length {
+            Some(packed) if packed & 0xffff <= 6 => return format!("interval({})", packed & 0xffff),
+            _ => "interval",
+        },
         "bit" => return with_length("bit", length),
         "varbit" => return with_length("bit varying", length),
-        "time" => "time without time zone",
-        "timetz" => "time with time zone",
-        "timestamp" => "timestamp without time zone",
-        "timestamptz" => "timestamp with time zone",
+        "time" => return format!("{} without time zone", with_length("time", length)),
+        "timetz" => return format!("{} with time zone", with_length("time", length)),
+        "timestamp" => return format!("{} without time zone", with_length("timestamp", length)),
+        "timestamptz" => return format!("{} with time zone", with_length("timestamp", length)),
         "vector" | "halfvec" | "sparsevec" => return with_length(&found.name, length),
         name if found.schema == PG_CATALOG || oid >= 15_000 => return quote_ident(name),
         name => return format!("information_schema.{}", quote_ident(name)),

@@ -225,10 +225,10 @@ fn array(ty: &SqlType, cells: Vec<Cell>) -> Result<ArrayRef> {
         | SqlType::Regnamespace => collect!(Int64Builder::new(), cells, Cell::Int(it) => it),
         SqlType::Float4 => collect!(Float32Builder::new(), cells, Cell::Float(it) => it as f32),
         SqlType::Float8 => collect!(Float64Builder::new(), cells, Cell::Float(it) => it),
-        SqlType::Timestamptz => {
+        SqlType::Timestamptz(_) => {
             collect!(TimestampMicrosecondBuilder::new().with_timezone("+00:00"), cells, Cell::Int(it) => it)
         }
-        SqlType::Interval => collect!(IntervalMonthDayNanoBuilder::new(), cells,
+        SqlType::Interval(_) => collect!(IntervalMonthDayNanoBuilder::new(), cells,
             Cell::Interval(us) => IntervalMonthDayNano::new(0, 0, us.saturating_mul(1000))),
         SqlType::Int2Vector => lists(&SqlType::Int2, cells)?,
         SqlType::OidVector => lists(&SqlType::Oid, cells)?,

@@ -160,7 +160,9 @@ pub(super) fn check_used(method: Method, ty: &SqlType) -> Result<()> {
 /// Whether rows are found by values of the type.
 fn finds_rows(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Array(item) => !matches!(**item, SqlType::Interval | SqlType::Bpchar(_)) && finds_rows(item),
+        SqlType::Array(item) => {
+            !matches!(**item, SqlType::Interval(_) | SqlType::Bpchar(_)) && finds_rows(item)
+        }
         SqlType::Json | SqlType::Jsonb | SqlType::Bit(_) | SqlType::Varbit(_) => false,
         SqlType::Vector(_) | SqlType::Halfvec(_) | SqlType::Sparsevec(_) => false,
         _ => true,

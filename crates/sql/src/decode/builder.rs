@@ -3,6 +3,7 @@
 use super::array::{parse_array, read_array};
 use super::binary::{Reader, read_numeric, too_short, word};
 use super::number::*;
+use super::precision::rounded;
 use super::vector::{DenseBuilder, list_end, nulls, offsets};
 use super::{datetime, interval, json};
 use crate::calendar::{DAY_US, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_US};
@@ -186,7 +187,7 @@ impl ColumnBuilder {
             Values::Date(values) => values.append_value(datetime::parse_date(text, style)?),
             Values::Time(values) => values.append_value(datetime::parse_time(text, style)?),
             Values::Timestamp(values) => values.append_value(match self.ty {
-                SqlType::Timestamptz => datetime::parse_timestamptz(text, style)?,
+                SqlType::Timestamptz(_) => datetime::parse_timestamptz(text, style)?,
                 _ => datetime::parse_timestamp(text, style)?,
             }),
             Values::Interval(values) => values.append_value(interval::parse_interval(text)?),
@@ -349,6 +350,10 @@ impl ColumnBuilder {
 
     /// The array, of type `ty.arrow_type()`; the builder is empty again.
     pub(crate) fn finish(&mut self) -> ArrayRef {
+        rounded(self.finish_values(), &self.ty)
+    }
+
+    fn finish_values(&mut self) -> ArrayRef {
         match &mut self.values {
             Values::Bool(values) => Arc::new(values.finish()),
             Values::Int2(values) => Arc::new(values.finish()),

@@ -117,7 +117,7 @@ impl ColumnEncoder {
             Source::Date(array) => put_date(array.value(row), out),
             Source::Time(array) => put_time(array.value(row), out),
             Source::Timestamp(array) => match self.ty {
-                SqlType::Timestamptz => put_timestamptz(array.value(row), self.style.time_zone, out),
+                SqlType::Timestamptz(_) => put_timestamptz(array.value(row), self.style.time_zone, out),
                 _ => put_timestamp(array.value(row), out),
             },
             Source::Interval(array) => {

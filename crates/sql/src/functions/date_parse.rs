@@ -59,7 +59,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             let days: Vec<Option<i32>> = days.map(|day| day.and_then(|it| i32::try_from(it).ok())).collect();
             Ok(Arc::new(Date32Array::from(days)))
         }),
-        Function::new("to_timestamp", Volatility::Stable, SqlType::Timestamptz, move |args| {
+        Function::new("to_timestamp", Volatility::Stable, SqlType::Timestamptz(None), move |args| {
             if args.count() == 1 {
                 return of_epoch(args);
             }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 /// `date_bin(stride, source, origin)`: the beginning of the stride, counted from the origin, that a time lies in.
 pub(super) fn binned(args: &Args<'_>) -> Result<ArrayRef> {
-    let is_local = [1, 2].iter().all(|index| *args.ty(*index) == SqlType::Timestamp);
-    let ty = if is_local { SqlType::Timestamp } else { SqlType::Timestamptz };
+    let is_local = [1, 2].iter().all(|index| *args.ty(*index) == SqlType::Timestamp(None));
+    let ty = if is_local { SqlType::Timestamp(None) } else { SqlType::Timestamptz(None) };
     let (strides, sources, origins) =
-        (args.cast(0, &SqlType::Interval)?, args.cast(1, &ty)?, args.cast(2, &ty)?);
+        (args.cast(0, &SqlType::Interval(None))?, args.cast(1, &ty)?, args.cast(2, &ty)?);
     let strides = strides.as_primitive::<IntervalMonthDayNanoType>();
     let sources = sources.as_primitive::<TimestampMicrosecondType>();
     let origins = origins.as_primitive::<TimestampMicrosecondType>();
@@ -52,7 +52,7 @@ fn bin(stride: IntervalMonthDayNano, source_us: i64, origin_us: i64) -> Result<i
 /// `date_trunc(unit, source)` and `date_trunc(unit, source, zone)`.
 pub(super) fn truncated(args: &Args<'_>, style: &CastStyle) -> Result<ArrayRef> {
     let units = args.text(0)?;
-    if *args.ty(1) == SqlType::Interval {
+    if *args.ty(1) == SqlType::Interval(None) {
         let values = args.array(1).as_primitive::<IntervalMonthDayNanoType>();
         let mut out = IntervalMonthDayNanoBuilder::with_capacity(args.rows());
         for row in 0..args.rows() {
@@ -63,12 +63,12 @@ pub(super) fn truncated(args: &Args<'_>, style: &CastStyle) -> Result<ArrayRef> 
         }
         return Ok(Arc::new(out.finish()));
     }
-    let local_only = *args.ty(1) == SqlType::Timestamp;
+    let local_only = *args.ty(1) == SqlType::Timestamp(None);
     let from = match args.ty(1) {
         SqlType::Unknown => &SqlType::Text,
         ty => ty,
     };
-    let to = if local_only { SqlType::Timestamp } else { SqlType::Timestamptz };
+    let to = if local_only { SqlType::Timestamp(None) } else { SqlType::Timestamptz(None) };
     let values = cast_array(args.array(1), from, &to, CastContext::Explicit, style)?;
     let values = values.as_primitive::<TimestampMicrosecondType>();
     let zones = if args.count() > 2 { Some(args.text(2)?) } else { None };

@@ -61,7 +61,7 @@ fn parts(args: &Args<'_>, index: usize, zone: Tz) -> Result<Vec<Option<Parts>>> 
         (0..array.len()).map(|row| array.is_valid(row).then(|| part(row))).collect()
     };
     Ok(match args.ty(index) {
-        SqlType::Interval => {
+        SqlType::Interval(_) => {
             let array = args.array(index);
             let values = array.as_primitive::<IntervalMonthDayNanoType>();
             each(array, &|row| {
@@ -75,12 +75,12 @@ fn parts(args: &Args<'_>, index: usize, zone: Tz) -> Result<Vec<Option<Parts>>> 
                 }
             })
         }
-        SqlType::Time => {
+        SqlType::Time(_) => {
             let array = args.array(index);
             let values = array.as_primitive::<Time64MicrosecondType>();
             each(array, &|row| Parts { time_us: values.value(row), is_time: true, ..Parts::default() })
         }
-        SqlType::Timestamptz => {
+        SqlType::Timestamptz(_) => {
             let array = args.array(index);
             let values = array.as_primitive::<TimestampMicrosecondType>();
             each(array, &|row| {
@@ -95,8 +95,8 @@ fn parts(args: &Args<'_>, index: usize, zone: Tz) -> Result<Vec<Option<Parts>>> 
             let values = array.as_primitive::<Date32Type>();
             each(array, &|row| of_day(values.value(row).into()))
         }
-        SqlType::Timestamp | SqlType::Unknown | SqlType::Text => {
-            let array = args.cast(index, &SqlType::Timestamp)?;
+        SqlType::Timestamp(_) | SqlType::Unknown | SqlType::Text => {
+            let array = args.cast(index, &SqlType::Timestamp(None))?;
             let values = array.as_primitive::<TimestampMicrosecondType>();
             each(&array, &|row| of_local(values.value(row)))
         }
@@ -325,9 +325,9 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             Volatility::Stable,
             |types| {
                 Ok(match types.get(1) {
-                    Some(SqlType::Interval) => SqlType::Interval,
-                    Some(SqlType::Timestamp) => SqlType::Timestamp,
-                    _ => SqlType::Timestamptz,
+                    Some(SqlType::Interval(_)) => SqlType::Interval(None),
+                    Some(SqlType::Timestamp(_)) => SqlType::Timestamp(None),
+                    _ => SqlType::Timestamptz(None),
                 })
             },
             move |args| super::date_trunc::truncated(args, &style),
@@ -336,12 +336,12 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             "date_bin",
             Volatility::Immutable,
             |types| {
-                let is_local = types.iter().skip(1).all(|ty| *ty == SqlType::Timestamp);
-                Ok(if is_local { SqlType::Timestamp } else { SqlType::Timestamptz })
+                let is_local = types.iter().skip(1).all(|ty| *ty == SqlType::Timestamp(None));
+                Ok(if is_local { SqlType::Timestamp(None) } else { SqlType::Timestamptz(None) })
             },
             super::date_trunc::binned,
         ),
-        Function::new("age", Volatility::Stable, SqlType::Interval, move |args| {
+        Function::new("age", Volatility::Stable, SqlType::Interval(None), move |args| {
             let now = TimestampMicrosecondArray::from(vec![midnight(); args.rows()]);
             let at = |index: usize| -> Result<TimestampMicrosecondArray> {
                 let ty = match args.ty(index) {
@@ -351,7 +351,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
                 let local = cast_array(
                     args.array(index),
                     ty,
-                    &SqlType::Timestamp,
+                    &SqlType::Timestamp(None),
                     CastContext::Explicit,
                     &local_style,
                 )?;
@@ -379,21 +379,21 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             let finite = (0..args.rows()).map(|row| array.is_valid(row).then_some(true));
             Ok(Arc::new(finite.collect::<BooleanArray>()))
         }),
-        Function::new("localtime", Volatility::Stable, SqlType::Time, move |args| {
+        Function::new("localtime", Volatility::Stable, SqlType::Time(None), move |args| {
             let now = local_session.transaction_start_us();
             let local = now + i64::from(offset_at_s(zone, now)) * 1_000_000;
             Ok(Arc::new(Time64MicrosecondArray::from(vec![local.rem_euclid(DAY_US); args.rows()])))
         }),
-        Function::new("time_shift", Volatility::Immutable, SqlType::Time, time_shift),
-        Function::new("date_add_time", Volatility::Immutable, SqlType::Timestamp, |args| {
-            let days = args.cast(0, &SqlType::Timestamp)?;
+        Function::new("time_shift", Volatility::Immutable, SqlType::Time(None), time_shift),
+        Function::new("date_add_time", Volatility::Immutable, SqlType::Timestamp(None), |args| {
+            let days = args.cast(0, &SqlType::Timestamp(None))?;
             let times = args.array(1).as_primitive::<Time64MicrosecondType>();
             let days = days.as_primitive::<TimestampMicrosecondType>();
             let sums = days.iter().zip(times.iter()).map(|(day, time)| Some(day? + time?));
             Ok(Arc::new(sums.collect::<TimestampMicrosecondArray>()))
         }),
-        Function::new("time_mi", Volatility::Immutable, SqlType::Interval, |args| {
-            let (left, right) = (args.cast(0, &SqlType::Time)?, args.cast(1, &SqlType::Time)?);
+        Function::new("time_mi", Volatility::Immutable, SqlType::Interval(None), |args| {
+            let (left, right) = (args.cast(0, &SqlType::Time(None))?, args.cast(1, &SqlType::Time(None))?);
             let left = left.as_primitive::<Time64MicrosecondType>().iter();
             let between = left
                 .zip(right.as_primitive::<Time64MicrosecondType>())
@@ -408,8 +408,8 @@ pub(super) fn out_of_range(what: &str) -> Error {
 }
 
 fn intervals(name: &str, change: fn(IntervalMonthDayNano) -> IntervalMonthDayNano) -> Function {
-    Function::new(name, Volatility::Immutable, SqlType::Interval, move |args| {
-        let values = args.cast(0, &SqlType::Interval)?;
+    Function::new(name, Volatility::Immutable, SqlType::Interval(None), move |args| {
+        let values = args.cast(0, &SqlType::Interval(None))?;
         let values = values.as_primitive::<IntervalMonthDayNanoType>();
         Ok(Arc::new(values.unary::<_, IntervalMonthDayNanoType>(change)))
     })
@@ -473,7 +473,7 @@ fn age(later_us: i64, earlier_us: i64) -> IntervalMonthDayNano {
 
 /// `time + interval * sign`, around the clock; months and days of the interval do not count.
 fn time_shift(args: &Args<'_>) -> Result<ArrayRef> {
-    let (times, intervals) = (args.cast(0, &SqlType::Time)?, args.cast(1, &SqlType::Interval)?);
+    let (times, intervals) = (args.cast(0, &SqlType::Time(None))?, args.cast(1, &SqlType::Interval(None))?);
     let times = times.as_primitive::<Time64MicrosecondType>();
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     let signs = args.int8(2)?;

@@ -42,8 +42,8 @@ fn scalar(text: &str, ty: &SqlType) -> String {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Numeric(_) => out.push_str(text),
         // NaN and infinities are no numbers of JSON.
         SqlType::Float4 | SqlType::Float8 if !text.ends_with(['N', 'y']) => out.push_str(text),
-        SqlType::Timestamp => put_string(&text.replacen(' ', "T", 1), &mut out),
-        SqlType::Timestamptz => {
+        SqlType::Timestamp(_) => put_string(&text.replacen(' ', "T", 1), &mut out),
+        SqlType::Timestamptz(_) => {
             // An offset of whole hours has its minutes too.
             let (text, era) = text.strip_suffix(" BC").map_or((text, ""), |text| (text, " BC"));
             let whole = text.rsplit(['+', '-']).next().is_some_and(|offset| offset.len() == 2);

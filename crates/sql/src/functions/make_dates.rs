@@ -22,14 +22,14 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             });
             Ok(Arc::new(dates.collect::<Result<Date32Array>>()?))
         }),
-        Function::new("make_time", Volatility::Immutable, SqlType::Time, |args| {
+        Function::new("make_time", Volatility::Immutable, SqlType::Time(None), |args| {
             let times = (0..args.rows()).map(|row| clock(args, 0, row)).collect::<Result<Vec<_>>>()?;
             Ok(Arc::new(times.into_iter().collect::<Time64MicrosecondArray>()))
         }),
-        Function::new("make_timestamp", Volatility::Immutable, SqlType::Timestamp, |args| {
+        Function::new("make_timestamp", Volatility::Immutable, SqlType::Timestamp(None), |args| {
             Ok(Arc::new(moments(args)?.into_iter().collect::<TimestampMicrosecondArray>()))
         }),
-        Function::new("make_timestamptz", Volatility::Stable, SqlType::Timestamptz, move |args| {
+        Function::new("make_timestamptz", Volatility::Stable, SqlType::Timestamptz(None), move |args| {
             let names = if args.count() > 6 { Some(args.text(6)?) } else { None };
             let mut out = Vec::with_capacity(args.rows());
             for (row, local) in moments(args)?.into_iter().enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
             }
             Ok(Arc::new(TimestampMicrosecondArray::from(out).with_timezone("+00:00")))
         }),
-        Function::new("make_interval", Volatility::Immutable, SqlType::Interval, interval),
+        Function::new("make_interval", Volatility::Immutable, SqlType::Interval(None), interval),
     ]
 }
 

@@ -105,10 +105,11 @@ pub(crate) fn date_math(operator: &'static str, left: &SqlType, right: &SqlType)
                 Ok(Arc::new(days.collect::<Result<Date32Array>>()?))
             })
         }
-        (SqlType::Timestamp, "-", SqlType::Timestamp) | (SqlType::Timestamptz, "-", SqlType::Timestamptz) => {
+        (SqlType::Timestamp(_), "-", SqlType::Timestamp(_))
+        | (SqlType::Timestamptz(_), "-", SqlType::Timestamptz(_)) => {
             // PostgreSQL's names for these types: calls are resolved by them.
-            let name = if *left == SqlType::Timestamp { "timestamp_mi" } else { "timestamptz_mi" };
-            Function::new(name, Volatility::Immutable, SqlType::Interval, timestamp_difference)
+            let name = if *left == SqlType::Timestamp(None) { "timestamp_mi" } else { "timestamptz_mi" };
+            Function::new(name, Volatility::Immutable, SqlType::Interval(None), timestamp_difference)
         }
         _ => return None,
     };

@@ -27,6 +27,13 @@ pub(super) fn functions() -> Vec<Function> {
         width_bucket(),
         Function::new("width_bucket_text", Volatility::Immutable, SqlType::Int4, width_bucket_text),
         array_fill(),
+        // A time of a type that keeps all digits of its seconds, where a cast would change nothing.
+        Function::typed(
+            EVERY_DIGIT,
+            Volatility::Immutable,
+            |types| Ok(types[0].clone()),
+            |args| Ok(args.array(0).clone()),
+        ),
         trim_array(),
         Function::new("encode", Volatility::Immutable, SqlType::Text, encode),
         Function::new("decode", Volatility::Immutable, SqlType::Bytea, decode),
@@ -135,6 +142,9 @@ fn width_bucket_text(args: &Args<'_>) -> Result<ArrayRef> {
     };
     Ok(Arc::new((0..args.rows()).map(bucket).collect::<Result<Int32Array>>()?))
 }
+
+/// The function that takes from a time how many digits its type keeps.
+pub(crate) const EVERY_DIGIT: &str = "every_digit";
 
 /// `array_fill(value, ARRAY[n])`.
 fn array_fill() -> Function {

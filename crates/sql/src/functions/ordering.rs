@@ -34,7 +34,7 @@ pub(crate) fn extreme(greatest: bool, ty: &SqlType) -> Function {
 /// Whether values of the type compare by keys.
 pub(crate) fn has_key(ty: &SqlType) -> bool {
     match ty {
-        SqlType::Interval | SqlType::Jsonb => true,
+        SqlType::Interval(_) | SqlType::Jsonb => true,
         SqlType::Array(item) => !crate::catalog::is_vector_like(item),
         _ => false,
     }
@@ -53,7 +53,7 @@ pub(crate) fn has_several_forms(ty: &SqlType) -> bool {
 /// What a value of the type compares by; `None` if by itself.
 pub(crate) fn key(ty: &SqlType, value: Expr) -> Option<Expr> {
     let function = match ty {
-        SqlType::Interval => interval_key(),
+        SqlType::Interval(_) => interval_key(),
         SqlType::Jsonb => jsonb_key(),
         ty if has_key(ty) => array_key(),
         _ => return None,
@@ -182,7 +182,7 @@ fn items(lists: &ListArray, range: std::ops::Range<usize>) -> std::ops::Range<us
 fn comparable(values: ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     let wider = |to: SqlType| cast_array(&values, ty, &to, CastContext::Explicit, &CastStyle::utc());
     Ok(match ty {
-        SqlType::Interval => lengths(&values)?,
+        SqlType::Interval(_) => lengths(&values)?,
         SqlType::Jsonb => documents(&values)?,
         SqlType::Numeric(_) => wider(SqlType::Numeric(None))?,
         SqlType::Bpchar(_) => wider(SqlType::Text)?,
@@ -222,7 +222,7 @@ fn one_form(value: f64) -> f64 {
 /// By what values compare here.
 fn keys_of(values: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     match ty {
-        SqlType::Interval => lengths(values),
+        SqlType::Interval(_) => lengths(values),
         SqlType::Jsonb => documents(values),
         ty => array_keys(values, ty),
     }

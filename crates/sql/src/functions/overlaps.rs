@@ -26,20 +26,20 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
 
 /// Microseconds since 1970 or midnight.
 fn moments(args: &Args<'_>, index: usize) -> Result<Vec<Option<i64>>> {
-    if *args.ty(index) == SqlType::Time {
+    if *args.ty(index) == SqlType::Time(None) {
         return Ok(args.array(index).as_primitive::<Time64MicrosecondType>().iter().collect());
     }
-    let times = args.cast(index, &SqlType::Timestamp)?;
+    let times = args.cast(index, &SqlType::Timestamp(None))?;
     Ok(times.as_primitive::<TimestampMicrosecondType>().iter().collect())
 }
 
 fn ends(args: &Args<'_>, index: usize, starts: &[Option<i64>], zone: Tz) -> Result<Vec<Option<i64>>> {
-    if *args.ty(index) != SqlType::Interval {
+    if *args.ty(index) != SqlType::Interval(None) {
         return moments(args, index);
     }
     let steps = args.array(index).as_primitive::<IntervalMonthDayNanoType>();
-    let zone = if *args.ty(index - 1) == SqlType::Timestamptz { zone } else { Tz::UTC };
-    let is_time = *args.ty(index - 1) == SqlType::Time;
+    let zone = if *args.ty(index - 1) == SqlType::Timestamptz(None) { zone } else { Tz::UTC };
+    let is_time = *args.ty(index - 1) == SqlType::Time(None);
     let end = |(start, step): (&Option<i64>, _)| match (start, step) {
         (Some(start), Some(step)) if is_time => {
             let step: arrow::datatypes::IntervalMonthDayNano = step;

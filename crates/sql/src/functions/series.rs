@@ -26,7 +26,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
         |types| Ok(SqlType::Array(Box::new(item_type(types)))),
         move |args| match item_type(args.types) {
             SqlType::Numeric(_) => numerics(args),
-            ty @ (SqlType::Timestamp | SqlType::Timestamptz) => times(args, &ty, &style),
+            ty @ (SqlType::Timestamp(_) | SqlType::Timestamptz(_)) => times(args, &ty, &style),
             ty => integers(args, &ty),
         },
     )]
@@ -34,11 +34,11 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
 
 fn item_type(types: &[SqlType]) -> SqlType {
     let has = |wanted: fn(&SqlType) -> bool| types.iter().any(wanted);
-    if has(|ty| matches!(ty, SqlType::Timestamptz | SqlType::Date)) {
-        return SqlType::Timestamptz;
+    if has(|ty| matches!(ty, SqlType::Timestamptz(_) | SqlType::Date)) {
+        return SqlType::Timestamptz(None);
     }
-    if has(|ty| matches!(ty, SqlType::Timestamp)) {
-        return SqlType::Timestamp;
+    if has(|ty| matches!(ty, SqlType::Timestamp(_))) {
+        return SqlType::Timestamp(None);
     }
     if has(|ty| matches!(ty, SqlType::Numeric(_))) {
         return SqlType::Numeric(None);
@@ -146,11 +146,11 @@ fn times(args: &Args<'_>, item: &SqlType, style: &CastStyle) -> Result<ArrayRef>
     let cast = |index: usize, to: &SqlType| {
         cast_array(args.array(index), args.ty(index), to, CastContext::Explicit, style)
     };
-    let (start, stop, step) = (cast(0, item)?, cast(1, item)?, cast(2, &SqlType::Interval)?);
+    let (start, stop, step) = (cast(0, item)?, cast(1, item)?, cast(2, &SqlType::Interval(None))?);
     let (start, stop) =
         (start.as_primitive::<TimestampMicrosecondType>(), stop.as_primitive::<TimestampMicrosecondType>());
     let step = step.as_primitive::<IntervalMonthDayNanoType>();
-    let zone = if *item == SqlType::Timestamptz { style.input.time_zone } else { Tz::UTC };
+    let zone = if *item == SqlType::Timestamptz(None) { style.input.time_zone } else { Tz::UTC };
     let mut items = Items::<i64>::new(args.rows());
     for row in 0..args.rows() {
         if start.is_null(row) || stop.is_null(row) || step.is_null(row) {

@@ -26,26 +26,36 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
     let mut list = Vec::new();
     for name in ["now", "transaction_timestamp", "current_timestamp"] {
         let session = context.session.clone();
-        list.push(Function::new(name, Volatility::Stable, SqlType::Timestamptz, move |args| {
+        list.push(Function::new(name, Volatility::Stable, SqlType::Timestamptz(None), move |args| {
             Ok(instants(args, session.transaction_start_us()))
         }));
     }
     let session = context.session.clone();
-    list.push(Function::new("statement_timestamp", Volatility::Stable, SqlType::Timestamptz, move |args| {
-        Ok(instants(args, session.statement_start_us()))
-    }));
-    list.push(Function::new("clock_timestamp", Volatility::Volatile, SqlType::Timestamptz, |args| {
+    list.push(Function::new(
+        "statement_timestamp",
+        Volatility::Stable,
+        SqlType::Timestamptz(None),
+        move |args| Ok(instants(args, session.statement_start_us())),
+    ));
+    list.push(Function::new("clock_timestamp", Volatility::Volatile, SqlType::Timestamptz(None), |args| {
         Ok(instants(args, now_us()))
     }));
     let (session, style) = (context.session.clone(), context.style.clone());
-    list.push(Function::new("localtimestamp", Volatility::Stable, SqlType::Timestamp, move |args| {
+    list.push(Function::new("localtimestamp", Volatility::Stable, SqlType::Timestamp(None), move |args| {
         let now = instants(args, session.transaction_start_us());
-        cast_array(&now, &SqlType::Timestamptz, &SqlType::Timestamp, CastContext::Explicit, &style)
+        cast_array(
+            &now,
+            &SqlType::Timestamptz(None),
+            &SqlType::Timestamp(None),
+            CastContext::Explicit,
+            &style,
+        )
     }));
     let (session, style) = (context.session.clone(), context.style.clone());
     list.push(Function::new("current_date", Volatility::Stable, SqlType::Date, move |args| {
         let now = instants(args, session.transaction_start_us());
-        let date = cast_array(&now, &SqlType::Timestamptz, &SqlType::Date, CastContext::Explicit, &style)?;
+        let date =
+            cast_array(&now, &SqlType::Timestamptz(None), &SqlType::Date, CastContext::Explicit, &style)?;
         Ok(Arc::new(date.as_primitive::<arrow::datatypes::Date32Type>().clone()) as Arc<Date32Array>
             as ArrayRef)
     }));
@@ -53,7 +63,7 @@ pub(super) fn functions(context: &Arc<FunctionContext>) -> Vec<Function> {
     list.push(Function::new(
         "pg_postmaster_start_time",
         Volatility::Stable,
-        SqlType::Timestamptz,
+        SqlType::Timestamptz(None),
         move |args| Ok(instants(args, started)),
     ));
     list.push(super::to_char::function(context.style.input.time_zone));
@@ -74,7 +84,7 @@ pub(super) fn zone(name: &str) -> Result<Tz> {
 /// An interval times or divided by a number; fractions of months become days, of days time.
 fn scaled(name: &str, scale: fn(f64, f64) -> f64) -> Function {
     let by_division = name == "interval_div";
-    Function::new(name, Volatility::Immutable, SqlType::Interval, move |args| {
+    Function::new(name, Volatility::Immutable, SqlType::Interval(None), move |args| {
         let intervals = args.array(0).as_primitive::<IntervalMonthDayNanoType>();
         let factors = args.float8(1)?;
         let mut out = IntervalMonthDayNanoBuilder::with_capacity(args.rows());

@@ -44,9 +44,9 @@ pub(super) fn function(zone: Tz) -> Function {
 
 fn to_char(args: &Args<'_>, zone: Tz) -> Result<ArrayRef> {
     match args.ty(0) {
-        SqlType::Timestamptz => rows(args, &SqlType::Timestamptz, |us| Moment::zoned(us, zone)),
-        SqlType::Timestamp | SqlType::Date => rows(args, &SqlType::Timestamp, Moment::local),
-        SqlType::Interval => {
+        SqlType::Timestamptz(_) => rows(args, &SqlType::Timestamptz(None), |us| Moment::zoned(us, zone)),
+        SqlType::Timestamp(_) | SqlType::Date => rows(args, &SqlType::Timestamp(None), Moment::local),
+        SqlType::Interval(_) => {
             let spans = args.array(0).as_primitive::<IntervalMonthDayNanoType>();
             shown(args, |row| spans.is_valid(row).then(|| Moment::span(spans.value(row))))
         }

@@ -95,8 +95,8 @@ fn by_interval(offset: IntervalMonthDayNano) -> Result<Zone> {
 
 /// The zone of every row that wants one.
 fn zones(args: &Args<'_>, index: usize, is_wanted: impl Fn(usize) -> bool) -> Result<Vec<Option<Zone>>> {
-    if *args.ty(index) == SqlType::Interval {
-        let offsets = args.cast(index, &SqlType::Interval)?;
+    if *args.ty(index) == SqlType::Interval(None) {
+        let offsets = args.cast(index, &SqlType::Interval(None))?;
         let offsets = offsets.as_primitive::<IntervalMonthDayNanoType>().iter().enumerate();
         let wanted = offsets.map(|(row, offset)| offset.filter(|_| is_wanted(row)));
         return wanted.map(|offset| offset.map(by_interval).transpose()).collect();
@@ -121,17 +121,17 @@ fn at_time_zone(context: &Arc<FunctionContext>) -> Function {
     let style = context.style.clone();
     let returns = |types: &[SqlType]| {
         Ok(match types.get(1) {
-            Some(SqlType::Timestamp) => SqlType::Timestamptz,
-            Some(SqlType::Time) => return Err(Error::unsupported("the type time with time zone")),
-            _ => SqlType::Timestamp,
+            Some(SqlType::Timestamp(_)) => SqlType::Timestamptz(None),
+            Some(SqlType::Time(_)) => return Err(Error::unsupported("the type time with time zone")),
+            _ => SqlType::Timestamp(None),
         })
     };
     Function::typed("timezone", Volatility::Stable, returns, move |args| {
-        let is_local = *args.ty(1) == SqlType::Timestamp;
+        let is_local = *args.ty(1) == SqlType::Timestamp(None);
         let (from, to) = match args.ty(1) {
-            SqlType::Timestamp => (SqlType::Timestamp, SqlType::Timestamp),
-            SqlType::Unknown => (SqlType::Text, SqlType::Timestamptz),
-            ty => (ty.clone(), SqlType::Timestamptz),
+            SqlType::Timestamp(_) => (SqlType::Timestamp(None), SqlType::Timestamp(None)),
+            SqlType::Unknown => (SqlType::Text, SqlType::Timestamptz(None)),
+            ty => (ty.clone(), SqlType::Timestamptz(None)),
         };
         let times = cast_array(args.array(1), &from, &to, CastContext::Explicit, &style)?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
@@ -157,11 +157,16 @@ fn timestamp_out_of_range() -> Error {
 fn moved(name: &str, sign: i32, context: &Arc<FunctionContext>) -> Function {
     let own = context.style.input.time_zone;
     let style = context.style.clone();
-    Function::new(name, Volatility::Stable, SqlType::Timestamptz, move |args| {
-        let times =
-            cast_array(args.array(0), args.ty(0), &SqlType::Timestamptz, CastContext::Explicit, &style)?;
+    Function::new(name, Volatility::Stable, SqlType::Timestamptz(None), move |args| {
+        let times = cast_array(
+            args.array(0),
+            args.ty(0),
+            &SqlType::Timestamptz(None),
+            CastContext::Explicit,
+            &style,
+        )?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
-        let steps = args.cast(1, &SqlType::Interval)?;
+        let steps = args.cast(1, &SqlType::Interval(None))?;
         let steps = steps.as_primitive::<IntervalMonthDayNanoType>();
         let names = if args.count() > 2 { Some(args.text(2)?) } else { None };
         let moved = (0..args.rows()).map(|row| {
