@@ -83,7 +83,7 @@ def over_the_wire(results, data, seconds: float, binary: str) -> None:
             results.once(peer, "version", lambda: version)
             chunks = chunks or wire.copied(data)
             loaded = wire.load(connection, chunks)
-            results.once(peer, "load", lambda: loaded)
+            results.once(peer, "load", lambda: loaded | {"settled_s": wire.settle(server.pid)})
             pgbench.table_of_queries(server, data)
             for name, measure in steps(server, data, seconds, peer == "quiver"):
                 results.once(peer, name, measure)

@@ -227,6 +227,17 @@ def processor(pid: int) -> float:
     return used(parent) + sum(parent.cpu_times()[2:4]) + sum(used(child) for child in parent.children(recursive=True))
 
 
+def settle(pid: int) -> float:
+    """Waits until a server has nothing to do: seconds it took, a minute at most. What a load leaves behind is not measured with the rest."""
+    started = time.perf_counter()
+    while time.perf_counter() - started < 60:
+        before = processor(pid)
+        time.sleep(1)
+        if processor(pid) - before < 0.05:
+            break
+    return time.perf_counter() - started
+
+
 def cost(server, seconds: float, run) -> dict:
     """What a run of `seconds` took of the server's processor, in microseconds a statement."""
     before = processor(server.pid)

@@ -31,6 +31,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use parking_lot::RwLock;
@@ -132,6 +133,8 @@ fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, b
         || plan.is::<CooperativeExec>()
         || plan.is::<UnionExec>()
         || plan.is::<AppendExec>()
+        // Forgets its results when the plan is reset, before each run.
+        || plan.is::<ScalarSubqueryExec>()
         || plan.is::<PlaceholderRowExec>()
         || plan.is::<EmptyExec>();
     is_plain && plan.children().into_iter().all(|child| keeps_nothing(child, scanned))

@@ -10,6 +10,7 @@ mod guard;
 mod identity;
 mod info;
 mod known;
+mod lifted;
 mod names;
 mod portal;
 mod rows;

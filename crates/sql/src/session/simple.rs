@@ -37,6 +37,9 @@ impl Session {
             let run = Box::pin(self.run_analyzed(conn, &analyzed, &step)).await;
             return run.map_err(|error| in_query(error, query, analyzed.parsed.offset));
         }
+        if self.run_lifted(conn, query).await? {
+            return Ok(());
+        }
         let statements = statement::parse(query)?;
         let count = statements.len();
         for (place, parsed) in statements.into_iter().enumerate() {

@@ -1,5 +1,8 @@
 //! Every setting: its name, kind, default and what it does here. `SHOW ALL`, pg_settings and the documentation read this list.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// What values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
@@ -529,10 +532,16 @@ pub(crate) const RESERVED_PREFIXES: &[&str] = &["hnsw", "ivfflat"];
 
 /// A setting by name, in any case.
 pub(crate) fn definition(name: &str) -> Option<&'static Definition> {
-    let name = match name.to_ascii_lowercase().as_str() {
-        "timezone" | "time zone" => "TimeZone",
-        "force_parallel_mode" | "debug_parallel_query" => "force_parallel_mode",
-        _ => name,
-    };
-    DEFINITIONS.iter().find(|definition| definition.name.eq_ignore_ascii_case(name))
+    static ALL: LazyLock<HashMap<String, &'static Definition>> = LazyLock::new(|| {
+        let mut all: HashMap<_, _> =
+            DEFINITIONS.iter().map(|definition| (definition.name.to_ascii_lowercase(), definition)).collect();
+        for (alias, name) in [("time zone", "timezone"), ("debug_parallel_query", "force_parallel_mode")] {
+            if let Some(definition) = all.get(name).copied() {
+                all.insert(alias.to_owned(), definition);
+            }
+        }
+        all
+    });
+    // Nearly all who ask have it in lower case.
+    ALL.get(name).or_else(|| ALL.get(&name.to_ascii_lowercase())).copied()
 }
