@@ -2,12 +2,14 @@
 
 use super::members::Members;
 use super::output::{Output, Outputs};
+use super::pace::Pace;
 use super::run::Search;
 use super::{SearchMetrics, pattern::substitute};
 use crate::SearchSettings;
 use crate::context::running_statement;
 use crate::engine::BATCH_ROWS;
 use crate::search::Values;
+use crate::to_datafusion;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -19,15 +21,17 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Sched
 use datafusion::physical_plan::metrics::{MetricsSet, RecordOutput};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::StatisticsArgs;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
     Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
+use futures::stream;
 use quiver_index::{Metric, VectorIndexKind};
 use quiver_storage::TableLayout;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::task::spawn_blocking;
 
 /// The k nearest rows that pass a filter, nearest first.
@@ -41,6 +45,7 @@ pub(crate) struct VectorTopKExec {
     metrics: SearchMetrics,
     layout: Option<Arc<TableLayout>>,
     members: Option<Members>,
+    pace: Pace,
 }
 
 impl VectorTopKExec {
@@ -55,7 +60,17 @@ impl VectorTopKExec {
         let properties = properties(EquivalenceProperties::new_with_orderings(schema, ordering));
         let outputs = Outputs::new(outputs, search.within.clone(), &search.source.table_schema)?;
         let metrics = SearchMetrics::default();
-        Ok(VectorTopKExec { search, outputs, settings, properties, metrics, layout: None, members: None })
+        let pace = Pace::default();
+        Ok(VectorTopKExec {
+            search,
+            outputs,
+            settings,
+            properties,
+            metrics,
+            layout: None,
+            members: None,
+            pace,
+        })
     }
 
     /// Remembers what the indexes of the table were over.
@@ -191,24 +206,36 @@ impl ExecutionPlan for VectorTopKExec {
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let statement = running_statement(&task)?;
         let counters = self.metrics.start(partition);
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
-        let (outputs, schema, out) = (self.outputs.clone(), self.schema(), builder.tx());
-        // Searches and hands the rows over. Blocking.
-        let run = move |search: &Search, task: &TaskContext| {
+        let (search, outputs, schema, pace) =
+            (self.search.clone(), self.outputs.clone(), self.schema(), self.pace.clone());
+        let is_local = search.is_local(statement.as_ref()).map_err(to_datafusion)?;
+        // Blocking.
+        let find = move |search: &Search, task: &TaskContext| {
+            let began = Instant::now();
             let elapsed = counters.baseline.elapsed_compute().clone();
             let timer = elapsed.timer();
             let rows = search.rows(statement.as_ref(), task, &counters, outputs.fetched())?;
-            let rows = outputs.evaluate(&rows, &schema)?;
+            let rows = outputs.evaluate(&rows, &schema)?.record_output(&counters.baseline);
             timer.done();
+            pace.note(began.elapsed());
+            Ok(rows)
+        };
+        if self.members.is_none() && is_local && self.pace.is_quick() {
+            let found = async move { find(&search, &task) };
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::once(found))));
+        }
+        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
+        let out = builder.tx();
+        let run = move |search: &Search, task: &TaskContext| {
+            let rows = find(search, task)?;
             for start in (0..rows.num_rows()).step_by(BATCH_ROWS) {
                 let piece = rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start));
-                if out.blocking_send(Ok(piece.record_output(&counters.baseline))).is_err() {
+                if out.blocking_send(Ok(piece)).is_err() {
                     break;
                 }
             }
             Ok(())
         };
-        let search = self.search.clone();
         match self.members.clone() {
             None => builder.spawn_blocking(move || run(&search, &task)),
             Some(members) => builder.spawn(async move {

@@ -16,6 +16,7 @@ mod exec;
 mod members;
 mod metrics;
 mod output;
+mod pace;
 mod pattern;
 mod run;
 

@@ -38,6 +38,11 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// Whether all that it reads is in memory or in files of this machine.
+    pub(super) fn is_local(&self, statement: &dyn Statement) -> quiver_base::Result<bool> {
+        Ok(statement.snapshots(&self.source.table)?.iter().all(|snapshot| snapshot.is_local()))
+    }
+
     /// The same among rows that pass one more filter, over the table's columns.
     pub(super) fn among(self, filter: Arc<dyn PhysicalExpr>) -> Result<Search> {
         let own = self.predicate.iter().map(|predicate| predicate.expr().clone());
