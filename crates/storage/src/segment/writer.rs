@@ -18,7 +18,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use quiver_base::{ColumnId, Error, FIELD_ID_KEY, Reservation, Result, RowId, SegmentId, ShardId, Timestamp};
+use quiver_base::{
+    ColumnId, Error, FIELD_ID_KEY, Reservation, Result, RowId, SegmentId, ShardId, SqlState, Timestamp,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -127,9 +129,7 @@ impl SegmentWriter {
         }
         let arrays = self.columns_of(batch)?;
         self.append_keys(&arrays, rows)?;
-        for (_, code, at, index) in &mut self.lookups {
-            index.add_codes(&arrays[*at], *code, self.rows)?;
-        }
+        self.append_lookups(&arrays)?;
         for (at, spill) in &mut self.vectors {
             spill.append(&arrays[*at])?;
         }
@@ -153,6 +153,22 @@ impl SegmentWriter {
                 None => conform(column, None, batch.num_rows()),
             })
             .collect()
+    }
+
+    /// An index of values that there is no memory for is left out: rows must get to disk without it, and are searched without it.
+    fn append_lookups(&mut self, arrays: &[ArrayRef]) -> Result<()> {
+        let mut failed = Ok(());
+        self.lookups.retain_mut(|(_, code, at, index)| {
+            match index.add_codes(&arrays[*at], *code, self.rows) {
+                Err(error) if error.state() == SqlState::OUT_OF_MEMORY => false,
+                Err(error) => {
+                    failed = Err(error);
+                    true
+                }
+                Ok(()) => true,
+            }
+        });
+        failed
     }
 
     fn append_keys(&mut self, arrays: &[ArrayRef], rows: usize) -> Result<()> {

@@ -142,3 +142,19 @@ fn without_memory_there_are_no_candidates_and_no_error() {
     let small = StorageEnv::new(fixture.env.objects.clone(), memory, StorageOptions::default());
     assert_eq!(found(&open(&small, &meta), &layout, 1, Allowed::Values(number(21))), None);
 }
+
+#[test]
+fn a_segment_is_written_without_an_index_that_there_is_no_memory_for() {
+    let fixture = fixture();
+    let mut layout = layout(vec![column(1, "b", &SqlType::Jsonb)]);
+    layout.lookups = vec![LookupDef { kind: LookupKind::Items, ..lookup(50, 1) }];
+    let leaves: Vec<String> = (0..300).map(|leaf| format!("\"k{leaf}\": {leaf}")).collect();
+    let document = format!("{{{}}}", leaves.join(", "));
+    let b = StringArray::from_iter_values((0..ROWS).map(|_| &document));
+    let batch = batch(&layout, vec![Arc::new(b)]);
+    // 2,000 rows of 600 entries of 16 bytes are 19 MB.
+    let small =
+        StorageEnv::new(fixture.env.objects.clone(), MemoryBudget::new(10 << 20), StorageOptions::default());
+    let meta = write(&small, &layout, &batch, 100);
+    assert_eq!((meta.rows, meta.lookups.len()), (ROWS as u32, 0));
+}
