@@ -21,6 +21,18 @@ struct Lifted<'a> {
     vectors: Vec<&'a str>,
 }
 
+impl<'a> Lifted<'a> {
+    /// The number of a vector. The same vector is the same parameter: a bound on a distance has to be known for one on that of the order.
+    fn parameter(&mut self, vector: &'a str) -> usize {
+        let known = self.vectors.iter().position(|other| *other == vector);
+        let place = known.unwrap_or_else(|| {
+            self.vectors.push(vector);
+            self.vectors.len() - 1
+        });
+        place + 1
+    }
+}
+
 /// Takes out each `'[…]'` that follows a distance operator of a single SELECT. `None` if there is none, or where the text needs more than
 /// a look to be read: comments, dollars, backslashes.
 fn lift(query: &str) -> Option<Lifted<'_>> {
@@ -40,8 +52,8 @@ fn lift(query: &str) -> Option<Lifted<'_>> {
                 let inner = query.get(at + 1..end)?;
                 if after_distance && is_vector(inner) && bytes.get(end + 1) != Some(&b'\'') {
                     lifted.text.push_str(query.get(kept..at)?);
-                    lifted.vectors.push(inner);
-                    lifted.text.push_str(&format!("${}", lifted.vectors.len()));
+                    let parameter = lifted.parameter(inner);
+                    lifted.text.push_str(&format!("${parameter}"));
                     kept = end + 1;
                 }
                 at = end + 1;
@@ -146,6 +158,9 @@ mod tests {
             " select id from t where a = '[1]' and b <-> $1 < 3 order by c <#>\n$2::vector limit 5; "
         );
         assert_eq!(lifted.vectors, ["[1, -2.5e3]", "[7]"]);
+        let same = lift("select id from t where v <-> '[1]' < 3 order by v <-> '[1]', w <-> '[2]'").unwrap();
+        assert_eq!(same.text, "select id from t where v <-> $1 < 3 order by v <-> $1, w <-> $2");
+        assert_eq!(same.vectors, ["[1]", "[2]"]);
     }
 
     #[test]
