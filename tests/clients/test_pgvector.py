@@ -1,6 +1,7 @@
 """pgvector-python's adapters: vectors as parameters, results and arrays through each driver, and searches with filters."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import numpy as np
@@ -87,6 +88,30 @@ def test_psycopg_index(connection):
         connection.execute("SET LOCAL hnsw.ef_search = 100")
         cursor = connection.execute("SELECT id FROM items ORDER BY embedding <-> %s LIMIT 2", [Vector([1, 0, 0])])
         assert cursor.fetchall() == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("method", ["hnsw", "ivfflat"])
+def test_psycopg_index_progress(connection, server, method):
+    """While CREATE INDEX runs, another session sees how far it is, in pgvector's phases."""
+    connection.execute("CREATE TABLE items (id bigint, embedding vector(64))")
+    vectors = np.random.default_rng(6).random((20_000, 64), dtype=np.float32)
+    with connection.cursor().copy("COPY items FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["int8", "vector"])
+        for index, vector in enumerate(vectors):
+            copy.write_row((index, Vector(vector)))
+    seen = []
+    with psycopg.connect(server.url(), autocommit=True) as watcher, ThreadPoolExecutor() as pool:
+        build = pool.submit(connection.execute, f"CREATE INDEX items_at ON items USING {method} (embedding vector_l2_ops)")
+        while not build.done():
+            query = "SELECT relid::regclass::text, index_relid::regclass::text, phase, tuples_done, tuples_total"
+            seen += watcher.execute(f"{query} FROM pg_stat_progress_create_index").fetchall()
+        build.result()
+        assert watcher.execute("SELECT count(*) FROM pg_stat_progress_create_index").fetchone() == (0,)
+    assert {row[:2] for row in seen} == {("items", "items_at")}
+    phases = ["loading tuples"] if method == "hnsw" else ["performing k-means", "assigning tuples"]
+    assert f"building index: {phases[0]}" in {row[2] for row in seen}
+    assert all(0 <= done <= total == len(vectors) for _, _, _, done, total in seen)
+    assert [row[3] for row in seen] == sorted(row[3] for row in seen)
 
 
 @pytest.mark.parametrize("style", ["TEXT", "BINARY"])

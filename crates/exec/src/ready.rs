@@ -8,7 +8,8 @@ use crate::scan::CollectionScanExec;
 use crate::table::PARALLEL_SCAN_ROWS_MIN;
 use crate::topk::VectorTopKExec;
 use crate::{Engine, QueryContext, from_datafusion};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -32,8 +33,10 @@ use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
 use parking_lot::RwLock;
 use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Table;
@@ -45,6 +48,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct ReadyPlan {
     plan: Arc<dyn ExecutionPlan>,
+    /// What is done with its rows at last.
+    projected: Option<Projected>,
     slots: Arc<Slots>,
     /// Tables that are scanned, and whether by several tasks: small ones are not.
     scanned: Vec<(Arc<Table>, bool)>,
@@ -94,7 +99,11 @@ impl Engine {
         if !keeps_nothing(&plan, &mut scanned) {
             return Ok(None);
         }
-        Ok(Some((ReadyPlan { plan, slots, scanned }, wanted)))
+        let (plan, projected) = match Projected::of(&plan) {
+            Some((input, projected)) => (input, Some(projected)),
+            None => (plan, None),
+        };
+        Ok(Some((ReadyPlan { plan, projected, slots, scanned }, wanted)))
     }
 
     /// Runs a plan for a statement; one value a slot.
@@ -107,7 +116,41 @@ impl Engine {
         *ready.slots.0.write() = values;
         // With fresh metrics: they would grow with every run.
         let plan = reset_plan_states(ready.plan.clone()).map_err(from_datafusion)?;
-        execute_stream(plan, self.task(context)).map_err(from_datafusion)
+        let rows = execute_stream(plan, self.task(context)).map_err(from_datafusion)?;
+        Ok(match &ready.projected {
+            Some(projected) => projected.clone().over(rows),
+            None => rows,
+        })
+    }
+}
+
+/// A projection that was at the top of a plan. The operator for it makes metrics for each of its expressions at each run, which takes longer than
+/// to evaluate them, and nobody sees those of a kept plan.
+#[derive(Clone, Debug)]
+struct Projected {
+    exprs: Arc<[Arc<dyn PhysicalExpr>]>,
+    schema: SchemaRef,
+}
+
+impl Projected {
+    /// What is below it, and the projection; `None` if there is none.
+    fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<(Arc<dyn ExecutionPlan>, Projected)> {
+        let projection = plan.downcast_ref::<ProjectionExec>()?;
+        let exprs = projection.expr().iter().map(|output| output.expr.clone()).collect();
+        Some((projection.input().clone(), Projected { exprs, schema: projection.schema() }))
+    }
+
+    fn over(self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = self.schema.clone();
+        let projected = rows.map(move |batch| self.evaluate(&batch?));
+        Box::pin(RecordBatchStreamAdapter::new(schema, projected))
+    }
+
+    fn evaluate(&self, rows: &RecordBatch) -> DfResult<RecordBatch> {
+        let evaluate = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(rows)?.into_array(rows.num_rows());
+        let columns = self.exprs.iter().map(evaluate).collect::<DfResult<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
     }
 }
 

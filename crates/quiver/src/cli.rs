@@ -24,12 +24,8 @@ enum Command {
     Demo(Options),
 }
 
-/// Address space for the stack of a thread: trees of statements are walked recursively, and the parser lets none pass that
-/// needs more. Memory is taken by what is used only.
-const STACK_BYTES: usize = 64 << 20;
-
-/// How many threads serve connections and run queries: more than there are processors, so that queries which compute for long
-/// leave the others to the system's scheduler.
+/// How many threads run what statements start beside themselves: more than there are processors, so that queries which compute for
+/// long leave the others to the system's scheduler.
 fn workers() -> usize {
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     processors * 2 + 2
@@ -46,7 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("quiver")
-        .thread_stack_size(STACK_BYTES)
+        .thread_stack_size(quiver_sql::STACK_BYTES)
         .worker_threads(workers())
         .build()
         .map_err(|cause| Error::io("cannot start threads", cause))?;

@@ -22,4 +22,4 @@ mod settings;
 mod statement;
 mod wire;
 
-pub use wire::{HbaSource, ServerConfig, SqlMetrics, SqlServer, TlsFiles};
+pub use wire::{HbaSource, STACK_BYTES, ServerConfig, SqlMetrics, SqlServer, TlsFiles};

@@ -29,12 +29,11 @@ use crate::settings::{DEFINITIONS, Settings};
 use crate::wire::connection::Connection;
 use crate::wire::{SqlMetrics, backend};
 use guard::Watch;
-use known::KnownStatements;
+use hashbrown::HashMap;
 use portal::Portal;
 use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Cluster;
 use quiver_exec::Engine;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use transaction::Transaction;
@@ -64,7 +63,6 @@ pub(crate) struct Session {
     settings: Settings,
     transaction: Transaction,
     portals: HashMap<String, Portal>,
-    known: KnownStatements,
     notices: Vec<Notice>,
     /// What the client was last told, in the order of the reported settings.
     told: Vec<String>,
@@ -83,7 +81,6 @@ impl Session {
             settings,
             transaction: Transaction::default(),
             portals: HashMap::new(),
-            known: KnownStatements::default(),
             notices: Vec::new(),
             told: Vec::new(),
             told_version: u64::MAX,
@@ -98,17 +95,17 @@ impl Session {
 
     /// Writes notices that the client wants to see, and settings that have changed.
     fn tell(&mut self, conn: &mut Connection) {
-        let least = match self.settings.with("client_min_messages", str::to_owned).as_str() {
-            "error" => Severity::Info,
-            "warning" => Severity::Warning,
-            "notice" => Severity::Notice,
-            "log" => Severity::Log,
-            _ => Severity::Debug,
-        };
         let warnings = self.info.take_warnings();
         self.notices.extend(warnings.into_iter().map(|text| Notice::warning(SqlState::WARNING, text)));
-        for notice in self.notices.drain(..) {
-            if notice.severity >= least {
+        if !self.notices.is_empty() {
+            let least = self.settings.with("client_min_messages", |least| match least {
+                "error" => Severity::Info,
+                "warning" => Severity::Warning,
+                "notice" => Severity::Notice,
+                "log" => Severity::Log,
+                _ => Severity::Debug,
+            });
+            for notice in self.notices.drain(..).filter(|notice| notice.severity >= least) {
                 backend::notice(&mut conn.output.buffer, &notice);
             }
         }

@@ -7,13 +7,13 @@ mod value;
 
 pub(crate) use table::{DEFINITIONS, Definition, Effect, definition};
 
-use crate::decode::{InputStyle, bool_word};
+use crate::decode::{DateOrder, InputStyle, bool_word};
 use crate::encode::OutputStyle;
 use chrono_tz::Tz;
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use quiver_base::{Error, Result, SqlState};
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use table::RESERVED_PREFIXES;
 
@@ -46,17 +46,40 @@ struct State {
     levels: Vec<(Values, Values)>,
     /// Rises with every change.
     version: u64,
+    /// What every statement asks for, read once for each version.
+    read: OnceLock<Read>,
+}
+
+/// Settings as statements use them.
+#[derive(Clone, Debug)]
+struct Read {
+    style: Style,
+    timeouts: [Option<Duration>; TIMEOUTS.len()],
+    switches: [bool; SWITCHES.len()],
+    search_path: Vec<String>,
+}
+
+/// How text is read and written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Style {
+    time_zone: Tz,
+    date_order: DateOrder,
+    iso_intervals: bool,
+    escape_bytea: bool,
 }
 
 /// Values that differ from the defaults, by lower-case name. Copied when it changes, so that a savepoint costs nothing.
 type Values = Arc<HashMap<String, String>>;
 
-/// The settings at some moment, to compare the forms of text.
-#[derive(Clone, Debug)]
-pub(crate) struct StyleMark(Values);
+/// Settings in milliseconds that every statement asks for.
+const TIMEOUTS: [&str; 4] =
+    ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"];
+/// Settings that are on or off that every statement asks for.
+const SWITCHES: [&str; 2] = ["transaction_read_only", "default_transaction_read_only"];
 
-/// What [`Settings::input_style`] and [`Settings::output_style`] look at.
-const STYLE: &[&str] = &["timezone", "datestyle", "intervalstyle", "bytea_output"];
+/// The forms of text at some moment, to compare them with those of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StyleMark(Style);
 
 /// What RESET ALL leaves as it is.
 const NOT_RESET: &[&str] =
@@ -140,7 +163,7 @@ impl Settings {
     /// RESET ALL.
     pub(crate) fn reset_all(&self) {
         let mut state = self.state.write();
-        let State { initial, current, lasting, version, .. } = &mut *state;
+        let State { initial, current, lasting, .. } = &mut *state;
         for values in [current, lasting] {
             let mut reset = HashMap::clone(initial);
             for name in NOT_RESET {
@@ -151,7 +174,7 @@ impl Settings {
             }
             *values = Arc::new(reset);
         }
-        *version += 1;
+        state.changed();
     }
 
     fn checked(&self, name: &str, value: &str) -> Result<String> {
@@ -215,7 +238,7 @@ impl Settings {
         state.levels.truncate(depth + 1);
         if let Some((current, lasting)) = state.levels.last().cloned() {
             (state.current, state.lasting) = (current, lasting);
-            state.version += 1;
+            state.changed();
         }
     }
 
@@ -233,7 +256,7 @@ impl Settings {
         state.levels.clear();
         if !Arc::ptr_eq(&state.current, &state.lasting) {
             state.current = state.lasting.clone();
-            state.version += 1;
+            state.changed();
         }
     }
 
@@ -254,7 +277,10 @@ impl Settings {
 
     /// Whether a setting that is a boolean is on.
     pub(crate) fn is_on(&self, name: &str) -> bool {
-        self.with(name, |kept| bool_word(kept).unwrap_or(false))
+        match SWITCHES.iter().position(|switch| *switch == name) {
+            Some(place) => self.read(|read| read.switches[place]),
+            None => self.with(name, is_on),
+        }
     }
 
     /// A setting that is a whole number, in its base unit.
@@ -264,60 +290,95 @@ impl Settings {
 
     /// A setting in milliseconds; 0 means none.
     pub(crate) fn timeout(&self, name: &str) -> Option<Duration> {
-        u64::try_from(self.number(name)).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+        match TIMEOUTS.iter().position(|timeout| *timeout == name) {
+            Some(place) => self.read(|read| read.timeouts[place]),
+            None => self.with(name, milliseconds),
+        }
     }
 
     /// The schemas to look in, in order; `"$user"` already replaced, pg_catalog not added. Schemas that do not exist are among them.
     pub(crate) fn search_path(&self) -> Vec<String> {
-        let names = self.with("search_path", value::split_identifiers).unwrap_or_default();
-        let user = self.current_user();
-        names.into_iter().map(|name| if name == "$user" { user.clone() } else { name }).collect()
+        self.read(|read| read.search_path.clone())
     }
 
-    /// The TimeZone setting.
-    pub(crate) fn time_zone(&self) -> Tz {
-        self.with("timezone", |kept| value::zone("TimeZone", kept).unwrap_or(Tz::UTC))
+    /// Whether the schemas to look in are these.
+    pub(crate) fn has_search_path(&self, path: &[String]) -> bool {
+        self.read(|read| read.search_path == path)
     }
 
     /// How text from this session is read; `now_us` is the transaction's start.
     pub(crate) fn input_style(&self, now_us: i64) -> InputStyle {
-        let date_order = self.with("datestyle", value::date_order);
-        InputStyle { time_zone: self.time_zone(), now_us, date_order }
+        let Style { time_zone, date_order, .. } = self.read(|read| read.style);
+        InputStyle { time_zone, now_us, date_order }
     }
 
     /// How values are printed for this session, except for names behind oids.
     pub(crate) fn output_style(&self) -> OutputStyle {
-        OutputStyle {
-            time_zone: self.time_zone(),
-            iso_intervals: self.with("intervalstyle", |kept| kept == "iso_8601"),
-            escape_bytea: self.with("bytea_output", |kept| kept == "escape"),
-            names: None,
-        }
+        let Style { time_zone, iso_intervals, escape_bytea, .. } = self.read(|read| read.style);
+        OutputStyle { time_zone, iso_intervals, escape_bytea, names: None }
     }
 
     /// How text is read and written now.
     pub(crate) fn style_mark(&self) -> StyleMark {
-        StyleMark(self.state.read().current.clone())
+        StyleMark(self.read(|read| read.style))
     }
 
     /// Whether text is read and written as it was then.
     pub(crate) fn has_style(&self, mark: &StyleMark) -> bool {
+        self.read(|read| read.style == mark.0)
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&Read) -> R) -> R {
         let state = self.state.read();
-        let same = |name: &&str| state.current.get(*name) == mark.0.get(*name);
-        Arc::ptr_eq(&state.current, &mark.0) || STYLE.iter().all(same)
+        look(state.read.get_or_init(|| Read::of(&state)))
     }
 
     /// Looks at the kept value of a setting of the table; the name in lower case.
     pub(crate) fn with<R>(&self, name: &str, look: impl FnOnce(&str) -> R) -> R {
-        let state = self.state.read();
-        match state.current.get(name) {
-            Some(kept) => look(kept),
-            None => look(definition(name).map_or("", |definition| definition.default)),
+        look(self.state.read().kept(name))
+    }
+}
+
+fn is_on(kept: &str) -> bool {
+    bool_word(kept).unwrap_or(false)
+}
+
+fn milliseconds(kept: &str) -> Option<Duration> {
+    kept.parse().ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+}
+
+impl Read {
+    fn of(state: &State) -> Read {
+        let names = value::split_identifiers(state.kept("search_path")).unwrap_or_default();
+        let schema = |name: String| if name == "$user" { state.current_user().to_owned() } else { name };
+        Read {
+            style: Style {
+                time_zone: value::zone("TimeZone", state.kept("timezone")).unwrap_or(Tz::UTC),
+                date_order: value::date_order(state.kept("datestyle")),
+                iso_intervals: state.kept("intervalstyle") == "iso_8601",
+                escape_bytea: state.kept("bytea_output") == "escape",
+            },
+            search_path: names.into_iter().map(schema).collect(),
+            timeouts: TIMEOUTS.map(|name| milliseconds(state.kept(name))),
+            switches: SWITCHES.map(|name| is_on(state.kept(name))),
         }
     }
 }
 
 impl State {
+    /// The value of a setting of the table; the name in lower case.
+    fn kept(&self, name: &str) -> &str {
+        match self.current.get(name) {
+            Some(kept) => kept,
+            None => definition(name).map_or("", |definition| definition.default),
+        }
+    }
+
+    fn changed(&mut self) {
+        self.version += 1;
+        self.read = OnceLock::new();
+    }
+
     fn session_user(&self) -> &str {
         self.current.get("session_authorization").unwrap_or(&self.user)
     }
@@ -333,7 +394,7 @@ impl State {
             Arc::make_mut(&mut self.lasting).insert(lower.clone(), kept.clone());
         }
         Arc::make_mut(&mut self.current).insert(lower, kept);
-        self.version += 1;
+        self.changed();
     }
 
     fn remove(&mut self, lower: &str, scope: SetScope) {
@@ -341,7 +402,7 @@ impl State {
             Arc::make_mut(&mut self.lasting).remove(lower);
         }
         Arc::make_mut(&mut self.current).remove(lower);
-        self.version += 1;
+        self.changed();
     }
 }
 

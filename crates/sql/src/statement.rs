@@ -130,6 +130,11 @@ impl Analyzed {
         self.plan.lock().as_ref().is_some_and(|plan| plan.is_current(ctx))
     }
 
+    /// Whether both keep one plan.
+    pub(crate) fn is_same(&self, other: &Analyzed) -> bool {
+        Arc::ptr_eq(&self.plan, &other.plan)
+    }
+
     /// How often a query ran with which kind of plan.
     pub(crate) fn plans(&self) -> PlanCounts {
         self.plan.lock().as_ref().map(|plan| plan.kept.counts()).unwrap_or_default()
@@ -180,7 +185,7 @@ impl Plan {
     fn is_current(&self, ctx: &StatementContext<'_>) -> bool {
         Arc::ptr_eq(&self.catalog, &ctx.txn.catalog())
             && ctx.settings.has_style(&self.style)
-            && self.search_path == ctx.settings.search_path()
+            && ctx.settings.has_search_path(&self.search_path)
     }
 }
 

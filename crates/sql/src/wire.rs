@@ -8,6 +8,7 @@ pub(crate) mod backend;
 pub(crate) mod connection;
 pub(crate) mod frontend;
 pub(crate) mod hba;
+mod lanes;
 mod listener;
 mod login;
 pub(crate) mod scram;
@@ -16,5 +17,6 @@ mod startup;
 mod tls;
 
 pub use hba::HbaSource;
+pub use lanes::STACK_BYTES;
 pub use listener::{ServerConfig, SqlMetrics, SqlServer};
 pub use tls::TlsFiles;

@@ -1,6 +1,8 @@
 //! Background work on a shard: what there is, how it is watched and stopped.
 
-use quiver_base::{Error, Result, SegmentId, ShardId, SqlState, TxnId};
+use parking_lot::Mutex;
+use quiver_base::{Error, IndexId, Result, SegmentId, ShardId, SqlState, TxnId};
+use quiver_index::VectorIndexKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -61,6 +63,21 @@ pub struct JobControl {
     pub total_rows: Arc<AtomicU64>,
     /// Threads an index build may use.
     pub threads: usize,
+    /// The vector index that it builds now.
+    pub building: Arc<Mutex<Option<Building>>>,
+}
+
+/// How far a vector index is built, of one segment's rows.
+#[derive(Clone, Debug)]
+pub struct Building {
+    /// The index.
+    pub index: IndexId,
+    /// Of which kind.
+    pub kind: VectorIndexKind,
+    /// Rows linked, or put in a list, so far.
+    pub done_rows: Arc<AtomicU64>,
+    /// Rows that have a vector.
+    pub total_rows: u64,
 }
 
 impl JobControl {

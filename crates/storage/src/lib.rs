@@ -35,7 +35,7 @@ mod visibility;
 
 pub use env::{StorageEnv, StorageOptions};
 pub use filter::{ColumnStats, ComputedVectors, RowFilter};
-pub use job::{Job, JobControl, JobKind};
+pub use job::{Building, Job, JobControl, JobKind};
 pub use key::{KeyEncoder, encode_key, key_hash};
 pub use layout::{ColumnDef, Indexed, KeyDef, TableLayout, VectorIndexDef};
 pub use lookup::{Allowed, Constraint, LookupCode, LookupDef, LookupKind, Share};

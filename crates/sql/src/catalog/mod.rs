@@ -15,6 +15,7 @@ mod keywords;
 mod names;
 mod objects;
 mod overloads;
+mod plans;
 mod references;
 mod relations;
 mod routines;

@@ -86,7 +86,7 @@ pub(super) fn pg_authid(context: &CatalogContext, rows: &mut Rows<'_>) -> Result
     Ok(())
 }
 
-fn acts_as_superuser(context: &CatalogContext) -> bool {
+pub(super) fn acts_as_superuser(context: &CatalogContext) -> bool {
     let role = crate::session::current_role(&context.catalog, &context.settings);
     context.catalog.roles.get(&role).is_some_and(|role| role.superuser)
 }

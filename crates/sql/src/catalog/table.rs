@@ -4,7 +4,7 @@ use super::context::CatalogContext;
 use super::fixed::{FixedColumn, PG_CATALOG, fixed};
 use super::rows::Rows;
 use super::{
-    information_schema as standard, objects, relations, routines, sessions, shared, statistics, views,
+    information_schema as standard, objects, plans, relations, routines, sessions, shared, statistics, views,
 };
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -23,6 +23,16 @@ pub(crate) fn table(
     context: &Arc<CatalogContext>,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let schema = match schema {
+        Some("quiver") if name == "plan_cache" => {
+            let columns = plans::PLAN_CACHE.as_slice();
+            return Ok(Some(Arc::new(SystemTable {
+                columns,
+                schema: Rows::schema(columns),
+                source: Source::Made(plans::plan_cache),
+                standard: false,
+                context: context.clone(),
+            })));
+        }
         None | Some("pg_catalog") => PG_CATALOG,
         Some("information_schema") => super::names::information_schema_oid(),
         Some(_) => return Ok(None),
@@ -86,6 +96,7 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         "pg_available_extensions" => Source::Made(objects::pg_available_extensions),
         "pg_description" => Source::Tried(objects::pg_description),
         "pg_settings" => Source::Made(objects::pg_settings),
+        "pg_stat_progress_create_index" => Source::Made(statistics::progress_create_index),
         "pg_stat_user_tables" | "pg_stat_all_tables" => Source::Made(statistics::tables),
         "pg_stat_user_indexes" | "pg_stat_all_indexes" => Source::Made(statistics::indexes),
         "pg_stat_activity" => Source::Made(shared::activity),
@@ -154,7 +165,6 @@ fn source(is_pg_catalog: bool, name: &str) -> Option<Source> {
         | "pg_stat_progress_analyze"
         | "pg_stat_progress_cluster"
         | "pg_stat_progress_copy"
-        | "pg_stat_progress_create_index"
         | "pg_stat_progress_vacuum"
         | "pg_stat_sys_tables"
         | "pg_stat_sys_indexes"

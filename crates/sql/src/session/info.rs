@@ -1,14 +1,16 @@
 //! What functions and other sessions may know about a session, and how they reach into it: cancel, terminate.
 
 use super::Backends;
+use super::known::KnownStatements;
 use super::portal::Prepared;
 use crate::bind::PlanCounts;
+use crate::statement::Analyzed;
 use crate::wire::connection::Encryption;
 use arrow::datatypes::FieldRef;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use quiver_base::{DatabaseId, SqlType, TableId};
 use quiver_cluster::{AdvisoryLocks, BOOTSTRAP_ROLE, Cluster, Database};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
@@ -44,6 +46,8 @@ pub(crate) struct SessionInfo {
     pub advisory: tokio::sync::Mutex<AdvisoryLocks>,
     /// Statements that it has prepared.
     pub(super) prepared: Mutex<HashMap<String, Arc<Prepared>>>,
+    /// Statements that it sent without preparing them, and what they were found to be.
+    pub(super) known: Mutex<KnownStatements>,
     /// Cursors that were open when the running statement began.
     pub(super) cursors: Mutex<Vec<ListedCursor>>,
     /// Warnings of functions, for the client.
@@ -80,6 +84,15 @@ pub(crate) struct ListedStatement {
     pub(crate) plans: PlanCounts,
 }
 
+/// A statement as quiver.plan_cache shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedPlan {
+    /// Of a prepared one.
+    pub(crate) name: Option<String>,
+    pub(crate) statement: String,
+    pub(crate) counts: PlanCounts,
+}
+
 impl SessionInfo {
     /// Its prepared statements, the unnamed one left out, by name.
     pub(crate) fn listed_statements(&self) -> Vec<ListedStatement> {
@@ -98,6 +111,28 @@ impl SessionInfo {
         };
         let mut list: Vec<_> = prepared.iter().filter(|(name, _)| !name.is_empty()).map(listed).collect();
         list.sort_by(|one, other| one.name.cmp(&other.name));
+        list
+    }
+
+    /// Statements that may keep a plan: prepared ones by name, then the others by text.
+    pub(crate) fn listed_plans(&self) -> Vec<ListedPlan> {
+        let listed = |name: Option<&String>, statement: &str, analyzed: &Analyzed| ListedPlan {
+            name: name.filter(|name| !name.is_empty()).cloned(),
+            statement: statement.to_owned(),
+            counts: analyzed.plans(),
+        };
+        let prepared = self.prepared.lock();
+        let mut list: Vec<_> = prepared
+            .iter()
+            .map(|(name, prepared)| listed(Some(name), &prepared.query, &prepared.analyzed))
+            .collect();
+        let is_new = |analyzed: &Analyzed| !prepared.values().any(|it| it.analyzed.is_same(analyzed));
+        let known = self.known.lock();
+        let known = known.iter().filter(|(_, analyzed)| is_new(analyzed));
+        list.extend(known.map(|(text, analyzed)| listed(None, text, analyzed)));
+        list.sort_by(|a, b| {
+            (a.name.is_none(), &a.name, &a.statement).cmp(&(b.name.is_none(), &b.name, &b.statement))
+        });
         list
     }
 
@@ -180,6 +215,7 @@ impl SessionInfo {
             interrupt: Interrupt::default(),
             advisory: tokio::sync::Mutex::new(advisory),
             prepared: Mutex::default(),
+            known: Mutex::default(),
             cursors: Mutex::default(),
             warnings: Mutex::default(),
             activity: Mutex::new(Activity { state: "idle", state_change_us: now, ..Activity::default() }),

@@ -5,8 +5,8 @@ use super::Session;
 use super::guard::guarded;
 use crate::statement::Analyzed;
 use crate::wire::connection::Connection;
+use hashbrown::{HashMap, HashSet};
 use quiver_base::Result;
-use std::collections::HashMap;
 
 /// Statements kept.
 const STATEMENTS_MAX: usize = 64;
@@ -18,6 +18,8 @@ const TEXT_BYTES_MAX: usize = 16 << 10;
 pub(super) struct KnownStatements {
     entries: HashMap<(String, Vec<u32>), Entry>,
     uses: u64,
+    /// Texts that are not worth being looked at as parameters and the rest.
+    refused: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -27,6 +29,33 @@ struct Entry {
 }
 
 impl KnownStatements {
+    /// Texts, and what they were found to be.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Analyzed)> {
+        self.entries.iter().map(|((text, _), entry)| (text.as_str(), &entry.analyzed))
+    }
+
+    /// Whether a text was refused.
+    pub(super) fn is_refused(&self, text: &str) -> bool {
+        self.refused.contains(text)
+    }
+
+    /// Remembers that a text is to go the usual way. All are forgotten once they are many: a refusal may have been due to what has changed since.
+    pub(super) fn refuse(&mut self, text: String) {
+        if self.refused.len() >= STATEMENTS_MAX {
+            self.refused.clear();
+        }
+        if text.len() <= TEXT_BYTES_MAX {
+            self.refused.insert(text);
+        }
+    }
+
+    fn find(&mut self, key: &(String, Vec<u32>)) -> Option<Analyzed> {
+        self.uses += 1;
+        let entry = self.entries.get_mut(key)?;
+        entry.used = self.uses;
+        Some(entry.analyzed.clone())
+    }
+
     fn put(&mut self, key: (String, Vec<u32>), analyzed: Analyzed) {
         self.uses += 1;
         let entry = Entry { analyzed, used: self.uses };
@@ -44,7 +73,7 @@ impl Session {
     /// Keeps a statement for the next time, if it will mean the same.
     pub(super) fn remember(&mut self, text: &str, types: &[u32], analyzed: &Analyzed) {
         if text.len() <= TEXT_BYTES_MAX && analyzed.is_settled() {
-            self.known.put((text.to_owned(), types.to_vec()), analyzed.clone());
+            self.info.known.lock().put((text.to_owned(), types.to_vec()), analyzed.clone());
         }
     }
 
@@ -55,12 +84,12 @@ impl Session {
         text: &str,
         types: &[u32],
     ) -> Result<Option<Analyzed>> {
-        if text.len() > TEXT_BYTES_MAX || self.known.entries.is_empty() {
+        if text.len() > TEXT_BYTES_MAX || self.info.known.lock().entries.is_empty() {
             return Ok(None);
         }
         let key = (text.to_owned(), types.to_vec());
-        let Some(entry) = self.known.entries.get(&key) else { return Ok(None) };
-        let analyzed = entry.analyzed.clone();
+        let known = self.info.known.lock().find(&key);
+        let Some(analyzed) = known else { return Ok(None) };
         self.ensure_transaction()?;
         let watch = self.watch();
         let info = self.info.clone();
@@ -71,13 +100,8 @@ impl Session {
         };
         let current = guarded(&mut conn.input, &info, &watch, Box::pin(current)).await?;
         if !current {
-            self.known.entries.remove(&key);
+            self.info.known.lock().entries.remove(&key);
             return Ok(None);
-        }
-        self.known.uses += 1;
-        let used = self.known.uses;
-        if let Some(entry) = self.known.entries.get_mut(&key) {
-            entry.used = used;
         }
         Ok(Some(analyzed))
     }

@@ -1,10 +1,12 @@
-//! Searches whose vectors are written out in their text (`ORDER BY v <-> '[1,2]'`): the vectors are taken out, so that all of them are one
-//! statement with parameters, which keeps its plan. Whatever is out of the ordinary is left to the usual way.
+//! Statements with constants written out in their text (`ORDER BY v <-> '[1,2]'`, `WHERE id = 42`): the constants are taken out, so that
+//! statements which differ in nothing else are one with parameters, which keeps its plan. Whatever is out of the ordinary is left to the
+//! usual way.
 
 use super::Session;
 use super::guard::ends_session;
-use super::run::Step;
+use super::run::{Step, shows_name};
 use crate::decode::value_from_text;
+use crate::oids;
 use crate::statement::{self, Analyzed, ParamValue, Statement};
 use crate::wire::connection::Connection;
 use quiver_base::{Result, SqlState, SqlType};
@@ -12,29 +14,78 @@ use std::sync::Arc;
 
 /// Longer statements are not looked at, in bytes.
 const TEXT_BYTES_MAX: usize = 512 << 10;
+/// Statements with more constants keep them: lists of constants are searched faster than lists of parameters.
+const CONSTANTS_MAX: usize = 16;
 
-/// A statement without its vectors.
+/// A constant of a statement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Constant<'a> {
+    /// `'[…]'` after a distance operator.
+    Vector(&'a str),
+    /// `'…'` after a comparison: of whichever type its place wants, like a parameter of which nothing is said.
+    Text(&'a str),
+    /// A whole number after a comparison.
+    Number(&'a str),
+}
+
+impl<'a> Constant<'a> {
+    fn text(self) -> &'a str {
+        match self {
+            Constant::Vector(text) | Constant::Text(text) | Constant::Number(text) => text,
+        }
+    }
+
+    /// The type that the constant has by itself.
+    fn declared(self) -> Option<SqlType> {
+        match self {
+            Constant::Vector(_) | Constant::Text(_) => None,
+            Constant::Number(text) if text.parse::<i32>().is_ok() => Some(SqlType::Int4),
+            Constant::Number(_) => Some(SqlType::Int8),
+        }
+    }
+}
+
+/// A statement without its constants.
 #[derive(Debug, PartialEq)]
 struct Lifted<'a> {
     /// With `$1`, `$2`, … in place of them.
     text: String,
-    vectors: Vec<&'a str>,
+    constants: Vec<Constant<'a>>,
 }
 
 impl<'a> Lifted<'a> {
-    /// The number of a vector. The same vector is the same parameter: a bound on a distance has to be known for one on that of the order.
-    fn parameter(&mut self, vector: &'a str) -> usize {
-        let known = self.vectors.iter().position(|other| *other == vector);
+    /// The number of a constant. The same constant is the same parameter: a bound on a distance has to be known for one on that of the
+    /// order, an expression of the output for one of GROUP BY.
+    fn parameter(&mut self, constant: Constant<'a>) -> usize {
+        let known = self.constants.iter().position(|other| *other == constant);
         let place = known.unwrap_or_else(|| {
-            self.vectors.push(vector);
-            self.vectors.len() - 1
+            self.constants.push(constant);
+            self.constants.len() - 1
         });
         place + 1
     }
 }
 
-/// Takes out each `'[…]'` that follows a distance operator of a single SELECT. `None` if there is none, or where the text needs more than
-/// a look to be read: comments, dollars, backslashes.
+/// What a constant would belong to.
+#[derive(Clone, Copy, PartialEq)]
+enum After {
+    Distance,
+    Comparison,
+    Other,
+}
+
+impl After {
+    fn operator(operator: &str) -> After {
+        match operator {
+            "<->" | "<=>" | "<#>" | "<+>" => After::Distance,
+            "=" | "<" | ">" | "<=" | ">=" | "<>" | "!=" => After::Comparison,
+            _ => After::Other,
+        }
+    }
+}
+
+/// Takes out what [`Constant`] lists, of a single SELECT. `None` if there is nothing, or where the text needs more than a look to be read:
+/// comments, dollars, backslashes.
 fn lift(query: &str) -> Option<Lifted<'_>> {
     let start = query.trim_ascii_start();
     if query.len() > TEXT_BYTES_MAX || !start.get(..6)?.eq_ignore_ascii_case("select") {
@@ -42,53 +93,80 @@ fn lift(query: &str) -> Option<Lifted<'_>> {
     }
     let bytes = query.as_bytes();
     let (mut at, mut kept) = (0, 0);
-    let mut lifted = Lifted { text: String::new(), vectors: Vec::new() };
-    // Whether nothing but blanks came since a distance operator.
-    let mut after_distance = false;
+    let mut lifted = Lifted { text: String::new(), constants: Vec::new() };
+    // The operator before, if nothing but blanks came since.
+    let mut after = After::Other;
     while let Some(byte) = bytes.get(at) {
-        match byte {
+        let (end, constant) = match byte {
             b'\'' => {
-                let end = at + 1 + query.get(at + 1..)?.find('\'')?;
-                let inner = query.get(at + 1..end)?;
-                if after_distance && is_vector(inner) && bytes.get(end + 1) != Some(&b'\'') {
-                    lifted.text.push_str(query.get(kept..at)?);
-                    let parameter = lifted.parameter(inner);
-                    lifted.text.push_str(&format!("${parameter}"));
-                    kept = end + 1;
-                }
-                at = end + 1;
-                after_distance = false;
+                let end = at + 2 + query.get(at + 1..)?.find('\'')?;
+                let inner = query.get(at + 1..end - 1)?;
+                (end, constant(after, inner, bytes.get(end)))
             }
-            b'"' => {
-                at += 2 + query.get(at + 1..)?.find('"')?;
-                after_distance = false;
-            }
+            b'"' => (at + 2 + query.get(at + 1..)?.find('"')?, None),
             b'$' | b'\\' => return None,
-            b'-' if bytes.get(at + 1) == Some(&b'-') => return None,
-            b'/' if bytes.get(at + 1) == Some(&b'*') => return None,
             b';' => {
-                return query
-                    .get(at + 1..)?
-                    .trim_ascii()
-                    .is_empty()
-                    .then(|| finished(lifted, query, kept))?;
+                let is_last = query.get(at + 1..)?.trim_ascii().is_empty();
+                return is_last.then(|| finished(lifted, query, kept))?;
             }
-            b'<' if matches!(bytes.get(at..at + 3), Some(b"<->" | b"<=>" | b"<#>" | b"<+>")) => {
-                at += 3;
-                after_distance = true;
+            b'0'..=b'9' => {
+                let end = at + word(&bytes[at..]);
+                let number = query.get(at..end)?;
+                let is_whole = number.parse::<i64>().is_ok() && bytes.get(end) != Some(&b'.');
+                (end, (is_whole && after == After::Comparison).then_some(Constant::Number(number)))
             }
-            byte => {
-                after_distance &= byte.is_ascii_whitespace();
+            byte if is_operator(*byte) => {
+                let end = at + bytes[at..].iter().take_while(|byte| is_operator(**byte)).count();
+                let operator = query.get(at..end)?;
+                if operator.contains("--") || operator.contains("/*") {
+                    return None;
+                }
+                (at, after) = (end, After::operator(operator));
+                continue;
+            }
+            byte if byte.is_ascii_whitespace() => {
                 at += 1;
+                continue;
             }
+            _ => (at + word(&bytes[at..]).max(1), None),
+        };
+        if let Some(constant) = constant {
+            lifted.text.push_str(query.get(kept..at)?);
+            let parameter = lifted.parameter(constant);
+            lifted.text.push_str(&format!("${parameter}"));
+            kept = end;
         }
+        (at, after) = (end, After::Other);
     }
     finished(lifted, query, kept)
 }
 
+/// A quoted text with what follows its last quote.
+fn constant<'a>(after: After, inner: &'a str, next: Option<&u8>) -> Option<Constant<'a>> {
+    // A doubled quote is one of the text's own.
+    if next == Some(&b'\'') {
+        return None;
+    }
+    match after {
+        After::Distance if is_vector(inner) => Some(Constant::Vector(inner)),
+        After::Comparison => Some(Constant::Text(inner)),
+        After::Distance | After::Other => None,
+    }
+}
+
+/// The length of the name or number at the front.
+fn word(bytes: &[u8]) -> usize {
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || !byte.is_ascii();
+    bytes.iter().take_while(is_part).count()
+}
+
+fn is_operator(byte: u8) -> bool {
+    b"+-*/<>=~!@#%^&|`?".contains(&byte)
+}
+
 fn finished<'a>(mut lifted: Lifted<'a>, query: &str, kept: usize) -> Option<Lifted<'a>> {
     lifted.text.push_str(query.get(kept..)?);
-    (!lifted.vectors.is_empty()).then_some(lifted)
+    (1..=CONSTANTS_MAX).contains(&lifted.constants.len()).then_some(lifted)
 }
 
 fn is_vector(text: &str) -> bool {
@@ -97,19 +175,30 @@ fn is_vector(text: &str) -> bool {
 }
 
 impl Session {
-    /// Runs a statement with its vectors as parameters. `false`, and nothing has been sent, if it has to go the usual way.
+    /// Runs a statement with its constants as parameters. `false`, and nothing has been sent, if it has to go the usual way.
     pub(super) async fn run_lifted(&mut self, conn: &mut Connection, query: &str) -> Result<bool> {
         let Some(lifted) = lift(query) else { return Ok(false) };
-        let analyzed = match self.recall(conn, &lifted.text, &[]).await? {
+        let declared: Vec<_> = lifted.constants.iter().map(|constant| constant.declared()).collect();
+        let types: Vec<u32> = declared.iter().map(|ty| ty.as_ref().map_or(0, oids::type_oid)).collect();
+        if self.info.known.lock().is_refused(&lifted.text) {
+            return Ok(false);
+        }
+        let analyzed = match self.recall(conn, &lifted.text, &types).await? {
             Some(analyzed) => analyzed,
-            None => match self.analyze_lifted(conn, &lifted.text).await? {
-                Some(analyzed) => analyzed,
-                None => return Ok(false),
+            None => match self.analyze_lifted(conn, &lifted, &declared).await? {
+                Some(analyzed) => {
+                    self.remember(&lifted.text, &types, &analyzed);
+                    analyzed
+                }
+                None => {
+                    self.info.known.lock().refuse(lifted.text);
+                    return Ok(false);
+                }
             },
         };
         let style = self.settings.input_style(self.info.transaction_start_us());
-        let values = analyzed.params.iter().zip(&lifted.vectors);
-        let values = values.map(|(ty, text)| value_from_text(ty, text, &style));
+        let values = analyzed.params.iter().zip(&lifted.constants);
+        let values = values.map(|(ty, constant)| value_from_text(ty, constant.text(), &style));
         // The usual way says what is wrong with one, and where.
         let Ok(values) = values.collect::<Result<Vec<ParamValue>>>() else { return Ok(false) };
         let step = Step { last: true, alone: true, query: query.into() };
@@ -121,46 +210,67 @@ impl Session {
         Ok(true)
     }
 
-    /// Resolves a statement that has its vectors as parameters, and keeps it. `None` if it is not what it was with them.
-    async fn analyze_lifted(&mut self, conn: &mut Connection, text: &str) -> Result<Option<Analyzed>> {
-        let Ok(mut statements) = statement::parse(text) else { return Ok(None) };
+    /// Resolves a statement that has its constants as parameters. `None` if it is not what it was with them, or means something else
+    /// each time.
+    async fn analyze_lifted(
+        &mut self,
+        conn: &mut Connection,
+        lifted: &Lifted<'_>,
+        declared: &[Option<SqlType>],
+    ) -> Result<Option<Analyzed>> {
+        let Ok(mut statements) = statement::parse(&lifted.text) else { return Ok(None) };
         let (Some(parsed), true) = (statements.pop(), statements.is_empty()) else { return Ok(None) };
         if !matches!(parsed.statement, Statement::Plannable(_)) {
             return Ok(None);
         }
         self.ensure_transaction()?;
-        let analyzed = match Box::pin(self.analyze(conn, Arc::new(parsed), &[])).await {
+        let analyzed = match Box::pin(self.analyze(conn, Arc::new(parsed), declared)).await {
             Ok(analyzed) => analyzed,
             Err(error) if ends_session(&error) || error.state() == SqlState::QUERY_CANCELED => {
                 return Err(error);
             }
             Err(_) => return Ok(None),
         };
-        let of_vectors = |ty: &SqlType| matches!(ty, SqlType::Vector(_) | SqlType::Halfvec(_));
-        if !analyzed.params.iter().all(of_vectors) {
-            return Ok(None);
-        }
-        self.remember(text, &[], &analyzed);
-        Ok(Some(analyzed))
+        let fits = |(ty, constant): (&SqlType, &Constant<'_>)| match constant {
+            Constant::Vector(_) => matches!(ty, SqlType::Vector(_) | SqlType::Halfvec(_)),
+            // Names behind oids are looked up in the catalog.
+            Constant::Text(_) => !shows_name(ty),
+            Constant::Number(_) => matches!(ty, SqlType::Int4 | SqlType::Int8),
+        };
+        let fits = analyzed.params.iter().zip(&lifted.constants).all(fits) && analyzed.is_settled();
+        Ok(fits.then_some(analyzed))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // tests
 mod tests {
+    use super::Constant::{Number, Text, Vector};
     use super::*;
 
     #[test]
     fn vectors_after_distance_operators_are_taken_out() {
-        let lifted = lift(" select id from t where a = '[1]' and b <-> '[1, -2.5e3]' < 3 order by c <#>\n'[7]'::vector limit 5; ").unwrap();
-        assert_eq!(
-            lifted.text,
-            " select id from t where a = '[1]' and b <-> $1 < 3 order by c <#>\n$2::vector limit 5; "
-        );
-        assert_eq!(lifted.vectors, ["[1, -2.5e3]", "[7]"]);
+        let lifted =
+            lift(" select id from t where b <-> '[1, -2.5e3]' < 3 order by c <#>\n'[7]'::vector limit 5; ")
+                .unwrap();
+        assert_eq!(lifted.text, " select id from t where b <-> $1 < $2 order by c <#>\n$3::vector limit 5; ");
+        assert_eq!(lifted.constants, [Vector("[1, -2.5e3]"), Number("3"), Vector("[7]")]);
         let same = lift("select id from t where v <-> '[1]' < 3 order by v <-> '[1]', w <-> '[2]'").unwrap();
-        assert_eq!(same.text, "select id from t where v <-> $1 < 3 order by v <-> $1, w <-> $2");
-        assert_eq!(same.vectors, ["[1]", "[2]"]);
+        assert_eq!(same.text, "select id from t where v <-> $1 < $2 order by v <-> $1, w <-> $3");
+        assert_eq!(same.constants, [Vector("[1]"), Number("3"), Vector("[2]")]);
+    }
+
+    #[test]
+    fn constants_after_comparisons_are_taken_out() {
+        let lifted =
+            lift("SELECT a1 = 1, \"b = 2\" FROM t3 WHERE c>=30 AND d<>'x y' AND e = 'é' LIMIT 4").unwrap();
+        assert_eq!(lifted.text, "SELECT a1 = $1, \"b = 2\" FROM t3 WHERE c>=$2 AND d<>$3 AND e = $4 LIMIT 4");
+        assert_eq!(lifted.constants, [Number("1"), Number("30"), Text("x y"), Text("é")]);
+        let declared: Vec<_> = [Number("2147483647"), Number("2147483648"), Text("1")]
+            .iter()
+            .map(|constant| constant.declared())
+            .collect();
+        assert_eq!(declared, [Some(SqlType::Int4), Some(SqlType::Int8), None]);
     }
 
     #[test]
@@ -179,6 +289,11 @@ mod tests {
             "select a <-> '[1]''' from t",
             "select a <-> '[1] from t",
             "select \"a <-> '[1]'\" from t",
+            "select a -> 'b', a ->> 'c', a @> 'd', a || 'e' from t where b",
+            "select a = 1.5, b = 1e3, c = 0x1f, d = -1, e =-1, f = date '2000-01-01' from t",
+            "select a = 99999999999999999999 from t",
+            "select a = E'b', c = 'it''s' from t limit 3 offset 1",
+            "select a in (1, 2), b between 3 and 4 from t order by 1",
         ] {
             assert_eq!(lift(query), None, "{query}");
         }

@@ -80,8 +80,9 @@ impl Session {
             Message::Query(_) | Message::FunctionCall | Message::Malformed { ty: b'Q' | b'F', .. }
         );
         let handled = match message {
-            Message::Query(query) => return self.simple_query(conn, query).await,
-            Message::Parse { name, query, types } => self.parse(conn, name, query, &types).await,
+            // Rare ones apart: room for all that they hold is made for each message otherwise.
+            Message::Query(query) => return Box::pin(self.simple_query(conn, query)).await,
+            Message::Parse { name, query, types } => Box::pin(self.parse(conn, name, query, &types)).await,
             Message::Bind(bind) => self.bind(conn, bind),
             Message::Describe(target) => self.describe(conn, &target),
             Message::Execute { portal, rows_max } => self.execute_portal(conn, &portal, rows_max).await,

@@ -1,6 +1,6 @@
 //! Every setting: its name, kind, default and what it does here. `SHOW ALL`, pg_settings and the documentation read this list.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::LazyLock;
 
 /// What values a setting takes.

@@ -1,8 +1,9 @@
-//! The listener: accepts connections, starts a task for each, stops them when the server stops.
+//! The listener: accepts connections, starts a task for each on its lane, stops them when the server stops.
 
 use super::backend;
 use super::connection::Connection;
 use super::hba::{Hba, HbaSource};
+use super::lanes::Lanes;
 use super::scram::Verifier;
 use super::startup::start;
 use super::tls::{Tls, TlsFiles};
@@ -103,6 +104,7 @@ pub struct SqlServer {
     listener: TcpListener,
     local_addr: SocketAddr,
     server: Arc<Server>,
+    lanes: Lanes,
 }
 
 /// What every connection's task has.
@@ -153,7 +155,7 @@ impl SqlServer {
             shared: Arc::new(shared),
             config,
         };
-        Ok(SqlServer { listener, local_addr, server: Arc::new(server) })
+        Ok(SqlServer { listener, local_addr, server: Arc::new(server), lanes: Lanes::new() })
     }
 
     /// Where it listens: the port the system chose, if 0 was asked for.
@@ -204,14 +206,31 @@ impl SqlServer {
             return;
         };
         let server = self.server.clone();
-        tasks.spawn(async move {
+        // A socket belongs to the runtime that reads it.
+        let moved = stream.into_std().map_err(|error| Error::io("could not hand a connection over", error));
+        let (stream, place) = match moved.and_then(|stream| Ok((stream, self.lanes.place()?))) {
+            Ok(both) => both,
+            Err(error) => {
+                tracing::warn!(%peer, %error, "connection dropped");
+                return;
+            }
+        };
+        let lane = place.lane.clone();
+        let life = async move {
             let _permit = permit;
             let metrics = server.shared.metrics.clone();
             metrics.connections_total.fetch_add(1, Ordering::Relaxed);
             metrics.connections.fetch_add(1, Ordering::Relaxed);
-            Box::pin(connection(&server, stream, peer)).await;
+            match TcpStream::from_std(stream) {
+                Ok(stream) => {
+                    let life = async move { connection(&server, stream, peer).await };
+                    place.within(life).await;
+                }
+                Err(error) => tracing::warn!(%peer, %error, "connection dropped"),
+            }
             metrics.connections.fetch_sub(1, Ordering::Relaxed);
-        });
+        };
+        tasks.spawn_on(life, &lane);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::key_index::{KeyIndex, KeyIndexBuilder};
 use crate::objects::ObjectRef;
 use crate::search::sparse_vector;
 use crate::{
-    ColumnDef, ComputedVectors, Indexed, JobControl, KeyDef, LookupCode, LookupDef, TableLayout,
+    Building, ColumnDef, ComputedVectors, Indexed, JobControl, KeyDef, LookupCode, LookupDef, TableLayout,
     VectorIndexDef,
 };
 use arrow::array::{Array, AsArray};
@@ -17,7 +17,7 @@ use quiver_base::{ColumnId, Error, IndexId, Result, ShardId, SqlState, Timestamp
 use quiver_index::{BuildControl, RowSet, SparseBuilder, VectorColumn, VectorIndex, VectorIndexKind};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Rows whose keys are hashed at once.
 const KEY_BATCH_ROWS: u32 = 16 * 1024;
@@ -306,9 +306,15 @@ impl Segment {
         only: Option<&RowSet>,
         control: &JobControl,
     ) -> Result<ObjectRef> {
+        let done_rows = Arc::<AtomicU64>::default();
+        let total_rows = only.map_or(vectors.present(), |only| only.len().min(vectors.present())).into();
+        let building =
+            Building { index: index.id, kind: index.kind, done_rows: done_rows.clone(), total_rows };
+        *control.building.lock() = Some(building);
+        let watched = control;
         let control = BuildControl {
             cancel: control.cancel.clone(),
-            done_rows: control.done_rows.clone(),
+            done_rows,
             threads: control.threads,
             memory: self.parts.env.memory.clone(),
         };
@@ -318,7 +324,9 @@ impl Segment {
         };
         let path = unique_path(shard, self.meta.id, &index.id.to_string(), extension);
         let mut object = self.parts.env.objects.create(&path)?;
-        VectorIndex::build(index.kind, vectors, index.metric, only, &control, &mut object).map_err(|e| {
+        let built = VectorIndex::build(index.kind, vectors, index.metric, only, &control, &mut object);
+        *watched.building.lock() = None;
+        built.map_err(|e| {
             // A canceled or starved build says nothing of the object.
             if e.state() == SqlState::QUERY_CANCELED { e } else { e.context(format!("object \"{path}\"")) }
         })?;
