@@ -1,4 +1,4 @@
-//! Vectors of one immutable segment: distance kernels, the column file, the files of graphs and of lists, and the
+//! Vectors of one immutable segment: distance kernels, codes, the column file, the files of graphs and of lists, and the
 //! choice of how to search them. Knows rows only as positions: no row ids, no SQL, no object store.
 
 mod column;
@@ -7,6 +7,7 @@ mod hnsw;
 mod ivf;
 mod mapped;
 mod metric;
+pub mod rabitq;
 mod rowset;
 mod segment;
 mod sparse;
