@@ -1,4 +1,4 @@
-//! Vectors of one immutable segment: distance kernels, the column file, the files of graphs and of lists, and the
+//! Vectors of one immutable segment: distance kernels, codes, the column file, the files of graphs and of lists, and the
 //! choice of how to search them. Knows rows only as positions: no row ids, no SQL, no object store.
 
 mod column;
@@ -7,8 +7,10 @@ mod hnsw;
 mod ivf;
 mod mapped;
 mod metric;
+pub mod rabitq;
 mod rowset;
 mod segment;
+mod sieve;
 mod sparse;
 mod topk;
 mod vector_index;
@@ -19,7 +21,7 @@ pub use ivf::{IvfIndex, IvfParams};
 pub use mapped::Mapped;
 pub use metric::Metric;
 pub use rowset::RowSet;
-pub use segment::{SearchOutcome, Strategy, exact_search, search_segment};
+pub use segment::{SearchOutcome, Strategy, exact_search, range_segment, search_segment};
 pub use sparse::{SparseBuilder, SparseIndex, SparseVector};
 pub use topk::{Neighbor, TopK, compare_scores};
 pub use vector_index::{Effort, VectorIndex, VectorIndexKind};

@@ -54,6 +54,16 @@ impl Metric {
         }
     }
 
+    /// [`score`](Self::score) and [`distance_between`](Self::distance_between) of two vectors.
+    pub(crate) fn score_and_distance(self, a: &[f32], b: &[f32]) -> (f32, f64) {
+        if let Metric::Cosine | Metric::Jaccard = self {
+            let distance = self.distance_between(a, b);
+            return (distance as f32, distance);
+        }
+        let score = self.score(a, b);
+        (score, self.distance(score))
+    }
+
     /// The number a file holds for this metric.
     pub(crate) fn to_code(self) -> u8 {
         match self {

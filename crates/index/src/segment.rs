@@ -2,15 +2,18 @@
 //! and never comes back short.
 
 use crate::distance::prefetch;
-use crate::rowset::positions;
-use crate::{Effort, Metric, Neighbor, RowSet, TopK, VectorColumn, VectorIndex};
+use crate::sieve::{allowed_rows, for_each_ahead, within};
+use crate::{Effort, Metric, Neighbor, RowSet, TopK, VectorColumn, VectorIndex, compare_scores};
 use std::fmt;
+use std::ops::Bound;
 
 /// How an answer was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Strategy {
     /// Every allowed row was compared.
     Exact,
+    /// Codes of every allowed row were looked at, and the rows that these did not rule out were compared: exact too.
+    ExactByCodes,
     /// The graph was walked.
     Graph,
     /// The graph was walked, and only allowed rows were kept.
@@ -27,6 +30,7 @@ impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Strategy::Exact => "exact",
+            Strategy::ExactByCodes => "exact by codes",
             Strategy::Graph => "graph",
             Strategy::FilteredGraph => "filtered graph",
             Strategy::Lists => "lists",
@@ -68,6 +72,31 @@ pub fn search_segment(
     }
 }
 
+/// Finds all of the allowed rows (`None`: all) that are not NULL and whose distance from the query, as SQL shows it, is inside
+/// `radius`: ascending by score, then by row. Exact; an index for this metric that has codes makes it quicker.
+pub fn range_segment(
+    vectors: &VectorColumn,
+    index: Option<&VectorIndex>,
+    metric: Metric,
+    query: &[f32],
+    radius: Bound<f64>,
+    allowed: Option<&RowSet>,
+) -> Vec<Neighbor> {
+    if query.len() != usize::from(vectors.dim()) {
+        return Vec::new();
+    }
+    let graph = match index {
+        Some(VectorIndex::Hnsw(graph)) if graph.metric() == metric && graph.rows() == vectors.rows() => {
+            Some(graph)
+        }
+        _ => None,
+    };
+    let sketch = graph.and_then(|graph| graph.sketch(vectors, query));
+    let mut found = within(sketch.as_ref(), vectors, metric, query, radius, allowed);
+    found.sort_unstable_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
+    found
+}
+
 /// Compares the query with every allowed row: the `k` nearest, ascending by score, then by row.
 pub fn exact_search(
     vectors: &VectorColumn,
@@ -90,43 +119,16 @@ pub(crate) fn exact_outcome(
     let mut top = TopK::new(k);
     let mut visited = 0;
     if query.len() == usize::from(vectors.dim()) && k > 0 {
-        let present = vectors.presence_words().iter().copied();
         let mut compare = |row: u32| {
             visited += 1;
             top.push(metric.score(query, vectors.raw(row)), row);
         };
         match allowed {
-            None => positions(present).for_each(&mut compare),
-            Some(allowed) => {
-                let rows = positions(present.zip(allowed.words()).map(|(a, b)| a & b));
-                for_each_prefetched(vectors, rows, &mut compare);
+            None => allowed_rows(vectors, None).for_each(&mut compare),
+            Some(_) => {
+                for_each_ahead(allowed_rows(vectors, allowed), |row| prefetch(vectors.raw(row)), compare);
             }
         }
     }
     SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::Exact }
-}
-
-/// Asks for each row's memory some rows before its turn: survivors of a filter lie too far apart for the CPU to
-/// see a pattern.
-fn for_each_prefetched(
-    vectors: &VectorColumn,
-    mut rows: impl Iterator<Item = u32>,
-    mut compare: impl FnMut(u32),
-) {
-    const AHEAD: usize = 4;
-    let mut ring = [None; AHEAD];
-    for at in (0..AHEAD).cycle() {
-        let next = rows.next();
-        if let Some(row) = next {
-            prefetch(vectors.raw(row));
-        }
-        let Some(row) = std::mem::replace(&mut ring[at], next) else {
-            // Empty places are met at the start, before the ring is full, and at the end, once all is done.
-            if next.is_none() && ring.iter().all(Option::is_none) {
-                return;
-            }
-            continue;
-        };
-        compare(row);
-    }
 }

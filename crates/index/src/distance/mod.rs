@@ -11,6 +11,7 @@ mod x86;
 use std::sync::OnceLock;
 
 type F32Kernel = unsafe fn(&[f32], &[f32]) -> f32;
+type IntegerKernel = unsafe fn(&[u8], &[i8]) -> i32;
 type CosineKernel = unsafe fn(&[f32], &[f32]) -> (f32, f32, f32);
 
 /// One implementation of every kernel. They are `unsafe fn` because each may need CPU features; a value of
@@ -21,7 +22,10 @@ struct Kernels {
     dot: F32Kernel,
     l1: F32Kernel,
     dot_and_norms: CosineKernel,
-    dot_u8_i8: unsafe fn(&[u8], &[i8]) -> i32,
+    dot_u8_i8: IntegerKernel,
+    dot_u1_i8: IntegerKernel,
+    dot_u2_i8: IntegerKernel,
+    dot_u4_i8: IntegerKernel,
     l1_u8: unsafe fn(&[u8], &[u8]) -> i32,
 }
 
@@ -32,6 +36,9 @@ const PORTABLE: Kernels = Kernels {
     l1: portable::l1,
     dot_and_norms: portable::dot_and_norms,
     dot_u8_i8: portable::dot_u8_i8,
+    dot_u1_i8: portable::dot_packed::<1>,
+    dot_u2_i8: portable::dot_packed::<2>,
+    dot_u4_i8: portable::dot_packed::<4>,
     l1_u8: portable::l1_u8,
 };
 
@@ -109,6 +116,37 @@ pub fn dot_u8_i8(codes: &[u8], query: &[i8]) -> i32 {
     let (codes, query) = same_length(codes, query);
     // SAFETY: as in `l2_squared`.
     unsafe { (kernels().dot_u8_i8)(codes, query) }
+}
+
+/// As much of a plane as there is a query for, and the query of just that much.
+fn same_values<'a, 'b>(plane: &'a [u8], query: &'b [i8], in_byte: usize) -> (&'a [u8], &'b [i8]) {
+    let len = plane.len().min(query.len() / in_byte);
+    (&plane[..len], &query[..len * in_byte])
+}
+
+/// The inner product of a plane of one-bit numbers and a quantised query. Of a plane of `n` bytes, bit `i` of byte `j` is
+/// dimension `i * n + j`: a register full of bytes, shifted and masked, meets a stretch of the query as it lies.
+#[inline]
+pub fn dot_u1_i8(plane: &[u8], query: &[i8]) -> i32 {
+    let (plane, query) = same_values(plane, query, 8);
+    // SAFETY: as in `l2_squared`; the query has eight values for each byte.
+    unsafe { (kernels().dot_u1_i8)(plane, query) }
+}
+
+/// As [`dot_u1_i8`], of two-bit numbers: the `i`th lowest of byte `j` of `n` is dimension `i * n + j`.
+#[inline]
+pub fn dot_u2_i8(plane: &[u8], query: &[i8]) -> i32 {
+    let (plane, query) = same_values(plane, query, 4);
+    // SAFETY: as in `l2_squared`; the query has four values for each byte.
+    unsafe { (kernels().dot_u2_i8)(plane, query) }
+}
+
+/// As [`dot_u1_i8`], of four-bit numbers: the lower half of byte `j` of `n` is dimension `j`, the upper `n + j`.
+#[inline]
+pub fn dot_u4_i8(plane: &[u8], query: &[i8]) -> i32 {
+    let (plane, query) = same_values(plane, query, 2);
+    // SAFETY: as in `l2_squared`; the query has two values for each byte.
+    unsafe { (kernels().dot_u4_i8)(plane, query) }
 }
 
 /// The sum of absolute differences of two quantised vectors.

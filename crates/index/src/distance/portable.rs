@@ -39,3 +39,18 @@ pub(crate) fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
 pub(crate) fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
     a.iter().zip(b).map(|(x, y)| i32::from(x.abs_diff(*y))).sum()
 }
+
+/// Numbers of `WIDTH` bits, `8 / WIDTH` to a byte: the `i`th lowest of byte `j` belongs to `query[i * plane.len() + j]`.
+pub(crate) fn dot_packed<const WIDTH: i32>(plane: &[u8], query: &[i8]) -> i32 {
+    dot_packed_from::<WIDTH>(plane, query, 0)
+}
+
+/// [`dot_packed`] of the bytes from `start` on: what is left when vector registers have taken the rest.
+pub(crate) fn dot_packed_from<const WIDTH: i32>(plane: &[u8], query: &[i8], start: usize) -> i32 {
+    let stretches = query.chunks_exact(plane.len().max(1));
+    let stretch = |(at, stretch): (usize, &[i8])| -> i32 {
+        let value = |byte: u8| i32::from(byte >> (at as i32 * WIDTH)) & ((1 << WIDTH) - 1);
+        plane[start..].iter().zip(&stretch[start..]).map(|(byte, y)| value(*byte) * i32::from(*y)).sum()
+    };
+    stretches.enumerate().map(stretch).sum()
+}

@@ -91,6 +91,33 @@ fn integer_kernels_are_exact() {
 }
 
 #[test]
+fn packed_kernels_are_exact() {
+    let plain = |plane: &[u8], query: &[i8], width: usize| -> i32 {
+        let value = |d: usize| plane[d % plane.len()] >> (d / plane.len() * width) & ((1 << width) - 1);
+        let values = 0..plane.len() * 8 / width;
+        values.map(|d| i32::from(value(d)) * i32::from(query[d])).sum()
+    };
+    let mut rng = StdRng::seed_from_u64(9);
+    for kernels in available() {
+        for (width, kernel) in [(1, kernels.dot_u1_i8), (2, kernels.dot_u2_i8), (4, kernels.dot_u4_i8)] {
+            for (len, shift) in lengths().flat_map(|len| [(len, 0), (len, 1), (len, 13)]) {
+                let mut plane: Vec<u8> = (0..shift + len).map(|_| rng.random()).collect();
+                let mut query: Vec<i8> = (0..shift + len * 8 / width).map(|_| rng.random()).collect();
+                if len % 3 == 0 {
+                    plane.fill(255);
+                    query.fill(if len % 2 == 0 { -128 } else { 127 });
+                }
+                let (plane, query) = (&plane[shift..], &query[shift..]);
+                // SAFETY: `available` lists only what this CPU has; the query is as long as the plane has values.
+                let found = unsafe { kernel(plane, query) };
+                assert_eq!(found, plain(plane, query, width), "{} {width} bits, {len} bytes", kernels.name);
+            }
+        }
+    }
+    assert_eq!(dot_u1_i8(&[255; 9], &[1; 25]), 24, "what has no query is left out");
+}
+
+#[test]
 fn nan_infinity_and_subnormals_pass_through() {
     for kernels in available() {
         for len in [1, 7, 8, 15, 16, 17, 33, 64, 65, 384] {

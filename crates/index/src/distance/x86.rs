@@ -13,6 +13,9 @@ const AVX2: Kernels = Kernels {
     l1: avx2::l1,
     dot_and_norms: avx2::dot_and_norms,
     dot_u8_i8: avx2::dot_u8_i8,
+    dot_u1_i8: avx2::dot_packed::<1>,
+    dot_u2_i8: avx2::dot_packed::<2>,
+    dot_u4_i8: avx2::dot_packed::<4>,
     l1_u8: avx2::l1_u8,
 };
 
@@ -23,6 +26,9 @@ const AVX512: Kernels = Kernels {
     l1: avx512::l1,
     dot_and_norms: avx512::dot_and_norms,
     dot_u8_i8: avx512::dot_u8_i8,
+    dot_u1_i8: avx512::dot_packed::<1>,
+    dot_u2_i8: avx512::dot_packed::<2>,
+    dot_u4_i8: avx512::dot_packed::<4>,
     l1_u8: avx512::l1_u8,
 };
 
@@ -135,6 +141,42 @@ mod avx2 {
             sum = _mm256_add_epi32(sum, products);
         }
         sum_i32(sum) + super::super::portable::dot_u8_i8(&a[whole..len], &b[whole..len])
+    }
+
+    /// Products of numbers below 16 and of an i8 are summed in 16 bits over one register of plane bytes: at most
+    /// 8 / WIDTH pairs of products, which stay below 7,681.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn dot_packed<const WIDTH: i32>(plane: &[u8], query: &[i8]) -> i32 {
+        const STEP: usize = 32;
+        let stretches = 8 / WIDTH as usize;
+        let len = plane.len().min(query.len() / stretches);
+        let mask = _mm256_set1_epi8((1 << WIDTH) - 1);
+        let mut sum = _mm256_setzero_si256();
+        let mut at = 0;
+        while at + STEP / 2 <= len {
+            // The last 16 bytes, if there are so many: half a register.
+            let half = at + STEP > len;
+            let load = |from: *const u8| {
+                // SAFETY: `from` has as many bytes behind it as are loaded: a plane's or a stretch's from `at` on.
+                unsafe {
+                    if half {
+                        _mm256_zextsi128_si256(_mm_loadu_si128(from.cast()))
+                    } else {
+                        _mm256_loadu_si256(from.cast())
+                    }
+                }
+            };
+            let mut bytes = load(plane[at..].as_ptr());
+            let mut pairs = _mm256_setzero_si256();
+            for stretch in 0..stretches {
+                let values = load(query[stretch * len + at..].as_ptr().cast());
+                pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(_mm256_and_si256(bytes, mask), values));
+                bytes = _mm256_srli_epi16::<WIDTH>(bytes);
+            }
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            at += if half { STEP / 2 } else { STEP };
+        }
+        sum_i32(sum) + super::super::portable::dot_packed_from::<WIDTH>(&plane[..len], query, at)
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -283,6 +325,26 @@ mod avx512 {
             at += 64;
         }
         _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd))
+    }
+
+    /// As for AVX2; not verified on a CPU that has it, but compared with the portable one wherever tests run on one.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn dot_packed<const WIDTH: i32>(plane: &[u8], query: &[i8]) -> i32 {
+        let stretches = 8 / WIDTH as usize;
+        let len = plane.len().min(query.len() / stretches);
+        let mask = _mm512_set1_epi8((1 << WIDTH) - 1);
+        let mut sum = _mm512_setzero_si512();
+        for at in (0..len).step_by(64) {
+            let mut bytes = load_bytes(&plane[..len], at);
+            let mut pairs = _mm512_setzero_si512();
+            for stretch in query.chunks_exact(len).take(stretches) {
+                let values = load_bytes(stretch, at);
+                pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(_mm512_and_si512(bytes, mask), values));
+                bytes = _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(WIDTH));
+            }
+            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+        }
+        _mm512_reduce_add_epi32(sum)
     }
 
     #[target_feature(enable = "avx512f,avx512bw")]

@@ -4,6 +4,7 @@ use super::codes::{Codes, Form, Quantizer, prepare};
 use super::format::{CodeKind, Header, M_MAX, ROWS_MAX, write};
 use super::grow::{Distances, Graph, grow};
 use super::repair::repair;
+use super::scalar_sieve::{CodeError, code_error};
 use super::{BuildControl, BuildStats, HnswParams};
 use crate::mapped::as_bytes;
 use crate::rowset::positions;
@@ -38,6 +39,7 @@ pub(super) fn build(
         control.memory.try_reserve("Building an hnsw index", memory_bytes(vectors, only, params, codes))?;
     let nodes = Nodes::of(vectors, metric, only);
     let mut header = Header {
+        version: Header::NEWEST,
         metric,
         params,
         codes,
@@ -67,6 +69,7 @@ pub(super) fn build(
         as_bytes(&encoded.quantizer),
         as_bytes(mapping.0),
         as_bytes(mapping.1),
+        as_bytes(encoded.errors.as_flattened()),
     ];
     let file_bytes = write(&header, contents, out)?;
     Ok(BuildStats { rows: header.rows, nodes: header.nodes, file_bytes })
@@ -84,7 +87,7 @@ fn memory_bytes(vectors: &VectorColumn, only: Option<&RowSet>, params: HnswParam
     let rows = only.map_or(vectors.present(), |only| only.len().min(vectors.present())) as usize;
     let m = usize::from(params.m);
     let code =
-        if codes == CodeKind::Scalar8 { 2 * usize::from(vectors.dim()).next_multiple_of(64) + 12 } else { 0 };
+        if codes == CodeKind::Scalar8 { 2 * usize::from(vectors.dim()).next_multiple_of(64) + 20 } else { 0 };
     // Links of the lowest level, of the upper ones (at most as many nodes again when m = 2), locks; numbers of
     // nodes and rows while duplicates are found; marks of each thread.
     rows * (code + 2 * m * 4 + m * 4 + 2 + 24)
@@ -171,13 +174,20 @@ struct Encoded {
     bytes: Vec<u8>,
     stride: usize,
     terms: Vec<f32>,
+    errors: Vec<CodeError>,
     quantizer: Vec<f32>,
 }
 
 impl Encoded {
     fn new(header: &Header, vectors: &VectorColumn, nodes: &Nodes) -> Encoded {
         let stride = header.code_stride();
-        let mut encoded = Encoded { bytes: Vec::new(), stride, terms: Vec::new(), quantizer: Vec::new() };
+        let mut encoded = Encoded {
+            bytes: Vec::new(),
+            stride,
+            terms: Vec::new(),
+            errors: Vec::new(),
+            quantizer: Vec::new(),
+        };
         if header.codes == CodeKind::Full {
             return encoded;
         }
@@ -189,6 +199,9 @@ impl Encoded {
             quantizer.encode(&vector, code);
             if header.metric == Metric::L2 {
                 encoded.terms.push(quantizer.term(code));
+            }
+            if header.metric != Metric::L1 {
+                encoded.errors.push(code_error(&quantizer, &vector, code));
             }
         }
         encoded.quantizer = quantizer.numbers();

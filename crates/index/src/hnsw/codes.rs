@@ -79,12 +79,20 @@ impl Quantizer {
 
     /// The square of the norm of what a code stands for: the part of L2 that no query changes.
     pub(super) fn term(&self, codes: &[u8]) -> f32 {
-        let values = self.low.iter().zip(&self.step).zip(codes);
-        values.map(|((low, step), code)| (low + step * f32::from(*code)).powi(2)).sum()
+        let values = self.ranges().zip(codes);
+        let square = |((low, step), code): ((f32, f32), &u8)| {
+            (f64::from(low) + f64::from(step) * f64::from(*code)).powi(2)
+        };
+        values.map(square).sum::<f64>() as f32
     }
 
-    /// Rounds a prepared query. `out` is as long as a code with its padding.
-    pub(super) fn form(&self, query: &[f32], out: &mut [i8]) -> Form {
+    /// The lowest value and the step of every dimension.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (f32, f32)> {
+        self.low.iter().copied().zip(self.step.iter().copied())
+    }
+
+    /// Rounds a prepared query; returns what one stands for. `out` is as long as a code with its padding.
+    pub(super) fn round(&self, query: &[f32], out: &mut [i8]) -> f32 {
         let scaled = |d: usize| query[d] * self.step[d];
         let dims = 0..self.low.len();
         let largest = dims.clone().map(|d| scaled(d).abs()).fold(0.0, f32::max);
@@ -93,6 +101,12 @@ impl Quantizer {
         for d in dims {
             out[d] = (scaled(d) * inverse).round_ties_even() as i8;
         }
+        unit
+    }
+
+    /// Rounds a prepared query, with what makes scores of it.
+    pub(super) fn form(&self, query: &[f32], out: &mut [i8]) -> Form {
+        let unit = self.round(query, out);
         let constant = distance::dot(query, &self.low);
         match self.metric {
             Metric::L2 => Form { offset: distance::dot(query, query) - 2.0 * constant, factor: 2.0 * unit },
@@ -163,7 +177,7 @@ impl Codes<'_> {
     }
 
     #[inline(always)]
-    fn term(&self, node: u32) -> f32 {
+    pub(super) fn term(&self, node: u32) -> f32 {
         self.terms.get(node as usize).copied().unwrap_or(0.0)
     }
 

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! header 256 bytes | lowest-level links | upper-level nodes | upper-level links | codes | code terms
-//!                  | quantiser | first row of each node | rows
+//!                  | quantiser | first row of each node | rows | code errors
 //! ```
 //! Every section starts at a multiple of 64 bytes; its checksum covers the padding behind it. All numbers are
 //! little-endian. Nodes are the distinct vectors that can be linked; without the last two sections node and
 //! row are the same number. A node of level 1 or more has a slot: slots are ordered by level, highest first, so
 //! that the nodes of any level are the first `level_counts[level - 1]` slots, and slot 0 is the entry point.
-//! Links on upper levels name slots, on the lowest they name nodes. An unused link is `u32::MAX`.
+//! Links on upper levels name slots, on the lowest they name nodes. An unused link is `u32::MAX`. Version 1 has no code
+//! errors.
 
 use super::HnswParams;
+use super::scalar_sieve::CodeError;
 use crate::Metric;
 use crate::mapped::{Mapped, as_numbers};
 use quiver_base::{Error, Result};
@@ -18,10 +20,10 @@ use std::io::Write;
 use std::ops::Range;
 
 const MAGIC: [u8; 8] = *b"QVHNSWGR";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 256;
 const ALIGN: usize = 64;
-const SECTIONS: usize = 8;
+const SECTIONS: usize = 9;
 
 /// Upper levels a graph can have. With m = 2 two billion nodes need 31; more than this is never drawn.
 pub(super) const LEVELS_MAX: usize = 31;
@@ -44,6 +46,7 @@ pub(super) enum Section {
     Quantizer,
     RowStarts,
     Rows,
+    CodeErrors,
 }
 
 /// What the walk compares.
@@ -58,6 +61,7 @@ pub(super) enum CodeKind {
 /// Everything the header says; the place of each section follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
+    pub(super) version: u32,
     pub(super) metric: Metric,
     pub(super) params: HnswParams,
     pub(super) codes: CodeKind,
@@ -73,6 +77,9 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// What a new file says of itself.
+    pub(super) const NEWEST: u32 = VERSION;
+
     /// Links a node has at the lowest level.
     pub(super) fn degree(&self) -> usize {
         2 * usize::from(self.params.m)
@@ -89,6 +96,11 @@ impl Header {
             CodeKind::Full => 0,
             CodeKind::Scalar8 => usize::from(self.dim).next_multiple_of(ALIGN),
         }
+    }
+
+    /// Whether it is known how wrong each code is: where scores follow from an inner product.
+    fn has_code_errors(&self) -> bool {
+        self.version >= 2 && self.codes == CodeKind::Scalar8 && self.metric != Metric::L1
     }
 
     /// The links of an upper level (1 is the lowest of them), as positions in their section.
@@ -112,6 +124,7 @@ impl Header {
             if quantized { usize::from(self.dim) * 8 } else { 0 },
             if self.identity { 0 } else { (nodes + 1) * 4 },
             if self.identity { 0 } else { self.linked_rows as usize * 4 },
+            if self.has_code_errors() { nodes * size_of::<CodeError>() } else { 0 },
         ]
     }
 
@@ -132,7 +145,7 @@ impl Header {
     fn encode(&self, checksums: [u32; SECTIONS]) -> [u8; HEADER_BYTES] {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&[self.metric.to_code(), u8::from(self.codes == CodeKind::Scalar8)]);
         out.extend_from_slice(&[u8::from(self.identity), self.level_counts.len() as u8]);
         out.extend_from_slice(&self.params.m.to_le_bytes());
@@ -166,11 +179,12 @@ impl Header {
         if u32_at(HEADER_BYTES - 4) != crc32c::crc32c(&bytes[..HEADER_BYTES - 4]) {
             return Err(Error::corrupt("hnsw graph: checksum of the header"));
         }
-        if u32_at(8) != VERSION {
+        if !(1..=VERSION).contains(&u32_at(8)) {
             return Err(Error::unsupported(format!("hnsw graph format {}", u32_at(8))));
         }
         let levels = usize::from(bytes[15]).min(LEVELS_MAX);
         let header = Header {
+            version: u32_at(8),
             metric: Metric::from_code(bytes[12]).ok_or_else(|| Error::corrupt("hnsw graph: metric"))?,
             codes: if bytes[13] == 0 { CodeKind::Full } else { CodeKind::Scalar8 },
             identity: bytes[14] == 1,
@@ -252,6 +266,12 @@ impl GraphFile {
         Ok(GraphFile { bytes, header, checksums, offsets, sizes })
     }
 
+    /// Where a section starts.
+    #[cfg(test)]
+    pub(super) fn start(&self, section: Section) -> usize {
+        self.offsets[section as usize]
+    }
+
     /// A section's bytes, without its padding.
     #[inline]
     pub(super) fn section(&self, section: Section) -> &[u8] {
@@ -271,8 +291,15 @@ impl GraphFile {
         as_numbers(self.section(section)).unwrap_or_default()
     }
 
+    /// How wrong each node's code is.
+    #[inline]
+    pub(super) fn code_errors(&self) -> &[CodeError] {
+        self.floats(Section::CodeErrors).as_chunks().0
+    }
+
     /// Compares everything with its checksum and checks that every number names something that exists.
     pub(super) fn verify(&self) -> Result<()> {
+        // What a version does not have is empty, and so is the checksum of nothing: zero.
         for (at, checksum) in self.checksums.iter().enumerate() {
             if crc32c::crc32c(&self.bytes[self.offsets[at]..self.offsets[at + 1]]) != *checksum {
                 return Err(Error::corrupt(format!("hnsw graph: checksum of section {at}")));

@@ -5,19 +5,23 @@ mod build;
 mod codes;
 mod format;
 mod grow;
+mod plan;
 mod repair;
+mod rows;
+mod scalar_sieve;
 mod search;
 mod walk;
 
 use codes::Quantizer;
 use format::{GraphFile, Section};
 
+use crate::sieve::Sketch;
 use crate::{Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
 use quiver_base::{MemoryBudget, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 /// What `WITH (m = …, ef_construction = …)` sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,6 +79,8 @@ pub struct BuildStats {
 pub struct HnswGraph {
     file: GraphFile,
     quantizer: Quantizer,
+    /// The node of each row, `NO_LINK` for none; made when first asked for, unless they are the same numbers.
+    node_of_row: Arc<OnceLock<Vec<u32>>>,
 }
 
 impl HnswGraph {
@@ -94,7 +100,7 @@ impl HnswGraph {
     pub fn open(bytes: Mapped) -> Result<HnswGraph> {
         let file = GraphFile::open(bytes)?;
         let quantizer = Quantizer::from_numbers(file.header.metric, file.floats(Section::Quantizer));
-        Ok(HnswGraph { file, quantizer })
+        Ok(HnswGraph { file, quantizer, node_of_row: Arc::default() })
     }
 
     /// Reads everything, compares it with its checksums and checks every link: once, when the file is new on
@@ -126,6 +132,11 @@ impl HnswGraph {
     /// Bytes of the file.
     pub fn file_bytes(&self) -> usize {
         self.file.header.file_bytes()
+    }
+
+    /// What the codes say for certain of scores of this query; `None` where they say nothing.
+    pub(crate) fn sketch(&self, vectors: &VectorColumn, query: &[f32]) -> Option<impl Sketch> {
+        search::sketch(self, vectors, query)
     }
 
     /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment).

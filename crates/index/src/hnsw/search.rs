@@ -1,12 +1,16 @@
-//! One search of an opened graph: which way is cheapest, the walk over codes, and the comparison of what it
+//! One search of an opened graph: the way that is planned, the walk over codes, and the comparison of what it
 //! found with the vectors themselves.
 
 use super::HnswGraph;
 use super::codes::{Codes, FullScorer, L1Scorer, ProductScorer, Scorer, prepare};
 use super::format::{CodeKind, GraphFile, Section};
+use super::plan::Plan;
+use super::rows::{NodeRows, RowNodes};
+use super::scalar_sieve::ScalarSieve;
 use super::walk::{Candidate, FrozenLinks, Scratch, beam, filtered_beam, greedy};
 use crate::distance::{self, prefetch};
 use crate::segment::exact_outcome;
+use crate::sieve::{Sketch, sieved_outcome};
 use crate::{Metric, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
 
 /// Beyond this many candidates a heap is cheaper than a sorted array.
@@ -22,29 +26,27 @@ pub(super) struct Question<'a> {
 }
 
 pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcome {
-    let header = &graph.file.header;
-    let vectors = question.vectors;
-    let exact = || exact_outcome(vectors, header.metric, question.query, question.k, question.allowed);
-    let matches = vectors.rows() == header.rows && vectors.dim() == header.dim;
-    let norm = distance::dot(question.query, question.query);
-    // Scores of such a query are all NaN or infinite: only the rows' order is left to answer by.
-    let walkable = norm.is_finite() && (header.metric != Metric::Cosine || norm > 0.0);
-    if !matches || !walkable || question.query.len() != usize::from(header.dim) || question.k == 0 {
-        return exact();
+    let metric = graph.metric();
+    let Question { vectors, query, k, allowed, .. } = *question;
+    if !answers(graph, vectors, query) || k == 0 {
+        return exact_outcome(vectors, metric, query, k, allowed);
     }
-    let everything = question.allowed.is_none_or(|allowed| allowed.len() == header.rows);
-    let survivors = question.allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
-    let plan = Plan::new(graph, question, survivors);
+    let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
+    let plan = Plan::new(&graph.file.header, question, survivors);
+    let exact = || match sketch(graph, vectors, query).filter(|_| plan.by_codes) {
+        Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed),
+        None => exact_outcome(vectors, metric, query, k, allowed),
+    };
     if plan.exact {
         return exact();
     }
-    let question = Question { allowed: question.allowed.filter(|_| !everything), ef: plan.ef, ..*question };
+    let everything = allowed.is_none_or(|allowed| allowed.len() == vectors.rows());
+    let question = Question { allowed: allowed.filter(|_| !everything), ef: plan.ef, ..*question };
     let mut scratch = Scratch::take();
     let outcome = with_scorer(graph, &question, &mut scratch, plan.compared_max);
     drop(scratch);
-    let wanted = question.k.min(survivors as usize);
     match outcome {
-        Some(outcome) if outcome.neighbors.len() >= wanted => outcome,
+        Some(outcome) if outcome.neighbors.len() >= k.min(survivors as usize) => outcome,
         // The walk gave up, or found too few: perhaps some of the survivors are NULL, perhaps not.
         short => {
             let mut outcome = exact();
@@ -54,39 +56,42 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
     }
 }
 
-/// The cheaper way, by the number of vectors each is expected to compare.
-struct Plan {
-    exact: bool,
-    ef: usize,
-    /// Where a filtered walk has cost more than the exact answer will.
-    compared_max: u64,
+/// Whether the graph is one of these vectors, and the query one that can be walked towards: otherwise scores are all NaN or
+/// infinite, and only the rows' order is left to answer by.
+fn answers(graph: &HnswGraph, vectors: &VectorColumn, query: &[f32]) -> bool {
+    let header = &graph.file.header;
+    let norm = distance::dot(query, query);
+    vectors.rows() == header.rows
+        && vectors.dim() == header.dim
+        && query.len() == usize::from(header.dim)
+        && norm.is_finite()
+        && (header.metric != Metric::Cosine || norm > 0.0)
 }
 
-impl Plan {
-    fn new(graph: &HnswGraph, question: &Question<'_>, survivors: u32) -> Plan {
-        let header = &graph.file.header;
-        // Some more than k: the last of exactly k candidates would hardly be the k nearest.
-        let ef = question.ef.max(question.k + question.k / 4).min(header.nodes as usize).max(1);
-        // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
-        let dim = f64::from(header.dim);
-        let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
-        let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.14 * dim } else { 0.5 * dim };
-        let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
-        // Candidates grow as fewer are allowed; comparisons grow more slowly, as measured: ever more of a
-        // candidate's links were met before.
-        let candidates = ef as f64 / share.max(1e-9);
-        let walked = 3.4 * f64::from(header.params.m) * candidates.powf(0.75);
-        let exact_ns = f64::from(survivors) * row_ns;
-        Plan {
-            // In doubt exact: a walk that gives up costs both.
-            exact: exact_ns <= 1.5 * walked.min(f64::from(header.nodes)) * node_ns,
-            ef,
-            compared_max: (exact_ns / node_ns) as u64,
-        }
+pub(super) fn sketch<'a>(
+    graph: &'a HnswGraph,
+    vectors: &VectorColumn,
+    query: &[f32],
+) -> Option<impl Sketch + use<'a>> {
+    let file = &graph.file;
+    let errors = file.code_errors();
+    if errors.is_empty() || !answers(graph, vectors, query) {
+        return None;
     }
+    let mut prepared = Vec::new();
+    prepare(file.header.metric, query, &mut prepared);
+    let nodes = RowNodes::of(graph);
+    let node = move |row| nodes.of_row(row);
+    Some(ScalarSieve::new(file.header.metric, &graph.quantizer, codes(file), errors, &prepared, node))
 }
 
-fn with_scorer(
+fn codes(file: &GraphFile) -> Codes<'_> {
+    let stride = file.header.code_stride();
+    Codes { bytes: file.section(Section::Codes), stride, terms: file.floats(Section::CodeTerms) }
+}
+
+/// Walks with what the file's codes are compared by. `None` once more than `compared_max` nodes were compared.
+pub(super) fn with_scorer(
     graph: &HnswGraph,
     question: &Question<'_>,
     scratch: &mut Scratch,
@@ -99,8 +104,8 @@ fn with_scorer(
         let scorer = FullScorer { vectors: question.vectors, metric, query: question.query, row };
         return walk(graph, question, &scorer, scratch, compared_max);
     }
-    let stride = file.header.code_stride();
-    let codes = Codes { bytes: file.section(Section::Codes), stride, terms: file.floats(Section::CodeTerms) };
+    let codes = codes(file);
+    let stride = codes.stride;
     let quantizer = &graph.quantizer;
     let mut prepared = std::mem::take(&mut scratch.query_f32);
     prepare(metric, question.query, &mut prepared);
@@ -230,53 +235,4 @@ fn compare_in_full(
         }
     }
     top.into_neighbors()
-}
-
-/// Which rows a node stands for.
-#[derive(Clone, Copy)]
-struct NodeRows<'a> {
-    /// Empty when node and row are the same number.
-    starts: &'a [u32],
-    rows: &'a [u32],
-}
-
-impl<'a> NodeRows<'a> {
-    fn of(file: &'a GraphFile) -> NodeRows<'a> {
-        NodeRows { starts: file.numbers(Section::RowStarts), rows: file.numbers(Section::Rows) }
-    }
-
-    #[inline(always)]
-    fn of_node(&self, node: u32) -> RowsOfNode<'a> {
-        if self.starts.is_empty() {
-            return RowsOfNode::Same(node);
-        }
-        let bounds = self.starts.get(node as usize..node as usize + 2);
-        let rows = bounds.and_then(|b| self.rows.get(b[0] as usize..b[1] as usize));
-        RowsOfNode::Listed(rows.unwrap_or_default())
-    }
-}
-
-#[derive(Clone, Copy)]
-enum RowsOfNode<'a> {
-    Same(u32),
-    Listed(&'a [u32]),
-}
-
-impl<'a> RowsOfNode<'a> {
-    #[inline(always)]
-    fn first(self) -> Option<u32> {
-        match self {
-            RowsOfNode::Same(row) => Some(row),
-            RowsOfNode::Listed(rows) => rows.first().copied(),
-        }
-    }
-
-    #[inline(always)]
-    fn iter(self) -> impl Iterator<Item = u32> + 'a {
-        let (same, listed) = match self {
-            RowsOfNode::Same(row) => (Some(row), [].as_slice()),
-            RowsOfNode::Listed(rows) => (None, rows),
-        };
-        same.into_iter().chain(listed.iter().copied())
-    }
 }

@@ -172,9 +172,12 @@ fn the_graph_is_really_walked() {
     assert_eq!(graph.search(&vectors, query, 10, 40, Some(&half)).strategy, Strategy::FilteredGraph);
     let few = RowSet::from_fn(30_000, |row| row % 1000 == 0);
     assert_eq!(graph.search(&vectors, query, 10, 40, Some(&few)).strategy, Strategy::Exact);
+    let some = RowSet::from_fn(30_000, |row| row % 100 == 0);
+    assert_eq!(graph.search(&vectors, query, 10, 40, Some(&some)).strategy, Strategy::ExactByCodes);
     assert_eq!(graph.search(&vectors, query, 15_000, 40, None).strategy, Strategy::Exact);
-    // More rows than a sorted array is good for.
-    let outcome = graph.search(&vectors, query, 850, 40, None);
+    // More candidates than a sorted array is good for, however cheap it would be to look at everything.
+    let question = search::Question { vectors: &vectors, query, k: 850, ef: 1100, allowed: None };
+    let outcome = search::with_scorer(&graph, &question, &mut walk::Scratch::take(), u64::MAX).unwrap();
     assert_eq!(outcome.strategy, Strategy::Graph);
     let truth = exact_search(&vectors, Metric::L2, query, 850, None);
     assert!(recall(&outcome.neighbors, &truth) > 0.95, "{}", recall(&outcome.neighbors, &truth));
@@ -359,6 +362,42 @@ fn any_damaged_byte_is_found() {
         }
         for len in (0..good.len()).step_by(7) {
             assert!(HnswGraph::open(Mapped::from_bytes(&good[..len])).is_err(), "cut to {len}");
+        }
+    }
+}
+
+/// A file as version 1 wrote it: what version 2 adds is cut off.
+fn as_version_1(bytes: &[u8]) -> Vec<u8> {
+    let graph = HnswGraph::open(Mapped::from_bytes(bytes)).unwrap();
+    let mut old = bytes[..graph.file.start(Section::CodeErrors)].to_vec();
+    old[8] = 1;
+    old[192..252].fill(0);
+    let checksum = crc32c::crc32c(&old[..252]);
+    old[252..256].copy_from_slice(&checksum.to_le_bytes());
+    old
+}
+
+#[test]
+fn a_file_of_version_1_is_opened_and_searched() {
+    let mut rng = StdRng::seed_from_u64(12);
+    let mut rows = clustered(&mut rng, 3000, 40, 10);
+    rows[3] = None;
+    rows[4] = rows[5].clone();
+    for (dim, metric) in [(40, Metric::L2), (40, Metric::L1), (40, Metric::Cosine), (8, Metric::L2)] {
+        let rows: Vec<_> = rows.iter().map(|row| row.as_ref().map(|row| row[..dim].to_vec())).collect();
+        let vectors = column(dim, &rows);
+        let bytes = build_bytes(&vectors, metric, 1);
+        let graph = HnswGraph::open(Mapped::from_bytes(&bytes)).unwrap();
+        let old = HnswGraph::open(Mapped::from_bytes(as_version_1(&bytes))).unwrap();
+        old.verify().unwrap();
+        assert!(old.sketch(&vectors, vectors.raw(9)).is_none());
+        assert_eq!(graph.sketch(&vectors, vectors.raw(9)).is_some(), dim == 40 && metric != Metric::L1);
+        let few = RowSet::from_fn(3000, |row| row % 10 == 0);
+        for allowed in [None, Some(&few)] {
+            let found = |graph: &HnswGraph| graph.search(&vectors, vectors.raw(9), 10, 40, allowed).neighbors;
+            let truth = exact_search(&vectors, metric, vectors.raw(9), 10, allowed);
+            assert!(recall(&found(&old), &truth) >= 0.9, "{metric}");
+            assert!(recall(&found(&graph), &truth) >= 0.9, "{metric}");
         }
     }
 }

@@ -1,0 +1,53 @@
+//! Which way of answering is cheapest: walking, comparing every row that is allowed, or looking at its code first. Knows
+//! costs, and nothing of how any of it is done.
+
+use super::format::{CodeKind, Header};
+use super::search::Question;
+
+/// What rounding a query costs before the first code is looked at, in nanoseconds.
+const SIEVE_START_NS: f64 = 1500.0;
+/// Rows that codes cannot rule out, besides some for each row that is wanted.
+const SIEVE_COMPARED: f64 = 40.0;
+
+/// The cheaper way, by the number of vectors each is expected to compare.
+pub(super) struct Plan {
+    /// Whether to look at every allowed row.
+    pub(super) exact: bool,
+    /// If so, whether at its code first.
+    pub(super) by_codes: bool,
+    pub(super) ef: usize,
+    /// Where a filtered walk has cost more than the exact answer will.
+    pub(super) compared_max: u64,
+}
+
+impl Plan {
+    pub(super) fn new(header: &Header, question: &Question<'_>, survivors: u32) -> Plan {
+        // Some more than k: the last of exactly k candidates would hardly be the k nearest.
+        let ef = question.ef.max(question.k + question.k / 4).min(header.nodes as usize).max(1);
+        // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
+        let dim = f64::from(header.dim);
+        let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
+        let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.14 * dim } else { 0.5 * dim };
+        let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
+        // Candidates grow as fewer are allowed; comparisons grow more slowly, as measured: ever more of a
+        // candidate's links were met before.
+        let candidates = ef as f64 / share.max(1e-9);
+        let walked = 3.4 * f64::from(header.params.m) * candidates.powf(0.75);
+        let plain_ns = f64::from(survivors) * row_ns;
+        let compared = SIEVE_COMPARED + 3.0 * question.k as f64;
+        let sieved_ns = SIEVE_START_NS + f64::from(survivors) * code_ns(header) + compared * row_ns;
+        let exact_ns = plain_ns.min(sieved_ns);
+        Plan {
+            // In doubt exact: a walk that gives up costs both.
+            exact: exact_ns <= 1.5 * walked.min(f64::from(header.nodes)) * node_ns,
+            by_codes: sieved_ns < plain_ns,
+            ef,
+            compared_max: (exact_ns / node_ns) as u64,
+        }
+    }
+}
+
+/// Nanoseconds to look at one code of a row among others.
+fn code_ns(header: &Header) -> f64 {
+    5.0 + 0.065 * header.code_stride() as f64
+}

@@ -1,0 +1,134 @@
+//! What one-byte codes say for certain: bounds of the scores of nodes, from how far each code is from its vector and from
+//! what the query lost when it was rounded. Knows no links.
+
+use super::codes::{Codes, Quantizer};
+use crate::Metric;
+use crate::distance::{self, prefetch};
+use crate::sieve::Sketch;
+
+/// Where the codes count from when a query's rounding is weighed: the middle of a byte.
+const MIDDLE: f64 = 127.5;
+
+/// Of one node: how long the difference between its vector and what its code stands for is, and how far its code is
+/// from the middle of all codes. Both rounded up.
+pub(super) type CodeError = [f32; 2];
+
+/// Measures the code of a prepared vector.
+pub(super) fn code_error(quantizer: &Quantizer, vector: &[f32], codes: &[u8]) -> CodeError {
+    let (mut lost, mut reach) = (0.0f64, 0.0f64);
+    for ((value, code), (low, step)) in vector.iter().zip(codes).zip(quantizer.ranges()) {
+        lost += (f64::from(*value) - f64::from(low) - f64::from(step) * f64::from(*code)).powi(2);
+        reach += (f64::from(*code) - MIDDLE).powi(2);
+    }
+    [lost, reach].map(|square| (square.sqrt() as f32).next_up())
+}
+
+/// A query and the codes of all nodes.
+pub(super) struct ScalarSieve<'a, N> {
+    codes: Codes<'a>,
+    errors: &'a [CodeError],
+    query: Vec<i8>,
+    /// From row to node.
+    node: N,
+    is_l2: bool,
+    offset: f64,
+    factor: f64,
+    /// Of each unit of a code's distance from the middle, and of each unit of its error: how wrong the score may be.
+    per_reach: f64,
+    per_error: f64,
+    /// How wrong it may be in any case.
+    always: f64,
+    /// How much of itself a sum of squares may be wrong by, when it is added up in f32.
+    relative: f64,
+}
+
+impl<'a, N: Fn(u32) -> Option<u32>> ScalarSieve<'a, N> {
+    /// Rounds a prepared query as [`Quantizer::form`] does, and keeps account of it in f64. For metrics that follow from an
+    /// inner product.
+    pub(super) fn new(
+        metric: Metric,
+        quantizer: &Quantizer,
+        codes: Codes<'a>,
+        errors: &'a [CodeError],
+        prepared: &[f32],
+        node: N,
+    ) -> ScalarSieve<'a, N> {
+        let mut query = vec![0i8; codes.stride];
+        let unit = f64::from(quantizer.round(prepared, &mut query));
+        let (mut at_middle, mut lost, mut norm) = (0.0f64, 0.0f64, 0.0f64);
+        let (mut middle_norm, mut widest) = (0.0f64, 0.0f64);
+        for ((value, rounded), (low, step)) in prepared.iter().zip(&query).zip(quantizer.ranges()) {
+            let (value, low, step) = (f64::from(*value), f64::from(low), f64::from(step));
+            let rest = value * step - unit * f64::from(*rounded);
+            at_middle += value * low + rest * MIDDLE;
+            lost += rest * rest;
+            norm += value * value;
+            middle_norm += (low + step * MIDDLE).powi(2);
+            widest = widest.max(step);
+        }
+        let (lost, length) = (lost.sqrt(), norm.sqrt());
+        // Of sums in f32, one after the other in at least sixteen lanes, as all kernels add.
+        let relative = (prepared.len() as f64 / 16.0 + 16.0) * f64::from(f32::EPSILON);
+        let is_l2 = metric == Metric::L2;
+        let (offset, factor) = match metric {
+            Metric::L2 => (norm - 2.0 * at_middle, 2.0 * unit),
+            Metric::Cosine => (1.0 - at_middle, unit),
+            _ => (-at_middle, unit),
+        };
+        let weight = if is_l2 { 2.0 } else { 1.0 };
+        // A sum of products of any sign is wrong by its share of the product of both lengths; a length is at most that
+        // of the middle, of the code from there, and of the code's error together.
+        let share = if is_l2 { 0.0 } else { relative * length };
+        ScalarSieve {
+            codes,
+            errors,
+            query,
+            node,
+            is_l2,
+            offset,
+            factor,
+            per_reach: weight * lost + share * widest,
+            per_error: length + share,
+            always: share * middle_norm.sqrt() + if metric == Metric::Cosine { 2.0 * relative } else { 0.0 },
+            relative,
+        }
+    }
+}
+
+impl<N: Fn(u32) -> Option<u32>> Sketch for ScalarSieve<'_, N> {
+    #[inline(always)]
+    fn code(&self, row: u32) -> Option<u32> {
+        (self.node)(row)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, node: u32) {
+        self.codes.prefetch(node);
+        if let Some(error) = self.errors.get(node as usize..node as usize + 1) {
+            prefetch(error);
+        }
+    }
+
+    #[inline(always)]
+    fn bounds(&self, node: u32, limit: f64) -> Option<(f64, f64)> {
+        let Some([error, reach]) = self.errors.get(node as usize).map(|pair| pair.map(f64::from)) else {
+            return Some((f64::NEG_INFINITY, f64::INFINITY));
+        };
+        let product = f64::from(distance::dot_u8_i8(self.codes.get(node), &self.query));
+        let term = f64::from(self.codes.term(node));
+        let score = self.offset + term - self.factor * product;
+        if !self.is_l2 {
+            let margin = self.per_reach * reach + self.per_error * error + self.always;
+            return (score - margin <= limit).then_some((score - margin, score + margin));
+        }
+        // The term is as good as an f32. By the triangle inequality the vector is as far as its code, give or take the error.
+        let margin = self.per_reach * reach + f64::from(f32::EPSILON) * (term + self.offset.abs());
+        let nearest = ((score - margin).max(0.0).sqrt() - error).max(0.0);
+        let lower = nearest * nearest * (1.0 - self.relative);
+        if lower > limit {
+            return None;
+        }
+        let farthest = (score + margin).max(0.0).sqrt() + error;
+        Some((lower, farthest * farthest * (1.0 + self.relative)))
+    }
+}
