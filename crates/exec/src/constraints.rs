@@ -1,5 +1,7 @@
 //! What a predicate confines columns to, as indexes want to know it: read off its conjuncts; what is not understood is left out.
 
+use crate::functions::Distance;
+use crate::vector::Vectors;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{IntervalMonthDayNano, Schema};
 use datafusion::common::ScalarValue;
@@ -9,7 +11,8 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, InLis
 use datafusion::physical_expr::utils::split_conjunction;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use quiver_base::{ColumnId, SqlType};
-use quiver_storage::{Allowed, Constraint, Share};
+use quiver_storage::{Allowed, Constraint, Near, Share};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// More values than this are cheaper to find by a scan.
@@ -34,7 +37,7 @@ pub(crate) fn of(
             // Values of several types are no array.
             let Ok(values) = ScalarValue::iter_to_array(values) else { continue };
             found.push(Constraint { column: *id, allowed: Allowed::Values(values) });
-        } else if let Some((column, allowed)) = items(conjunct) {
+        } else if let Some((column, allowed)) = items(conjunct).or_else(|| near(conjunct)) {
             let Some(id) = columns.get(column) else { continue };
             found.push(Constraint { column: *id, allowed });
         }
@@ -167,6 +170,34 @@ fn items(expr: &Arc<dyn PhysicalExpr>) -> Option<(usize, Allowed)> {
 /// Those of a list that are not NULL.
 fn texts(list: &ArrayRef) -> Option<Vec<String>> {
     Some(list.as_string_opt::<i32>()?.iter().flatten().map(str::to_owned).collect())
+}
+
+/// `c <-> '[1,2]' < 3`.
+fn near(expr: &Arc<dyn PhysicalExpr>) -> Option<(usize, Allowed)> {
+    let comparison = expr.downcast_ref::<BinaryExpr>()?;
+    let (measured, op, radius) = match (literal(comparison.left()), literal(comparison.right())) {
+        (None, Some(radius)) => (comparison.left(), *comparison.op(), radius),
+        (Some(radius), None) => (comparison.right(), comparison.op().swap()?, radius),
+        _ => return None,
+    };
+    let ScalarValue::Float64(Some(radius)) = radius else { return None };
+    let radius = match op {
+        Operator::Lt => Bound::Excluded(radius),
+        Operator::LtEq => Bound::Included(radius),
+        _ => return None,
+    };
+    let call = measured.downcast_ref::<ScalarFunctionExpr>()?;
+    let distance = call.fun().inner().downcast_ref::<Distance>().filter(|distance| !distance.is_negated())?;
+    let [left, right] = call.args() else { return None };
+    let (column, query) = match (literal(left), literal(right)) {
+        (None, Some(query)) => (left, query),
+        (Some(query), None) => (right, query),
+        _ => return None,
+    };
+    let column = column.downcast_ref::<Column>()?.index();
+    let query = query.to_array().ok()?;
+    let query = Vectors::from_array(&query).ok()?.row(0)?.to_vec();
+    Some((column, Allowed::Near(Near { metric: distance.metric(), query, radius })))
 }
 
 /// A column in a comparison.

@@ -17,8 +17,9 @@ use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use quiver_base::{ColumnId, Result};
-use quiver_cluster::{Index, Table};
-use quiver_storage::{ColumnStats, Constraint, RowFilter};
+use quiver_cluster::{Index, IndexMethod, Table};
+use quiver_index::VectorIndexKind;
+use quiver_storage::{Allowed, ColumnStats, Constraint, RowFilter};
 use std::collections::HashSet;
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -62,9 +63,17 @@ impl Predicate {
     pub(crate) fn indexes<'a>(&self, table: &'a Table) -> Vec<&'a str> {
         let Some(prepared) = &self.prepared else { return Vec::new() };
         let serves = |index: &&Index| {
-            let (Some(kind), Some(key)) = (index.lookup(), index.columns.first()) else { return false };
-            let found = |it: &Constraint| it.column == key.column && kind.serves(&it.allowed);
-            prepared.constraints.iter().any(found)
+            let Some(key) = index.columns.first() else { return false };
+            let serves = |allowed: &Allowed| match (index.lookup(), &index.method, allowed) {
+                (Some(kind), ..) => kind.serves(allowed),
+                (
+                    None,
+                    IndexMethod::Vector { metric, kind: VectorIndexKind::Hnsw(_) },
+                    Allowed::Near(near),
+                ) => *metric == near.metric && index.predicate.is_none(),
+                _ => false,
+            };
+            prepared.constraints.iter().any(|it| it.column == key.column && serves(&it.allowed))
         };
         table.indexes.iter().filter(serves).map(|index| index.name.as_str()).collect()
     }

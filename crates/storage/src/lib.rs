@@ -38,7 +38,7 @@ pub use filter::{ColumnStats, ComputedVectors, RowFilter};
 pub use job::{Building, Job, JobControl, JobKind};
 pub use key::{KeyEncoder, encode_key, key_hash};
 pub use layout::{ColumnDef, Indexed, KeyDef, TableLayout, VectorIndexDef};
-pub use lookup::{Allowed, Constraint, LookupCode, LookupDef, LookupKind, Share};
+pub use lookup::{Allowed, Constraint, LookupCode, LookupDef, LookupKind, Near, Share};
 pub use objects::{ObjectRef, Objects};
 pub use publish::{Publish, PublishOutcome};
 pub use rows::{RowBatch, ShardWrite};

@@ -12,8 +12,9 @@ use arrow::datatypes::{
     TimestampMicrosecondType, i256,
 };
 use quiver_base::{ColumnId, IndexId, Result, SqlState};
+use quiver_index::{Metric, VectorIndex, VectorIndexKind, range_segment};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 mod items;
@@ -43,8 +44,11 @@ pub enum LookupKind {
 impl LookupKind {
     /// Whether rows of such a constraint are found by it.
     pub fn serves(self, allowed: &Allowed) -> bool {
-        let is_about_values = matches!(allowed, Allowed::Values(_) | Allowed::Between(..));
-        is_about_values == (self == LookupKind::Values)
+        match allowed {
+            Allowed::Values(_) | Allowed::Between(..) => self == LookupKind::Values,
+            Allowed::Items(..) | Allowed::Document(_) | Allowed::Keys(..) => self == LookupKind::Items,
+            Allowed::Near(_) => false,
+        }
     }
 }
 
@@ -108,6 +112,19 @@ pub enum Allowed {
     Document(String),
     /// Documents that have these keys at their top, all of them or one.
     Keys(Vec<String>, Share),
+    /// Vectors inside a radius.
+    Near(Near),
+}
+
+/// Vectors inside a radius of a point.
+#[derive(Clone, Debug)]
+pub struct Near {
+    /// The distance.
+    pub metric: Metric,
+    /// The point.
+    pub query: Vec<f32>,
+    /// How far they may be, as SQL shows distances.
+    pub radius: Bound<f64>,
 }
 
 /// How much of a list of items has to be there.
@@ -251,8 +268,46 @@ pub(crate) fn candidates(
             }
         }
     }
-    let enough = |found: &Found| found.len() <= segment.rows() as usize / ROWS_PER_CANDIDATE;
-    Ok(best.filter(enough).map(Found::positions))
+    let enough = |found: usize| found <= segment.rows() as usize / ROWS_PER_CANDIDATE;
+    if let Some(best) = best.filter(|best| enough(best.len())) {
+        return Ok(Some(best.positions()));
+    }
+    for constraint in constraints {
+        let Allowed::Near(near) = &constraint.allowed else { continue };
+        if let Some(rows) =
+            inside(segment, layout, constraint.column, near)?.filter(|rows| enough(rows.len()))
+        {
+            return Ok(Some(rows));
+        }
+    }
+    Ok(None)
+}
+
+/// Rows whose vector is inside a radius: all of them, since a graph's codes only rule out what cannot be. `None` if they are to be looked for
+/// by reading.
+fn inside(
+    segment: &Segment,
+    layout: &TableLayout,
+    column: ColumnId,
+    near: &Near,
+) -> Result<Option<Vec<u32>>> {
+    let Some(vectors) = segment.vectors(column)? else { return Ok(None) };
+    if usize::from(vectors.dim()) != near.query.len() {
+        // Whoever compares says so.
+        return Ok(None);
+    }
+    let mut graph = None;
+    for def in layout.vector_indexes.iter().filter(|def| def.metric == near.metric) {
+        let is_whole = def.whole_column() == Some(column) && matches!(def.kind, VectorIndexKind::Hnsw(_));
+        if graph.is_none() && is_whole {
+            graph = segment.graph(def.id)?;
+        }
+    }
+    let graph: Option<&VectorIndex> = graph.as_ref().map(|graph| &***graph);
+    let found = range_segment(&vectors, graph, near.metric, &near.query, near.radius, None);
+    let mut rows: Vec<u32> = found.into_iter().map(|neighbor| neighbor.row).collect();
+    rows.sort_unstable();
+    Ok(Some(rows))
 }
 
 /// Entries of one file.
@@ -308,7 +363,7 @@ fn find(segment: &Segment, layout: &TableLayout, def: LookupDef, allowed: &Allow
             let entries = vec![index.between(low, high)];
             Ok(Some(Found { index, entries, also: Vec::new() }))
         }
-        Allowed::Values(_) | Allowed::Between(..) => Ok(None),
+        Allowed::Values(_) | Allowed::Between(..) | Allowed::Near(_) => Ok(None),
         Allowed::Items(..) | Allowed::Document(_) | Allowed::Keys(..) => {
             let Some((codes, share)) = item_codes(column.field.data_type(), allowed)? else {
                 return Ok(None);
