@@ -1,6 +1,7 @@
 //! A dense set of row positions of one segment: what a filter lets through. Knows nothing of how it was made.
 
 use roaring::RoaringBitmap;
+use std::ops::Range;
 
 /// Row positions below `rows()`, one bit each, with their count at hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,17 @@ impl RowSet {
         let mut set = RowSet { words: vec![!0; (rows as usize).div_ceil(64)], rows, len: rows };
         set.clear_beyond();
         set
+    }
+
+    /// The rows of a range, out of `rows`.
+    pub fn of_range(rows: u32, range: Range<u32>) -> RowSet {
+        let range = range.start.min(rows)..range.end.min(rows);
+        let below = |row: u32, word: u32| match row.saturating_sub(word * 64) {
+            bits @ 0..64 => (1_u64 << bits) - 1,
+            _ => !0,
+        };
+        let words = (0..rows.div_ceil(64)).map(|word| below(range.end, word) & !below(range.start, word));
+        RowSet { words: words.collect(), rows, len: range.len() as u32 }
     }
 
     /// The rows of a bitmap that are below `rows`.
@@ -147,6 +159,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_range_has_its_rows() {
+        for rows in [0, 1, 63, 64, 65, 200] {
+            for (start, end) in
+                [(0, 0), (0, 1), (0, 64), (3, 70), (63, 65), (64, 128), (0, 200), (190, 300), (150, 150)]
+            {
+                let set = RowSet::of_range(rows, start..end);
+                assert_eq!(
+                    set,
+                    RowSet::from_fn(rows, |row| (start..end).contains(&row)),
+                    "{start}..{end} of {rows}"
+                );
+            }
+        }
+    }
 
     proptest! {
         #[test]

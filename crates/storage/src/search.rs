@@ -2,6 +2,7 @@
 //! after all others, as PostgreSQL sorts them.
 
 mod memory;
+mod parallel;
 mod segment;
 mod source;
 
@@ -10,6 +11,7 @@ use crate::snapshot::part::Part;
 use crate::snapshot::{Locator, Snapshot};
 use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
+use parallel::{Searching, side_by_side};
 use quiver_base::{ColumnId, Error, IndexId, Result, RowId, SqlState};
 use quiver_index::{Effort, Metric, RowSet, SparseVector};
 use source::Source;
@@ -84,6 +86,25 @@ pub struct SearchResult {
     pub stats: SearchStats,
 }
 
+/// A thread is worth it where it reads so many numbers that another would have to read otherwise: most of a millisecond. This crate's tests
+/// have few rows and go both ways.
+const THREAD_WORTH: u64 = if cfg!(test) { 100 } else { 2 << 20 };
+/// Vectors that the walk of a graph compares for each candidate that it keeps, or fewer.
+const COMPARED_PER_CANDIDATE: u64 = 20;
+
+impl SearchStats {
+    /// Counts of both; how segments were searched is left as it is.
+    fn add(&mut self, other: &SearchStats) {
+        self.segments += other.segments;
+        self.segments_pruned += other.segments_pruned;
+        self.memtable_rows += other.memtable_rows;
+        self.rows_visited += other.rows_visited;
+        self.rows_passed += other.rows_passed;
+        self.cache_hits += other.cache_hits;
+        self.cache_misses += other.cache_misses;
+    }
+}
+
 /// A search under way.
 pub(crate) struct Search<'a> {
     pub(crate) snapshot: &'a Snapshot,
@@ -102,25 +123,72 @@ impl Snapshot {
     pub fn search(&self, layout: &TableLayout, query: &VectorQuery) -> Result<SearchResult> {
         let source = Source::of(layout, query)?;
         source.check_dimensions(layout, query)?;
-        let mut search = Search {
-            snapshot: self,
-            layout,
-            query,
-            source,
-            stats: SearchStats::default(),
-            strategies: BTreeMap::new(),
-            hits: Vec::new(),
-            qualified: Vec::with_capacity(self.parts().len()),
-        };
+        let _searching = Searching::begin();
+        let mut search = Search::new(self, layout, query, source);
         if query.k > 0 {
-            (0..self.parts().len()).try_for_each(|part| search.part(part))?;
+            search.parts()?;
             search.add_nulls()?;
         }
         Ok(search.finish())
     }
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        layout: &'a TableLayout,
+        query: &'a VectorQuery,
+        source: Source<'a>,
+    ) -> Search<'a> {
+        Search {
+            snapshot,
+            layout,
+            query,
+            source,
+            stats: SearchStats::default(),
+            strategies: BTreeMap::new(),
+            hits: Vec::new(),
+            qualified: Vec::with_capacity(snapshot.parts().len()),
+        }
+    }
+
+    /// All parts: one after the other, or side by side where that saves enough to be worth a thread.
+    fn parts(&mut self) -> Result<()> {
+        let parts = self.snapshot.parts();
+        let costs = || parts.iter().map(|part| self.cost(part));
+        let saved = costs().sum::<u64>() - costs().max().unwrap_or(0);
+        if saved < THREAD_WORTH {
+            return (0..parts.len()).try_for_each(|part| self.part(part));
+        }
+        let (snapshot, layout, query, source) = (self.snapshot, self.layout, self.query, self.source);
+        let searched = side_by_side(parts.len(), |part| {
+            let mut search = Search::new(snapshot, layout, query, source);
+            search.part(part)?;
+            Ok((search.hits, search.qualified, search.stats, search.strategies))
+        })?;
+        for (hits, qualified, stats, strategies) in searched {
+            self.hits.extend(hits);
+            self.qualified.extend(qualified);
+            self.stats.add(&stats);
+            for (strategy, count) in strategies {
+                *self.strategies.entry(strategy).or_default() += count;
+            }
+            self.shorten();
+        }
+        Ok(())
+    }
+
+    /// About how many numbers a part's search reads.
+    fn cost(&self, part: &Part) -> u64 {
+        let row = self.query.query.len().max(1) as u64;
+        match part {
+            Part::Segment(sealed) if !self.query.exact && !sealed.meta().graphs.is_empty() => {
+                (self.query.effort.ef as u64).saturating_mul(COMPARED_PER_CANDIDATE * row)
+            }
+            part => u64::from(part.rows()) * row,
+        }
+    }
+
     fn part(&mut self, part: usize) -> Result<()> {
         let container = &self.snapshot.parts()[part];
         let allowed = self.allowed(part, container)?;

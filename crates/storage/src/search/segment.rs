@@ -1,7 +1,8 @@
 //! Search in a sealed segment: through an index if it has one for the distance asked for, else exactly.
 
 use super::memory::Rows;
-use super::{Hit, Search};
+use super::parallel::{pieces_max, side_by_side};
+use super::{Hit, Search, THREAD_WORTH, VectorQuery};
 use crate::sealed::Sealed;
 use crate::snapshot::Locator;
 use crate::snapshot::part::Part;
@@ -9,7 +10,10 @@ use crate::visibility::Alive;
 use crate::{Opened, Segment};
 use arrow::array::Array;
 use quiver_base::Result;
-use quiver_index::{Neighbor, SearchOutcome, SparseVector, VectorColumn, VectorIndex, search_segment};
+use quiver_index::{
+    Neighbor, RowSet, SearchOutcome, SparseVector, Strategy, VectorColumn, VectorIndex, compare_scores,
+    search_segment,
+};
 use std::sync::Arc;
 
 impl Search<'_> {
@@ -24,19 +28,46 @@ impl Search<'_> {
             return self.in_rows(part, sealed, allowed);
         };
         let graph = if self.query.exact { None } else { self.graph(segment)? };
-        let outcome = search_segment(
-            &vectors,
-            graph.as_ref().map(|graph| &***graph),
-            self.query.metric,
-            &self.query.query,
-            self.query.k,
-            self.query.effort,
-            allowed.as_filter(),
-            self.query.exact,
-        );
+        let outcome = match &graph {
+            None => self.exact_outcome(&vectors, allowed.as_filter())?,
+            Some(graph) => self.outcome(&vectors, Some(graph), allowed.as_filter()),
+        };
         self.stats.rows_visited += outcome.visited;
         *self.strategies.entry(outcome.strategy.to_string()).or_default() += 1;
         Ok(self.hits_of(part, sealed, &vectors, &outcome))
+    }
+
+    fn outcome(
+        &self,
+        vectors: &VectorColumn,
+        graph: Option<&VectorIndex>,
+        allowed: Option<&RowSet>,
+    ) -> SearchOutcome {
+        let VectorQuery { metric, query, k, effort, exact, .. } = self.query;
+        search_segment(vectors, graph, *metric, query, *k, *effort, allowed, *exact)
+    }
+
+    /// Compares with all rows: pieces of many rows side by side.
+    fn exact_outcome(&self, vectors: &VectorColumn, allowed: Option<&RowSet>) -> Result<SearchOutcome> {
+        let rows = vectors.rows();
+        let numbers = u64::from(allowed.map_or(rows, RowSet::len)) * self.query.query.len() as u64;
+        let pieces = (numbers / THREAD_WORTH).min(pieces_max() as u64) as u32;
+        if pieces < 2 {
+            return Ok(self.outcome(vectors, None, allowed));
+        }
+        let found = side_by_side(pieces as usize, |piece| {
+            let bound = |piece: u32| (u64::from(rows) * u64::from(piece) / u64::from(pieces)) as u32;
+            let mut own = RowSet::of_range(rows, bound(piece as u32)..bound(piece as u32 + 1));
+            if let Some(allowed) = allowed {
+                own.and(allowed);
+            }
+            Ok(self.outcome(vectors, None, Some(&own)))
+        })?;
+        let visited = found.iter().map(|outcome| outcome.visited).sum();
+        let mut neighbors: Vec<Neighbor> = found.into_iter().flat_map(|outcome| outcome.neighbors).collect();
+        neighbors.sort_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
+        neighbors.truncate(self.query.k);
+        Ok(SearchOutcome { neighbors, visited, strategy: Strategy::Exact })
     }
 
     fn hits_of(
