@@ -217,7 +217,7 @@ fn small_segments() -> StorageOptions {
 fn index_of(table: u32, name: &str, column: &Column) -> Option<Index> {
     let (method, unique) = match &column.ty {
         SqlType::Vector(_) => {
-            let params = HnswParams { m: 16, ef_construction: 64 };
+            let params = HnswParams { m: 16, ef_construction: 64, ..HnswParams::default() };
             (IndexMethod::Vector { metric: Metric::L2, kind: VectorIndexKind::Hnsw(params) }, false)
         }
         _ if column.name == "id" => (IndexMethod::BTree, true),

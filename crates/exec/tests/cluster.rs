@@ -121,7 +121,7 @@ fn create(txn: &mut Txn, shards: usize) -> Arc<Table> {
     let (key, graph) = (IndexId(txn.new_oid()), IndexId(txn.new_oid()));
     let hnsw = IndexMethod::Vector {
         metric: Metric::L2,
-        kind: VectorIndexKind::Hnsw(HnswParams { m: 16, ef_construction: 64 }),
+        kind: VectorIndexKind::Hnsw(HnswParams { m: 16, ef_construction: 64, ..HnswParams::default() }),
     };
     let primary = ConstraintKind::PrimaryKey { index: key };
     let table = Arc::new(Table {

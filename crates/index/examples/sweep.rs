@@ -1,10 +1,11 @@
 //! Builds a graph over vectors in a flat file and prints recall and speed at each ef as JSON, for `bench/`.
 //!
-//! `sweep FOLDER DIM THREADS EF,EF,…`: the folder holds `base` and `queries` (f32, little-endian, row after row) and `truth` (i32, the ten
+//! `sweep FOLDER DIM THREADS EF,EF,… [QUANTIZATION]`: the folder holds `base` and `queries` (f32, little-endian, row after row) and `truth` (i32, the ten
 //! nearest rows of each query). One thread searches; a speed is the best of three passes, by the clock.
 
 use quiver_index::{
-    BuildControl, Effort, HnswGraph, HnswParams, Mapped, Metric, VectorColumn, VectorIndex, search_segment,
+    BuildControl, Effort, HnswGraph, HnswParams, Mapped, Metric, Quantization, VectorColumn, VectorIndex,
+    search_segment,
 };
 use std::path::Path;
 use std::time::Instant;
@@ -16,9 +17,10 @@ const PASSES: usize = 3;
 
 fn main() -> Result<(), AnyError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, dim, threads, efs] = arguments.as_slice() else {
-        return Err("usage: sweep FOLDER DIM THREADS EF,EF,…".into());
+    let [folder, dim, threads, efs, quantization @ ..] = arguments.as_slice() else {
+        return Err("usage: sweep FOLDER DIM THREADS EF,EF,… [QUANTIZATION]".into());
     };
+    let quantization = quantization.first().map_or(Ok(Quantization::Auto), |text| text.parse())?;
     let (folder, dim, threads) = (Path::new(folder), dim.parse()?, threads.parse()?);
     let base = floats(&folder.join("base"))?;
     let queries = floats(&folder.join("queries"))?;
@@ -31,7 +33,8 @@ fn main() -> Result<(), AnyError> {
     let began = Instant::now();
     let control = BuildControl { threads, ..BuildControl::unlimited() };
     let mut graph = Vec::new();
-    HnswGraph::build(&vectors, Metric::L2, HnswParams::default(), None, &control, &mut graph)?;
+    let params = HnswParams { quantization, ..HnswParams::default() };
+    HnswGraph::build(&vectors, Metric::L2, params, None, &control, &mut graph)?;
     let build = began.elapsed().as_secs_f64();
     let size = graph.len();
     let graph = VectorIndex::open(Mapped::from_bytes(&graph))?;

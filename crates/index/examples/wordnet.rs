@@ -1,8 +1,9 @@
 //! Builds an index over real embeddings and prints recall and speed.
 //!
-//! `cargo run --release -p quiver-index --example wordnet -- FOLDER [THREADS] [GRAPH]`, where the folder holds
+//! `cargo run --release -p quiver-index --example wordnet -- FOLDER [THREADS [GRAPH [QUANTIZATION]]]`, where the folder holds
 //! `base.parquet`, `queries.parquet` (a column `embedding` of float16 or float32 lists) and
-//! `truth_l2_top100.parquet` (a column `neighbours` of int32 lists). A graph file that exists is used, one
+//! `truth_l2_top100.parquet` (a column `neighbours` of int32 lists). Filters at random and filters on what the vectors mean
+//! are measured too, and searches within a distance. A graph file that exists is used, one
 //! that does not is written. Speeds are per second of CPU time where the system tells it (Linux), so that they
 //! mean something on a busy machine.
 
@@ -11,10 +12,11 @@ use arrow::datatypes::{DataType, Float16Type, Float32Type, Int32Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use quiver_index::{
-    BuildControl, Effort, HnswGraph, HnswParams, Mapped, Metric, RowSet, VectorColumn, VectorIndex, distance,
-    exact_search, search_segment,
+    BuildControl, Effort, HnswGraph, HnswParams, Mapped, Metric, Quantization, RowSet, VectorColumn,
+    VectorIndex, distance, exact_search, range_segment, search_segment,
 };
 use std::fs::File;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -28,6 +30,7 @@ fn main() -> Result<(), AnyError> {
     let folder = arguments.next().ok_or("usage: wordnet FOLDER [THREADS]")?;
     let threads = arguments.next().map_or(Ok(2), |text| text.parse())?;
     let kept = arguments.next();
+    let quantization = arguments.next().map_or(Ok(Quantization::Auto), |text| text.parse())?;
     let folder = Path::new(&folder);
     let base = read_vectors(&folder.join("base.parquet"))?;
     let queries: Vec<Vec<f32>> =
@@ -41,7 +44,7 @@ fn main() -> Result<(), AnyError> {
     let graph = match kept.as_deref().map(Path::new).filter(|path| path.exists()) {
         Some(path) => VectorIndex::open(Mapped::from_file(path)?)?,
         None => {
-            let bytes = build(&vectors, threads)?;
+            let bytes = build(&vectors, threads, quantization)?;
             kept.map_or(Ok(()), |path| std::fs::write(path, &bytes))?;
             VectorIndex::open(Mapped::from_bytes(&bytes))?
         }
@@ -55,7 +58,7 @@ fn main() -> Result<(), AnyError> {
         report("none", &vectors, &graph, &queries, &truth, ef, None);
     }
     let mut filters: Vec<(String, RowSet)> = Vec::new();
-    for percent in [50, 10, 5, 1] {
+    for percent in [50, 40, 20, 10, 5, 2, 1] {
         filters
             .push((format!("{percent} %"), RowSet::from_fn(vectors.rows(), |row| mix(row) % 100 < percent)));
     }
@@ -63,22 +66,31 @@ fn main() -> Result<(), AnyError> {
         ("pos", "noun"),
         ("pos", "verb"),
         ("lexname", "noun.artifact"),
+        ("lexname", "noun.person"),
         ("lexname", "noun.food"),
         ("lexname", "noun.motive"),
     ] {
         filters.push((value.into(), read_equal(&folder.join("base.parquet"), column, value)?));
     }
-    for (name, allowed) in filters {
+    filters.push(("id % 20 = 0".into(), RowSet::from_fn(vectors.rows(), |row| row % 20 == 0)));
+    let pointers = read_numbers(&folder.join("base.parquet"), "pointers")?;
+    filters
+        .push(("pointers >= 5".into(), RowSet::from_fn(vectors.rows(), |row| pointers[row as usize] >= 5)));
+    for (name, allowed) in &filters {
         let name = format!("{name} ({})", allowed.len());
+        let began = thread_seconds();
         let truth: Vec<Vec<u32>> = queries
             .iter()
-            .map(|query| exact_search(&vectors, Metric::L2, query, K, Some(&allowed)))
+            .map(|query| exact_search(&vectors, Metric::L2, query, K, Some(allowed)))
             .map(|neighbors| neighbors.into_iter().map(|neighbor| neighbor.row).collect())
             .collect();
+        let speed = queries.len() as f64 / (thread_seconds() - began);
+        println!("{name:22}     -     1.0000  {speed:10.0}  {:8}  exact, without the index", allowed.len());
         for ef in [20, 40, 100, 200] {
-            report(&name, &vectors, &graph, &queries, &truth, ef, Some(&allowed));
+            report(&name, &vectors, &graph, &queries, &truth, ef, Some(allowed));
         }
     }
+    report_ranges(&vectors, &graph, &queries, &filters);
     let began = thread_seconds();
     for query in &queries[..20] {
         std::hint::black_box(exact_search(&vectors, Metric::L2, query, K, None));
@@ -87,11 +99,12 @@ fn main() -> Result<(), AnyError> {
     Ok(())
 }
 
-fn build(vectors: &VectorColumn, threads: usize) -> Result<Vec<u8>, AnyError> {
+fn build(vectors: &VectorColumn, threads: usize, quantization: Quantization) -> Result<Vec<u8>, AnyError> {
     let control = BuildControl { threads, ..BuildControl::unlimited() };
     let mut bytes = Vec::new();
     let (began, cpu) = (Instant::now(), process_seconds());
-    let stats = HnswGraph::build(vectors, Metric::L2, HnswParams::default(), None, &control, &mut bytes)?;
+    let params = HnswParams { quantization, ..HnswParams::default() };
+    let stats = HnswGraph::build(vectors, Metric::L2, params, None, &control, &mut bytes)?;
     let (wall, cpu) = (began.elapsed().as_secs_f64(), process_seconds() - cpu);
     println!("built with {threads} threads in {wall:.1} s ({cpu:.1} s of CPU): {stats:?}");
     Ok(bytes)
@@ -162,6 +175,35 @@ fn report(
     );
 }
 
+/// How long it takes to find everything within some distances, with codes and without.
+fn report_ranges(
+    vectors: &VectorColumn,
+    graph: &VectorIndex,
+    queries: &[Vec<f32>],
+    filters: &[(String, RowSet)],
+) {
+    println!("within                    found  with codes/s  without/s");
+    let report = |radius: f64, name: &str, allowed: Option<&RowSet>| {
+        let run = |index| {
+            let began = thread_seconds();
+            let rows = queries[..50].iter().map(|query| {
+                range_segment(vectors, index, Metric::L2, query, Bound::Excluded(radius), allowed).len()
+            });
+            let rows: usize = rows.sum();
+            (rows, 50.0 / (thread_seconds() - began))
+        };
+        let ((found, quick), (all, slow)) = (run(Some(graph)), run(None));
+        assert_eq!(found, all, "a range is exact");
+        println!("{radius:4} {name:18} {:7}  {quick:12.0}  {slow:9.0}", found / 50);
+    };
+    for radius in [0.7, 0.9, 1.1] {
+        report(radius, "", None);
+    }
+    for (name, allowed) in filters.iter().filter(|(name, _)| name == "verb" || name == "10 %") {
+        report(0.9, name, Some(allowed));
+    }
+}
+
 fn mix(row: u32) -> u32 {
     let mixed = (row ^ row >> 16).wrapping_mul(0x7feb_352d);
     let mixed = (mixed ^ mixed >> 15).wrapping_mul(0x846c_a68b);
@@ -181,6 +223,16 @@ fn read_equal(path: &Path, column: &str, value: &str) -> Result<RowSet, AnyError
         first += texts.len() as u32;
     }
     Ok(set)
+}
+
+fn read_numbers(path: &Path, column: &str) -> Result<Vec<i32>, AnyError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+    let mut numbers = Vec::new();
+    for batch in builder.with_projection(mask).build()? {
+        numbers.extend_from_slice(batch?.column(0).as_primitive::<Int32Type>().values());
+    }
+    Ok(numbers)
 }
 
 fn read_lists(path: &Path, column: &str) -> Result<Vec<FixedSizeListArray>, AnyError> {

@@ -16,7 +16,7 @@ mod topk;
 mod vector_index;
 
 pub use column::VectorColumn;
-pub use hnsw::{BuildControl, BuildStats, HnswGraph, HnswParams};
+pub use hnsw::{BuildControl, BuildStats, HnswGraph, HnswParams, Quantization};
 pub use ivf::{IvfIndex, IvfParams};
 pub use mapped::Mapped;
 pub use metric::Metric;

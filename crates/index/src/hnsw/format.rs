@@ -9,12 +9,14 @@
 //! row are the same number. A node of level 1 or more has a slot: slots are ordered by level, highest first, so
 //! that the nodes of any level are the first `level_counts[level - 1]` slots, and slot 0 is the entry point.
 //! Links on upper levels name slots, on the lowest they name nodes. An unused link is `u32::MAX`. Version 1 has no code
-//! errors.
+//! errors and no RaBitQ codes.
 
-use super::HnswParams;
+use super::calibrate::Widths;
 use super::scalar_sieve::CodeError;
+use super::{HnswParams, Quantization, rabitq_codes};
 use crate::Metric;
 use crate::mapped::{Mapped, as_numbers};
+use crate::rabitq::BITS_MAX;
 use quiver_base::{Error, Result};
 use std::io::Write;
 use std::ops::Range;
@@ -29,6 +31,9 @@ const SECTIONS: usize = 9;
 pub(super) const LEVELS_MAX: usize = 31;
 /// An unused link.
 pub(super) const NO_LINK: u32 = u32::MAX;
+/// Where the header has the checksums of the sections, and what follows them.
+const CHECKSUMS: usize = 36 + LEVELS_MAX * 4;
+const AFTER_CHECKSUMS: usize = CHECKSUMS + SECTIONS * 4;
 /// Largest `m` a file may have.
 pub(super) const M_MAX: u16 = 256;
 
@@ -56,10 +61,17 @@ pub(super) enum CodeKind {
     Full,
     /// One byte a dimension.
     Scalar8,
+    /// RaBitQ with so many bits a dimension.
+    Rabitq(u8),
+}
+
+/// Bytes from one code of a byte a dimension to the next.
+pub(super) fn scalar_stride(dim: u16) -> usize {
+    usize::from(dim).next_multiple_of(ALIGN)
 }
 
 /// Everything the header says; the place of each section follows from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Header {
     pub(super) version: u32,
     pub(super) metric: Metric,
@@ -74,6 +86,10 @@ pub(super) struct Header {
     pub(super) identity: bool,
     /// Nodes on each upper level, the lowest of them first.
     pub(super) level_counts: Vec<u32>,
+    /// What RaBitQ codes are rotated by.
+    pub(super) seed: u64,
+    /// How much longer walks over RaBitQ codes are; see [`widened`](super::calibrate::widened).
+    pub(super) widths: Widths,
 }
 
 impl Header {
@@ -94,12 +110,13 @@ impl Header {
     pub(super) fn code_stride(&self) -> usize {
         match self.codes {
             CodeKind::Full => 0,
-            CodeKind::Scalar8 => usize::from(self.dim).next_multiple_of(ALIGN),
+            CodeKind::Scalar8 => scalar_stride(self.dim),
+            CodeKind::Rabitq(bits) => rabitq_codes::stride(self.dim, bits),
         }
     }
 
     /// Whether it is known how wrong each code is: where scores follow from an inner product.
-    fn has_code_errors(&self) -> bool {
+    pub(super) fn has_code_errors(&self) -> bool {
         self.version >= 2 && self.codes == CodeKind::Scalar8 && self.metric != Metric::L1
     }
 
@@ -115,13 +132,18 @@ impl Header {
         let slots = self.level_counts.first().map_or(0, |count| *count as usize);
         let upper: usize = self.level_counts.iter().map(|count| *count as usize).sum();
         let quantized = self.codes == CodeKind::Scalar8;
+        let quantizer = match self.codes {
+            CodeKind::Full => 0,
+            CodeKind::Scalar8 => 8,
+            CodeKind::Rabitq(_) => 4,
+        };
         [
             nodes * self.degree() * 4,
             slots * 4,
             upper * self.upper_degree() * 4,
             nodes * self.code_stride(),
             if quantized && self.metric == Metric::L2 { nodes * 4 } else { 0 },
-            if quantized { usize::from(self.dim) * 8 } else { 0 },
+            usize::from(self.dim) * quantizer,
             if self.identity { 0 } else { (nodes + 1) * 4 },
             if self.identity { 0 } else { self.linked_rows as usize * 4 },
             if self.has_code_errors() { nodes * size_of::<CodeError>() } else { 0 },
@@ -146,12 +168,17 @@ impl Header {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&self.version.to_le_bytes());
-        out.extend_from_slice(&[self.metric.to_code(), u8::from(self.codes == CodeKind::Scalar8)]);
+        let (kind, bits) = match self.codes {
+            CodeKind::Full => (0, 0),
+            CodeKind::Scalar8 => (1, 0),
+            CodeKind::Rabitq(bits) => (2, bits),
+        };
+        out.extend_from_slice(&[self.metric.to_code(), kind]);
         out.extend_from_slice(&[u8::from(self.identity), self.level_counts.len() as u8]);
         out.extend_from_slice(&self.params.m.to_le_bytes());
         out.extend_from_slice(&self.params.ef_construction.to_le_bytes());
         out.extend_from_slice(&self.dim.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&[bits, self.params.quantization.to_code()]);
         for number in [self.rows, self.nodes, self.linked_rows] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -162,6 +189,8 @@ impl Header {
         for checksum in checksums {
             out.extend_from_slice(&checksum.to_le_bytes());
         }
+        out.extend_from_slice(&self.seed.to_le_bytes());
+        self.widths.iter().for_each(|width| out.extend_from_slice(&width.to_le_bytes()));
         out.resize(HEADER_BYTES - 4, 0);
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
         let mut header = [0; HEADER_BYTES];
@@ -183,19 +212,30 @@ impl Header {
             return Err(Error::unsupported(format!("hnsw graph format {}", u32_at(8))));
         }
         let levels = usize::from(bytes[15]).min(LEVELS_MAX);
+        let codes = match (bytes[13], bytes[22]) {
+            (0, _) => CodeKind::Full,
+            (1, _) => CodeKind::Scalar8,
+            (2, bits @ 1..=BITS_MAX) => CodeKind::Rabitq(bits),
+            _ => return Err(Error::corrupt("hnsw graph: kind of codes")),
+        };
+        let quantization =
+            Quantization::from_code(bytes[23]).ok_or_else(|| Error::corrupt("hnsw graph: quantization"))?;
+        let params = HnswParams { m: u16_at(16), ef_construction: u16_at(18), quantization };
         let header = Header {
             version: u32_at(8),
             metric: Metric::from_code(bytes[12]).ok_or_else(|| Error::corrupt("hnsw graph: metric"))?,
-            codes: if bytes[13] == 0 { CodeKind::Full } else { CodeKind::Scalar8 },
+            codes,
             identity: bytes[14] == 1,
-            params: HnswParams { m: u16_at(16), ef_construction: u16_at(18) },
+            params,
             dim: u16_at(20),
             rows: u32_at(24),
             nodes: u32_at(28),
             linked_rows: u32_at(32),
             level_counts: (0..levels).map(|level| u32_at(36 + level * 4)).collect(),
+            seed: u64::from(u32_at(AFTER_CHECKSUMS)) | u64::from(u32_at(AFTER_CHECKSUMS + 4)) << 32,
+            widths: [8, 12, 16].map(|at| f32::from_bits(u32_at(AFTER_CHECKSUMS + at))),
         };
-        let checksums = std::array::from_fn(|at| u32_at(36 + LEVELS_MAX * 4 + at * 4));
+        let checksums = std::array::from_fn(|at| u32_at(CHECKSUMS + at * 4));
         header.check()?;
         Ok((header, checksums))
     }
@@ -209,6 +249,8 @@ impl Header {
             && self.rows < ROWS_MAX
             && (!self.identity || self.nodes == self.rows)
             && descending
+            && (!matches!(self.codes, CodeKind::Rabitq(_))
+                || self.widths.iter().all(|width| (1.0..=64.0).contains(width)))
             && self.level_counts.first().is_none_or(|count| *count <= self.nodes)
             && self.level_counts.last().is_none_or(|count| *count > 0);
         if sane { Ok(()) } else { Err(Error::corrupt("hnsw graph: header")) }

@@ -2,18 +2,28 @@
 //! the file lies.
 
 mod build;
+mod calibrate;
 mod codes;
 mod format;
 mod grow;
+mod nodes;
 mod plan;
+mod quantization;
+mod rabitq_codes;
 mod repair;
 mod rows;
 mod scalar_sieve;
 mod search;
+mod sketch;
 mod walk;
 
 use codes::Quantizer;
-use format::{GraphFile, Section};
+use format::{CodeKind, GraphFile, Section};
+use rabitq_codes::NodeCoder;
+
+use sketch::Certainty;
+
+pub use quantization::Quantization;
 
 use crate::sieve::Sketch;
 use crate::{Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
@@ -30,11 +40,14 @@ pub struct HnswParams {
     pub m: u16,
     /// Candidates kept while looking for a new node's neighbours.
     pub ef_construction: u16,
+    /// What walks compare instead of whole vectors. Absent where it was stored by a Quiver that knew one kind only.
+    #[serde(default)]
+    pub quantization: Quantization,
 }
 
 impl Default for HnswParams {
     fn default() -> Self {
-        HnswParams { m: 16, ef_construction: 64 }
+        HnswParams { m: 16, ef_construction: 64, quantization: Quantization::Auto }
     }
 }
 
@@ -78,9 +91,17 @@ pub struct BuildStats {
 #[derive(Debug, Clone)]
 pub struct HnswGraph {
     file: GraphFile,
-    quantizer: Quantizer,
+    coder: NodesCoder,
     /// The node of each row, `NO_LINK` for none; made when first asked for, unless they are the same numbers.
     node_of_row: Arc<OnceLock<Vec<u32>>>,
+}
+
+/// What queries are made comparable with codes by.
+#[derive(Debug, Clone)]
+enum NodesCoder {
+    Full,
+    Scalar(Quantizer),
+    Rabitq(Box<NodeCoder>),
 }
 
 impl HnswGraph {
@@ -99,8 +120,16 @@ impl HnswGraph {
     /// Opens a graph file. Reads the header only; see [`verify`](Self::verify).
     pub fn open(bytes: Mapped) -> Result<HnswGraph> {
         let file = GraphFile::open(bytes)?;
-        let quantizer = Quantizer::from_numbers(file.header.metric, file.floats(Section::Quantizer));
-        Ok(HnswGraph { file, quantizer, node_of_row: Arc::default() })
+        let (header, numbers) = (&file.header, file.floats(Section::Quantizer));
+        let coder = match header.codes {
+            CodeKind::Full => NodesCoder::Full,
+            CodeKind::Scalar8 => NodesCoder::Scalar(Quantizer::from_numbers(header.metric, numbers)),
+            CodeKind::Rabitq(bits) => {
+                let coder = NodeCoder::new(header.metric, bits, header.seed, numbers.to_vec())?;
+                NodesCoder::Rabitq(Box::new(coder))
+            }
+        };
+        Ok(HnswGraph { file, coder, node_of_row: Arc::default() })
     }
 
     /// Reads everything, compares it with its checksums and checks every link: once, when the file is new on
@@ -134,9 +163,9 @@ impl HnswGraph {
         self.file.header.file_bytes()
     }
 
-    /// What the codes say for certain of scores of this query; `None` where they say nothing.
+    /// What the codes say for certain of scores of this query; `None` where they say too little.
     pub(crate) fn sketch(&self, vectors: &VectorColumn, query: &[f32]) -> Option<impl Sketch> {
-        search::sketch(self, vectors, query)
+        sketch::sketch(self, vectors, query, Certainty::Certain)
     }
 
     /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment).

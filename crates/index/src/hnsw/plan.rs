@@ -1,6 +1,7 @@
 //! Which way of answering is cheapest: walking, comparing every row that is allowed, or looking at its code first. Knows
 //! costs, and nothing of how any of it is done.
 
+use super::calibrate::widened;
 use super::format::{CodeKind, Header};
 use super::search::Question;
 
@@ -22,12 +23,14 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(header: &Header, question: &Question<'_>, survivors: u32) -> Plan {
-        // Some more than k: the last of exactly k candidates would hardly be the k nearest.
-        let ef = question.ef.max(question.k + question.k / 4).min(header.nodes as usize).max(1);
+        let ef = effort(header, question.k, question.ef);
         // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
         let dim = f64::from(header.dim);
         let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
-        let node_ns = 30.0 + if header.codes == CodeKind::Scalar8 { 0.14 * dim } else { 0.5 * dim };
+        let node_ns = match header.codes {
+            CodeKind::Full => 30.0 + 0.5 * dim,
+            _ => 30.0 + 0.14 * header.code_stride() as f64,
+        };
         let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
         // Candidates grow as fewer are allowed; comparisons grow more slowly, as measured: ever more of a
         // candidate's links were met before.
@@ -35,7 +38,11 @@ impl Plan {
         let walked = 3.4 * f64::from(header.params.m) * candidates.powf(0.75);
         let plain_ns = f64::from(survivors) * row_ns;
         let compared = SIEVE_COMPARED + 3.0 * question.k as f64;
-        let sieved_ns = SIEVE_START_NS + f64::from(survivors) * code_ns(header) + compared * row_ns;
+        let bounded = matches!(header.codes, CodeKind::Rabitq(_)) || header.has_code_errors();
+        let sieved_ns = match bounded {
+            true => SIEVE_START_NS + f64::from(survivors) * code_ns(header) + compared * row_ns,
+            false => f64::INFINITY,
+        };
         let exact_ns = plain_ns.min(sieved_ns);
         Plan {
             // In doubt exact: a walk that gives up costs both.
@@ -45,6 +52,14 @@ impl Plan {
             compared_max: (exact_ns / node_ns) as u64,
         }
     }
+}
+
+/// Candidates that a walk keeps.
+pub(super) fn effort(header: &Header, k: usize, ef: usize) -> usize {
+    // Some more than k: the last of exactly k candidates would hardly be the k nearest.
+    let ef = ef.max(k + k / 4);
+    let ef = if let CodeKind::Rabitq(_) = header.codes { widened(k, ef, header.widths) } else { ef };
+    ef.min(header.nodes as usize).max(1)
 }
 
 /// Nanoseconds to look at one code of a row among others.

@@ -1,14 +1,14 @@
 //! One search of an opened graph: the way that is planned, the walk over codes, and the comparison of what it
 //! found with the vectors themselves.
 
-use super::HnswGraph;
-use super::codes::{Codes, FullScorer, L1Scorer, ProductScorer, Scorer, prepare};
-use super::format::{CodeKind, GraphFile, Section};
+use super::codes::{FullScorer, L1Scorer, ProductScorer, Quantizer, Scorer, prepare};
+use super::format::{GraphFile, Section};
 use super::plan::Plan;
-use super::rows::{NodeRows, RowNodes};
-use super::scalar_sieve::ScalarSieve;
+use super::rows::NodeRows;
+use super::sketch::{Certainty, answers, scalar_codes, sketch};
 use super::walk::{Candidate, FrozenLinks, Scratch, beam, filtered_beam, greedy};
-use crate::distance::{self, prefetch};
+use super::{HnswGraph, NodesCoder};
+use crate::distance::prefetch;
 use crate::segment::exact_outcome;
 use crate::sieve::{Sketch, sieved_outcome};
 use crate::{Metric, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
@@ -33,7 +33,8 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
     }
     let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
     let plan = Plan::new(&graph.file.header, question, survivors);
-    let exact = || match sketch(graph, vectors, query).filter(|_| plan.by_codes) {
+    let by_codes = || plan.by_codes.then(|| sketch(graph, vectors, query, Certainty::Likely)).flatten();
+    let exact = || match by_codes() {
         Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed),
         None => exact_outcome(vectors, metric, query, k, allowed),
     };
@@ -56,40 +57,6 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
     }
 }
 
-/// Whether the graph is one of these vectors, and the query one that can be walked towards: otherwise scores are all NaN or
-/// infinite, and only the rows' order is left to answer by.
-fn answers(graph: &HnswGraph, vectors: &VectorColumn, query: &[f32]) -> bool {
-    let header = &graph.file.header;
-    let norm = distance::dot(query, query);
-    vectors.rows() == header.rows
-        && vectors.dim() == header.dim
-        && query.len() == usize::from(header.dim)
-        && norm.is_finite()
-        && (header.metric != Metric::Cosine || norm > 0.0)
-}
-
-pub(super) fn sketch<'a>(
-    graph: &'a HnswGraph,
-    vectors: &VectorColumn,
-    query: &[f32],
-) -> Option<impl Sketch + use<'a>> {
-    let file = &graph.file;
-    let errors = file.code_errors();
-    if errors.is_empty() || !answers(graph, vectors, query) {
-        return None;
-    }
-    let mut prepared = Vec::new();
-    prepare(file.header.metric, query, &mut prepared);
-    let nodes = RowNodes::of(graph);
-    let node = move |row| nodes.of_row(row);
-    Some(ScalarSieve::new(file.header.metric, &graph.quantizer, codes(file), errors, &prepared, node))
-}
-
-fn codes(file: &GraphFile) -> Codes<'_> {
-    let stride = file.header.code_stride();
-    Codes { bytes: file.section(Section::Codes), stride, terms: file.floats(Section::CodeTerms) }
-}
-
 /// Walks with what the file's codes are compared by. `None` once more than `compared_max` nodes were compared.
 pub(super) fn with_scorer(
     graph: &HnswGraph,
@@ -98,37 +65,53 @@ pub(super) fn with_scorer(
     compared_max: u64,
 ) -> Option<SearchOutcome> {
     let (file, metric) = (&graph.file, graph.file.header.metric);
-    if file.header.codes == CodeKind::Full {
-        let rows = NodeRows::of(file);
-        let row = |node: u32| rows.of_node(node).first().unwrap_or(node);
-        let scorer = FullScorer { vectors: question.vectors, metric, query: question.query, row };
-        return walk(graph, question, &scorer, scratch, compared_max);
+    let Question { vectors, query, .. } = *question;
+    match &graph.coder {
+        NodesCoder::Full => {
+            let rows = NodeRows::of(file);
+            let row = |node: u32| rows.of_node(node).first().unwrap_or(node);
+            let scorer = FullScorer { vectors, metric, query, row };
+            walk(graph, question, &scorer, scratch, compared_max)
+        }
+        NodesCoder::Rabitq(coder) => {
+            let asked = coder.ask(file.section(Section::Codes), file.header.code_stride(), query);
+            walk(graph, question, &asked, scratch, compared_max)
+        }
+        NodesCoder::Scalar(quantizer) => {
+            let mut prepared = std::mem::take(&mut scratch.query_f32);
+            prepare(metric, query, &mut prepared);
+            let outcome = with_scalar_scorer(graph, quantizer, question, &prepared, scratch, compared_max);
+            scratch.query_f32 = prepared;
+            outcome
+        }
     }
-    let codes = codes(file);
-    let stride = codes.stride;
-    let quantizer = &graph.quantizer;
-    let mut prepared = std::mem::take(&mut scratch.query_f32);
-    prepare(metric, question.query, &mut prepared);
-    let outcome = if metric == Metric::L1 {
+}
+
+fn with_scalar_scorer(
+    graph: &HnswGraph,
+    quantizer: &Quantizer,
+    question: &Question<'_>,
+    prepared: &[f32],
+    scratch: &mut Scratch,
+    compared_max: u64,
+) -> Option<SearchOutcome> {
+    let codes = scalar_codes(&graph.file);
+    if graph.metric() == Metric::L1 {
         let mut query = std::mem::take(&mut scratch.query_u8);
         query.clear();
-        query.resize(stride, 0);
-        quantizer.encode(&prepared, &mut query);
+        query.resize(codes.stride, 0);
+        quantizer.encode(prepared, &mut query);
         let scorer = L1Scorer { codes, query: &query, step: quantizer.l1_step() };
         let outcome = walk(graph, question, &scorer, scratch, compared_max);
         scratch.query_u8 = query;
-        outcome
-    } else {
-        let mut query = std::mem::take(&mut scratch.query_i8);
-        query.clear();
-        query.resize(stride, 0);
-        let form = quantizer.search_form(&prepared, &mut query);
-        let outcome =
-            walk(graph, question, &ProductScorer { codes, query: &query, form }, scratch, compared_max);
-        scratch.query_i8 = query;
-        outcome
-    };
-    scratch.query_f32 = prepared;
+        return outcome;
+    }
+    let mut query = std::mem::take(&mut scratch.query_i8);
+    query.clear();
+    query.resize(codes.stride, 0);
+    let form = quantizer.search_form(prepared, &mut query);
+    let outcome = walk(graph, question, &ProductScorer { codes, query: &query, form }, scratch, compared_max);
+    scratch.query_i8 = query;
     outcome
 }
 
@@ -162,7 +145,8 @@ fn walk(
             (&found_by_heap, strategy)
         }
     };
-    let neighbors = compare_in_full(question, header.metric, found, &rows);
+    let sketch = sketch(graph, question.vectors, question.query, Certainty::Likely);
+    let neighbors = compare_in_full(question, header.metric, found, &rows, sketch.as_ref());
     Some(SearchOutcome { neighbors, visited: visited + scratch.visited(), strategy })
 }
 
@@ -207,17 +191,26 @@ impl<S: Scorer> Scorer for SlotScorer<'_, S> {
     }
 }
 
-/// Scores the candidates' rows by the vectors themselves and keeps the best.
+/// Scores the candidates' rows by the vectors themselves and keeps the best. Candidates come the nearest first: once there are
+/// enough rows, the codes of most of the others say that they are no better.
 fn compare_in_full(
     question: &Question<'_>,
     metric: Metric,
     found: &[Candidate],
     rows: &NodeRows<'_>,
+    sketch: Option<&impl Sketch>,
 ) -> Vec<crate::Neighbor> {
     const AHEAD: usize = 2;
+    let hopeless = |node: u32, bound: Option<f32>| match (sketch, bound) {
+        (Some(sketch), Some(bound)) => sketch.bounds(node, bound.into()).is_none(),
+        _ => false,
+    };
     let vectors = question.vectors;
     let mut top = TopK::new(question.k);
     for (at, candidate) in found.iter().enumerate() {
+        if hopeless(candidate.point(), top.bound()) {
+            continue;
+        }
         if let Some(ahead) = found.get(at + AHEAD)
             && let Some(row) = rows.of_node(ahead.point()).first()
         {

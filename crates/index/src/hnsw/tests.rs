@@ -182,6 +182,13 @@ fn the_graph_is_really_walked() {
     let truth = exact_search(&vectors, Metric::L2, query, 850, None);
     assert!(recall(&outcome.neighbors, &truth) > 0.95, "{}", recall(&outcome.neighbors, &truth));
     let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef: 40, probes: 1 });
+    // What no codes tell of is walked, or compared in full.
+    let params = HnswParams { quantization: Quantization::None, ..HnswParams::default() };
+    let mut whole = Vec::new();
+    HnswGraph::build(&vectors, Metric::L2, params, None, &BuildControl::unlimited(), &mut whole).unwrap();
+    let whole = HnswGraph::open(Mapped::from_bytes(whole)).unwrap();
+    assert_eq!(whole.search(&vectors, query, 10, 160, None).strategy, Strategy::Graph);
+    assert_eq!(whole.search(&vectors, query, 10, 40, Some(&some)).strategy, Strategy::Exact);
     let forced = search_segment(&vectors, Some(&index), Metric::L2, query, 10, effort, None, true);
     assert_eq!(forced.strategy, Strategy::Exact);
     let other = search_segment(&vectors, Some(&index), Metric::L1, query, 10, effort, None, false);
@@ -366,11 +373,107 @@ fn any_damaged_byte_is_found() {
     }
 }
 
+/// The directions of sentence embeddings: few of their dimensions matter, and none of their neighbours is close.
+fn spread_out(rng: &mut StdRng, rows: usize, dim: usize) -> Vec<Option<Vec<f32>>> {
+    let mut fixed = StdRng::seed_from_u64(98);
+    let basis: Vec<Vec<f32>> =
+        (0..16).map(|_| (0..dim).map(|_| fixed.random_range(-1.0..1.0)).collect()).collect();
+    let row = |rng: &mut StdRng| {
+        let mut row: Vec<f32> = (0..dim).map(|_| rng.random_range(-0.6..0.6)).collect();
+        for direction in &basis {
+            let share: f32 = rng.random_range(-1.0..1.0);
+            row.iter_mut().zip(direction).for_each(|(value, along)| *value += share * along);
+        }
+        Some(row)
+    };
+    (0..rows).map(|_| row(rng)).collect()
+}
+
+#[test]
+fn coarser_codes_find_as_much() {
+    let kinds = |all: &[u8]| -> Vec<Quantization> {
+        [Quantization::Sq8].into_iter().chain(all.iter().map(|bits| Quantization::Rabitq(*bits))).collect()
+    };
+    for (metric, rows_of, kinds) in [
+        (Metric::L2, 0, kinds(&[1, 3, 8])),
+        (Metric::Cosine, 1, kinds(&[2, 4])),
+        (Metric::InnerProduct, 1, kinds(&[1])),
+    ] {
+        let make = |rng: &mut StdRng, rows| match rows_of {
+            0 => clustered(rng, rows, 64, 40),
+            _ => spread_out(rng, rows, 64),
+        };
+        let mut rng = StdRng::seed_from_u64(13);
+        let vectors = column(64, &make(&mut rng, 4000));
+        let queries = make(&mut rng, 100);
+        let measure = |quantization: Quantization| {
+            let params = HnswParams { quantization, ..HnswParams::default() };
+            let mut out = Vec::new();
+            HnswGraph::build(&vectors, metric, params, None, &BuildControl::unlimited(), &mut out).unwrap();
+            let graph = HnswGraph::open(Mapped::from_bytes(out)).unwrap();
+            graph.verify().unwrap();
+            assert_eq!(graph.params(), params);
+            [(10, 20), (10, 60), (100, 125)].map(|(k, ef)| {
+                let hits = queries.iter().flatten().map(|query| {
+                    let truth = exact_search(&vectors, metric, query, k, None);
+                    let ef = plan::effort(&graph.file.header, k, ef);
+                    let question = search::Question { vectors: &vectors, query, k, ef, allowed: None };
+                    let scratch = &mut walk::Scratch::take();
+                    let found = search::with_scorer(&graph, &question, scratch, u64::MAX).unwrap();
+                    recall(&found.neighbors, &truth)
+                });
+                hits.sum::<f64>() / 100.0
+            })
+        };
+        let whole = measure(Quantization::None);
+        for quantization in &kinds {
+            for (coded, whole) in measure(*quantization).into_iter().zip(whole) {
+                assert!(coded >= whole - 0.005, "{metric}, {quantization}: {coded} against {whole}");
+            }
+        }
+    }
+}
+
+#[test]
+fn filters_ranges_and_odd_rows_with_every_kind_of_code() {
+    let mut rng = StdRng::seed_from_u64(14);
+    let mut rows = clustered(&mut rng, 3000, 40, 10);
+    rows[3] = None;
+    rows[4] = rows[5].clone();
+    rows[6] = Some(vec![0.0; 40]);
+    let vectors = column(40, &rows);
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+        for quantization in
+            [Quantization::None, Quantization::Rabitq(1), Quantization::Rabitq(4), Quantization::Rabitq(7)]
+        {
+            let params = HnswParams { quantization, ..HnswParams::default() };
+            let mut out = Vec::new();
+            HnswGraph::build(&vectors, metric, params, None, &BuildControl::unlimited(), &mut out).unwrap();
+            let graph = VectorIndex::open(Mapped::from_bytes(out)).unwrap();
+            for share in [2, 10, 50] {
+                let allowed = RowSet::from_fn(3000, |row| row % 100 < share);
+                let query = vectors.raw(9);
+                let truth = exact_search(&vectors, metric, query, 10, Some(&allowed));
+                let effort = Effort { ef: 100, probes: 1 };
+                let found =
+                    search_segment(&vectors, Some(&graph), metric, query, 10, effort, Some(&allowed), false);
+                assert!(recall(&found.neighbors, &truth) >= 0.9, "{metric}, {quantization}, {share} %");
+                let radius =
+                    std::ops::Bound::Included(metric.distance_between(query, vectors.raw(truth[9].row)));
+                let range =
+                    |index| crate::range_segment(&vectors, index, metric, query, radius, Some(&allowed));
+                assert_eq!(range(Some(&graph)), range(None), "{metric}, {quantization}");
+            }
+        }
+    }
+}
+
 /// A file as version 1 wrote it: what version 2 adds is cut off.
 fn as_version_1(bytes: &[u8]) -> Vec<u8> {
     let graph = HnswGraph::open(Mapped::from_bytes(bytes)).unwrap();
     let mut old = bytes[..graph.file.start(Section::CodeErrors)].to_vec();
     old[8] = 1;
+    old[22..24].fill(0);
     old[192..252].fill(0);
     let checksum = crc32c::crc32c(&old[..252]);
     old[252..256].copy_from_slice(&checksum.to_le_bytes());
@@ -445,7 +548,7 @@ fn a_build_can_be_stopped_and_bounded() {
     assert_eq!(build(&control, HnswParams::default()).state().code(), "53200");
     assert_eq!(control.memory.used_bytes(), 0);
     let control = BuildControl::unlimited();
-    assert_eq!(build(&control, HnswParams { m: 1, ef_construction: 64 }).state().code(), "22023");
+    assert_eq!(build(&control, HnswParams { m: 1, ..HnswParams::default() }).state().code(), "22023");
 }
 
 fn small_table() -> impl proptest::strategy::Strategy<Value = (usize, Vec<Option<Vec<f32>>>)> {

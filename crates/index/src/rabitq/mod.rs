@@ -131,6 +131,11 @@ impl Coder {
         self.planes.bytes() + FACTOR_BYTES
     }
 
+    /// Bits of a dimension.
+    pub fn bits(&self) -> u8 {
+        self.planes.bits()
+    }
+
     /// Makes a centre of a point, which for cosine lies among vectors of length one.
     pub fn centre(&self, point: &[f32]) -> Centre {
         let difference: Vec<f32> = point.iter().zip(&self.origin).map(|(a, b)| a - b).collect();

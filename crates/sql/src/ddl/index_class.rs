@@ -277,7 +277,7 @@ pub(super) type Options = Vec<(String, String)>;
 /// Reads `WITH (…)` of a vector index.
 pub(super) fn vector_options(method: Method, with: &[Expr]) -> Result<(VectorIndexKind, Options)> {
     let options = options_of(with)?;
-    let mut hnsw = HnswParams { m: 16, ef_construction: 64 };
+    let mut hnsw = HnswParams::default();
     let mut lists = IvfParams::default();
     for (name, value) in &options {
         match (method, name.as_str()) {

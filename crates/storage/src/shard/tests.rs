@@ -194,7 +194,7 @@ fn a_load_ends_as_one_indexed_segment() {
     };
     let shard = Shard::new(ShardId(1), StorageEnv::new(objects, MemoryBudget::unlimited(), options));
     let mut layout = layout();
-    let params = quiver_index::HnswParams { m: 8, ef_construction: 32 };
+    let params = quiver_index::HnswParams { m: 8, ef_construction: 32, ..Default::default() };
     let index = crate::VectorIndexDef {
         id: IndexId(7),
         of: crate::Indexed::Column { column: VECTOR, rows: None },

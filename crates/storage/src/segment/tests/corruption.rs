@@ -31,7 +31,7 @@ fn full_segment(fixture: &Fixture) -> (TableLayout, SegmentMeta) {
         id: IndexId(60),
         of: Indexed::Column { column: ColumnId(2), rows: None },
         metric: Metric::L2,
-        kind: VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32 }),
+        kind: VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32, ..HnswParams::default() }),
     };
     let built = segment.build_index(SHARD, &layout, &index, None, &JobControl::default()).unwrap();
     meta.graphs.push((index.id, built.graph));
