@@ -95,7 +95,7 @@ fn vector_index(create: &CreateIndex, method: Method, mut keys: Vec<Key>) -> Res
     }
     key.column.class = kept;
     check_dimensions(method, &key.ty)?;
-    check_params(kind)?;
+    check_params(kind, class.metric, &key.ty)?;
     Ok((IndexMethod::Vector { metric: class.metric, kind }, options, keys))
 }
 

@@ -3,7 +3,7 @@
 use crate::bind::{folded, is_text, without_modifier};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, ObjectName, Value};
 use quiver_base::{Error, Result, SqlState, SqlType};
-use quiver_index::{HnswParams, IvfParams, Metric, VectorIndexKind};
+use quiver_index::{HnswParams, IvfParams, Metric, Quantization, VectorIndexKind};
 
 /// An access method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,6 +283,7 @@ pub(super) fn vector_options(method: Method, with: &[Expr]) -> Result<(VectorInd
         match (method, name.as_str()) {
             (Method::Hnsw, "m") => hnsw.m = bounded(name, value, 2, 100)?,
             (Method::Hnsw, "ef_construction") => hnsw.ef_construction = bounded(name, value, 4, 1000)?,
+            (Method::Hnsw, "quantization") => hnsw.quantization = value.parse()?,
             (Method::IvfFlat, "lists") => lists.lists = bounded(name, value, 1, 32_768)?,
             _ => return Err(unrecognized(name)),
         }
@@ -293,15 +294,19 @@ pub(super) fn vector_options(method: Method, with: &[Expr]) -> Result<(VectorInd
     }
 }
 
-/// What pgvector checks only when it builds: after everything else.
-pub(super) fn check_params(kind: VectorIndexKind) -> Result<()> {
-    match kind {
-        VectorIndexKind::Hnsw(params) if params.ef_construction < 2 * params.m => Err(Error::new(
-            SqlState::INVALID_PARAMETER_VALUE,
-            "ef_construction must be greater than or equal to 2 * m",
-        )),
-        _ => Ok(()),
+/// What pgvector checks only when it builds, after everything else, and whether codes of that kind can be.
+pub(super) fn check_params(kind: VectorIndexKind, metric: Metric, ty: &SqlType) -> Result<()> {
+    let VectorIndexKind::Hnsw(params) = kind else { return Ok(()) };
+    if params.ef_construction < 2 * params.m {
+        let message = "ef_construction must be greater than or equal to 2 * m";
+        return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
+    // They are in inverted lists, not in a graph.
+    let is_coded = !matches!(params.quantization, Quantization::Auto | Quantization::None);
+    if is_coded && matches!(ty, SqlType::Sparsevec(_)) {
+        return Err(Error::unsupported(format!("quantization \"{}\" of sparsevec", params.quantization)));
+    }
+    params.check(metric)
 }
 
 /// Reads `WITH (…)` of a btree, a hash or a gin index, whose options change nothing here.

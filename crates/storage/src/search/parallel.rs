@@ -101,7 +101,7 @@ mod tests {
                 other => Ok(other),
             });
             assert_eq!(failed.unwrap_err().message(), "seven");
-            assert!(on_threads(helpers, 0, |piece| Ok(piece)).unwrap().is_empty());
+            assert!(on_threads::<usize>(helpers, 0, Ok).unwrap().is_empty());
         }
     }
 

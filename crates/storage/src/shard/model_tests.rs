@@ -345,7 +345,9 @@ impl World {
             },
             metric: Metric::L2,
             kind: match self.rng.random() {
-                true => VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32, ..HnswParams::default() }),
+                true => {
+                    VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32, ..HnswParams::default() })
+                }
                 false => VectorIndexKind::IvfFlat(IvfParams { lists: 4 }),
             },
         });
