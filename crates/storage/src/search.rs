@@ -1,10 +1,12 @@
 //! The k nearest rows of a snapshot: each part finds its own k, then they are merged. Rows whose vector is NULL come
 //! after all others, as PostgreSQL sorts them.
 
+mod cold;
 mod memory;
 mod segment;
 mod source;
 
+use crate::objects::RemoteReads;
 use crate::sealed::Sealed;
 use crate::snapshot::part::Part;
 use crate::snapshot::{Locator, Snapshot};
@@ -15,6 +17,7 @@ use quiver_index::{Effort, Metric, RowSet, SparseVector};
 use source::Source;
 
 pub(crate) use memory::sparse_vector;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,6 +76,10 @@ pub struct SearchStats {
     pub cache_hits: u64,
     /// And misses.
     pub cache_misses: u64,
+    /// Requests for parts of lists and vectors in a remote store.
+    pub remote_reads: u64,
+    /// Bytes that they brought.
+    pub remote_bytes: u64,
 }
 
 /// Hits in ascending order of distance, NULLs last.
@@ -95,6 +102,8 @@ pub(crate) struct Search<'a> {
     hits: Vec<Hit>,
     /// Rows that qualify, by part, for a second look at NULLs.
     qualified: Vec<Alive>,
+    /// What was read of lists and vectors that stay in a remote store.
+    remote: Cell<RemoteReads>,
 }
 
 impl Snapshot {
@@ -111,6 +120,7 @@ impl Snapshot {
             strategies: BTreeMap::new(),
             hits: Vec::new(),
             qualified: Vec::with_capacity(self.parts().len()),
+            remote: Cell::default(),
         };
         if query.k > 0 {
             (0..self.parts().len()).try_for_each(|part| search.part(part))?;
@@ -225,6 +235,8 @@ impl Search<'_> {
 
     fn finish(mut self) -> SearchResult {
         let counted = self.strategies.iter().map(|(name, count)| format!("{name}: {count}"));
+        let RemoteReads { requests, bytes } = self.remote.get();
+        (self.stats.remote_reads, self.stats.remote_bytes) = (requests, bytes);
         self.stats.strategy = counted.collect::<Vec<_>>().join(", ");
         SearchResult { hits: self.hits, stats: self.stats }
     }

@@ -6,9 +6,9 @@ use crate::sealed::Sealed;
 use crate::snapshot::Locator;
 use crate::snapshot::part::Part;
 use crate::visibility::Alive;
-use crate::{Opened, Segment};
+use crate::{Opened, Segment, VectorIndexDef};
 use arrow::array::Array;
-use quiver_base::Result;
+use quiver_base::{IndexId, Result};
 use quiver_index::{Neighbor, SearchOutcome, SparseVector, VectorColumn, VectorIndex, search_segment};
 use std::sync::Arc;
 
@@ -19,6 +19,9 @@ impl Search<'_> {
         let segment = &sealed.segment;
         if let Some(query) = &self.query.sparse {
             return self.in_sparse_segment(part, sealed, query, allowed);
+        }
+        if let Some(hits) = self.in_cold_segment(part, sealed, allowed)? {
+            return Ok(hits);
         }
         let Some(vectors) = self.source.flat_file(segment)? else {
             return self.in_rows(part, sealed, allowed);
@@ -77,20 +80,18 @@ impl Search<'_> {
         Ok(outcome.neighbors.iter().filter_map(hit).collect())
     }
 
-    /// The index asked for; else one of the whole column for the distance asked for.
+    /// The index asked for; else one of the whole column for the distance asked for that has been built.
+    pub(super) fn index_for(&self, segment: &Segment) -> Option<IndexId> {
+        let built = |index: &&VectorIndexDef| {
+            index.whole_column() == Some(self.query.column)
+                && index.metric == self.query.metric
+                && segment.meta().graph(index.id).is_some()
+        };
+        self.query.index.or_else(|| Some(self.layout.vector_indexes.iter().find(built)?.id))
+    }
+
     fn graph(&self, segment: &Segment) -> Result<Option<Arc<Opened<VectorIndex>>>> {
-        if let Some(index) = self.query.index {
-            return segment.graph(index);
-        }
-        let whole = self.layout.vector_indexes.iter().filter(|index| {
-            index.whole_column() == Some(self.query.column) && index.metric == self.query.metric
-        });
-        for index in whole {
-            if let Some(graph) = segment.graph(index.id)? {
-                return Ok(Some(graph));
-            }
-        }
-        Ok(None)
+        self.index_for(segment).map_or(Ok(None), |index| segment.graph(index))
     }
 
     /// Exact search over vectors that have no flat file: those that differ in dimension, are younger than the segment, or are computed
@@ -115,6 +116,9 @@ impl Search<'_> {
     pub(super) fn null_rows(&self, container: &Part, allowed: &Alive) -> Result<Vec<u32>> {
         let mut rows = Vec::new();
         if let Part::Segment(sealed) = container {
+            if let Some(rows) = self.cold_null_rows(&sealed.segment, allowed)? {
+                return Ok(rows);
+            }
             if let Some(vectors) = self.source.flat_file(&sealed.segment)? {
                 let null = |row: &u32| !vectors.is_present(*row) && allowed.contains(*row);
                 return Ok((0..container.rows()).filter(null).take(self.query.k).collect());
