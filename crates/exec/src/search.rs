@@ -333,6 +333,8 @@ pub(crate) fn add(total: &mut SearchStats, one: &SearchStats) {
     total.rows_passed += one.rows_passed;
     total.cache_hits += one.cache_hits;
     total.cache_misses += one.cache_misses;
+    total.remote_reads += one.remote_reads;
+    total.remote_bytes += one.remote_bytes;
     if !one.strategy.is_empty() {
         if !total.strategy.is_empty() {
             total.strategy.push_str("; ");

@@ -13,23 +13,23 @@ use std::ops::Range;
 
 const MAGIC: [u8; 8] = *b"QVVECTOR";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 64;
-const BLOCK_BYTES: usize = 64 * 1024;
+pub(crate) const HEADER_BYTES: usize = 64;
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 const ALIGN: usize = 64;
 
 /// Where the parts of a file of some shape lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Layout {
-    rows: usize,
-    dim: usize,
-    vectors: usize,
-    checksums: usize,
-    blocks: usize,
-    file_bytes: usize,
+pub(crate) struct Layout {
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
+    pub(crate) vectors: usize,
+    pub(crate) checksums: usize,
+    pub(crate) blocks: usize,
+    pub(crate) file_bytes: usize,
 }
 
 impl Layout {
-    fn new(rows: u32, dim: u16) -> Layout {
+    pub(crate) fn new(rows: u32, dim: u16) -> Layout {
         let (rows, dim) = (rows as usize, usize::from(dim));
         let vectors = HEADER_BYTES + (rows.div_ceil(64) * 8).next_multiple_of(ALIGN);
         let checksums = (vectors + rows * dim * 4).next_multiple_of(ALIGN);
@@ -37,7 +37,7 @@ impl Layout {
         Layout { rows, dim, vectors, checksums, blocks, file_bytes: checksums + (blocks + 1) * 4 }
     }
 
-    fn presence(&self) -> Range<usize> {
+    pub(crate) fn presence(&self) -> Range<usize> {
         HEADER_BYTES..HEADER_BYTES + self.rows.div_ceil(64) * 8
     }
 }
@@ -84,7 +84,7 @@ impl VectorColumn {
 
     /// Opens a column. Reads the header only; see [`verify`](Self::verify).
     pub fn open(bytes: Mapped) -> Result<VectorColumn> {
-        let (layout, present) = decode_header(&bytes)?;
+        let (layout, present) = decode_header(&bytes, bytes.len())?;
         let column = VectorColumn { bytes, layout, present };
         // Checked once here, so that `words` and `matrix` cannot fail later.
         if as_numbers::<u64>(&column.bytes[layout.presence()]).is_none()
@@ -186,7 +186,8 @@ fn encode_header(rows: u32, dim: u16, present: u32) -> [u8; HEADER_BYTES] {
     header
 }
 
-fn decode_header(bytes: &[u8]) -> Result<(Layout, u32)> {
+/// The layout of a column of `file_bytes` that begins so, and how many of its rows are not NULL.
+pub(crate) fn decode_header(bytes: &[u8], file_bytes: usize) -> Result<(Layout, u32)> {
     let header = bytes.get(..HEADER_BYTES).ok_or_else(|| Error::corrupt("vector column: cut short"))?;
     let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     if header[..8] != MAGIC {
@@ -199,10 +200,9 @@ fn decode_header(bytes: &[u8]) -> Result<(Layout, u32)> {
         return Err(Error::unsupported(format!("vector column format {}", number(8))));
     }
     let layout = Layout::new(number(12), u16::from_le_bytes([header[16], header[17]]));
-    if bytes.len() != layout.file_bytes {
+    if file_bytes != layout.file_bytes {
         return Err(Error::corrupt(format!(
-            "vector column: {} bytes, expected {}",
-            bytes.len(),
+            "vector column: {file_bytes} bytes, expected {}",
             layout.file_bytes
         )));
     }

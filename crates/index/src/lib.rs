@@ -2,6 +2,7 @@
 //! choice of how to search them. Knows rows only as positions: no row ids, no SQL, no object store.
 
 mod column;
+mod column_parts;
 pub mod distance;
 mod hnsw;
 mod ivf;
@@ -16,8 +17,9 @@ mod topk;
 mod vector_index;
 
 pub use column::VectorColumn;
+pub use column_parts::{ColumnHead, ColumnParts};
 pub use hnsw::{BuildControl, BuildStats, HnswGraph, HnswParams, Quantization};
-pub use ivf::{IvfIndex, IvfParams};
+pub use ivf::{IvfIndex, IvfParams, ListHead, ListSource, WantedList, WantedVector};
 pub use mapped::Mapped;
 pub use metric::Metric;
 pub use rowset::RowSet;

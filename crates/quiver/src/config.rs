@@ -53,6 +53,10 @@ pub(crate) struct Options {
     /// Unflushed bytes of one shard past which it is written as a segment [default: 64MB]
     #[arg(long, env = "QUIVER_MEMTABLE_SIZE", value_name = "SIZE")]
     memtable_size: Option<String>,
+    /// Vectors of a segment in a remote object store from which size on an ivfflat search reads parts of them in place of fetching
+    /// them into the cache [default: 2GB]
+    #[arg(long, env = "QUIVER_COLD_SIZE", value_name = "SIZE")]
+    cold_size: Option<String>,
     /// What to log, as error, warn, info, debug or a tracing filter [default: warn]
     #[arg(long, env = "QUIVER_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -76,6 +80,7 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) background_threads: usize,
     pub(crate) memtable_bytes: usize,
+    pub(crate) cold_bytes: usize,
     pub(crate) log: String,
 }
 
@@ -111,6 +116,7 @@ impl Config {
             background_threads: given.background_threads.or(file.background_threads).unwrap_or(cores),
             memtable_bytes: size("memtable-size", given.memtable_size, file.memtable_size)?
                 .unwrap_or(64 << 20),
+            cold_bytes: size("cold-size", given.cold_size, file.cold_size)?.unwrap_or(2 << 30),
             log: given.log.or(file.log).unwrap_or_else(|| "warn".into()),
         };
         config.validate()?;

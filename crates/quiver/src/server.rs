@@ -33,6 +33,8 @@ impl Server {
             storage: StorageOptions {
                 memtable_bytes_max: config.memtable_bytes,
                 column_cache_bytes: config.memory_limit_bytes / 8,
+                range_cache_bytes: config.memory_limit_bytes / 8,
+                cold_bytes_min: config.cold_bytes as u64,
                 ..StorageOptions::default()
             },
             background_threads: config.background_threads,

@@ -2,6 +2,7 @@
 
 use crate::Objects;
 use crate::column_cache::ColumnCache;
+use crate::range_cache::RangeCache;
 use quiver_base::MemoryBudget;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +17,15 @@ pub struct StorageEnv {
     /// Tunables.
     pub options: StorageOptions,
     pub(crate) columns: ColumnCache,
+    pub(crate) ranges: RangeCache,
 }
 
 impl StorageEnv {
-    /// Joins them, and makes the cache of decoded columns.
+    /// Joins them, and makes the caches of decoded columns and of parts of remote objects.
     pub fn new(objects: Arc<Objects>, memory: Arc<MemoryBudget>, options: StorageOptions) -> Arc<StorageEnv> {
         let columns = ColumnCache::new(options.column_cache_bytes, memory.clone());
-        Arc::new(StorageEnv { objects, memory, options, columns })
+        let ranges = RangeCache::new(options.range_cache_bytes, memory.clone());
+        Arc::new(StorageEnv { objects, memory, options, columns, ranges })
     }
 
     /// How often a block of a column was found decoded, and how often not, so far.
@@ -50,6 +53,11 @@ pub struct StorageOptions {
     pub row_group_rows: usize,
     /// Bytes of decoded columns kept in memory.
     pub column_cache_bytes: usize,
+    /// Bytes of parts of remote objects kept in memory: of lists, and of vectors that they named.
+    pub range_cache_bytes: usize,
+    /// From this size on, in bytes, vectors in a remote store that are not in the cache folder stay there when they are searched through
+    /// an `ivfflat` index: parts of them and of the lists are read. Smaller ones are fetched whole.
+    pub cold_bytes_min: u64,
     /// How long nothing must have been written before what is there is brought into its final form.
     pub settle_after: Duration,
 }
@@ -65,6 +73,8 @@ impl Default for StorageOptions {
             dead_share_max: 0.2,
             row_group_rows: 16_384,
             column_cache_bytes: 256 << 20,
+            range_cache_bytes: 256 << 20,
+            cold_bytes_min: 2 << 30,
             settle_after: Duration::from_secs(1),
         }
     }

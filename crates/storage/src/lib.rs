@@ -21,6 +21,7 @@ mod merge;
 pub mod objects;
 mod policy;
 mod publish;
+mod range_cache;
 mod rows;
 mod run;
 mod sealed;

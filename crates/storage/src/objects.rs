@@ -6,6 +6,7 @@
 mod blocks;
 mod local;
 mod maps;
+mod ranges;
 mod remote;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -15,6 +16,7 @@ mod writer;
 pub use blocks::BlockMap;
 pub use local::{LocalFs, RealFs};
 pub use maps::ObjectMap;
+pub use ranges::RemoteReads;
 pub use writer::ObjectWriter;
 
 use bytes::Bytes;

@@ -1,11 +1,13 @@
 //! The k nearest rows of a snapshot: each part finds its own k, then they are merged. Rows whose vector is NULL come
 //! after all others, as PostgreSQL sorts them.
 
+mod cold;
 mod memory;
 mod parallel;
 mod segment;
 mod source;
 
+use crate::objects::RemoteReads;
 use crate::sealed::Sealed;
 use crate::snapshot::part::Part;
 use crate::snapshot::{Locator, Snapshot};
@@ -17,6 +19,7 @@ use quiver_index::{Effort, Metric, RowSet, SparseVector};
 use source::Source;
 
 pub(crate) use memory::sparse_vector;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,6 +78,10 @@ pub struct SearchStats {
     pub cache_hits: u64,
     /// And misses.
     pub cache_misses: u64,
+    /// Requests for parts of lists and vectors in a remote store.
+    pub remote_reads: u64,
+    /// Bytes that they brought.
+    pub remote_bytes: u64,
 }
 
 /// Hits in ascending order of distance, NULLs last.
@@ -116,6 +123,8 @@ pub(crate) struct Search<'a> {
     hits: Vec<Hit>,
     /// Rows that qualify, by part, for a second look at NULLs.
     qualified: Vec<Alive>,
+    /// What was read of lists and vectors that stay in a remote store.
+    remote: Cell<RemoteReads>,
 }
 
 impl Snapshot {
@@ -149,6 +158,7 @@ impl<'a> Search<'a> {
             strategies: BTreeMap::new(),
             hits: Vec::new(),
             qualified: Vec::with_capacity(snapshot.parts().len()),
+            remote: Cell::default(),
         }
     }
 
@@ -164,9 +174,10 @@ impl<'a> Search<'a> {
         let searched = side_by_side(parts.len(), |part| {
             let mut search = Search::new(snapshot, layout, query, source);
             search.part(part)?;
-            Ok((search.hits, search.qualified, search.stats, search.strategies))
+            Ok((search.hits, search.qualified, search.stats, search.strategies, search.remote.get()))
         })?;
-        for (hits, qualified, stats, strategies) in searched {
+        for (hits, qualified, stats, strategies, remote) in searched {
+            self.count(remote);
             self.hits.extend(hits);
             self.qualified.extend(qualified);
             self.stats.add(&stats);
@@ -293,6 +304,8 @@ impl<'a> Search<'a> {
 
     fn finish(mut self) -> SearchResult {
         let counted = self.strategies.iter().map(|(name, count)| format!("{name}: {count}"));
+        let RemoteReads { requests, bytes } = self.remote.get();
+        (self.stats.remote_reads, self.stats.remote_bytes) = (requests, bytes);
         self.stats.strategy = counted.collect::<Vec<_>>().join(", ");
         SearchResult { hits: self.hits, stats: self.stats }
     }

@@ -323,7 +323,7 @@ impl Shard {
         self.version().all_segments().try_for_each(|sealed| sealed.segment.verify())
     }
 
-    fn version(&self) -> Arc<Version> {
+    pub(crate) fn version(&self) -> Arc<Version> {
         self.version.read().clone()
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Counters {
     rows_passed: Count,
     cache_hits: Count,
     cache_misses: Count,
+    remote_reads: Count,
+    remote_bytes: Count,
 }
 
 impl SearchMetrics {
@@ -42,6 +44,8 @@ impl SearchMetrics {
             rows_passed: counter("rows_passed"),
             cache_hits: counter("cache_hits"),
             cache_misses: counter("cache_misses"),
+            remote_reads: counter("remote_reads"),
+            remote_bytes: counter("remote_bytes"),
         }
     }
 
@@ -64,6 +68,8 @@ impl Counters {
         self.rows_passed.add(stats.rows_passed as usize);
         self.cache_hits.add(stats.cache_hits as usize);
         self.cache_misses.add(stats.cache_misses as usize);
+        self.remote_reads.add(stats.remote_reads as usize);
+        self.remote_bytes.add(stats.remote_bytes as usize);
         if !stats.strategy.is_empty() {
             *self.strategy.lock() = Some(stats.strategy.clone());
         }

@@ -1,19 +1,20 @@
-//! From a vector column to a file of lists: a sample, its centres, and each row to its nearest one.
+//! From a vector column to a file of lists: a sample, its centres, each row to its nearest one, and the codes of each list.
 
 use super::IvfParams;
-use super::format::{Header, write};
-use super::kmeans::{Space, assign, centres};
+use super::codes::{ListCoder, bits_for, origin};
+use super::format::{Header, NEWEST, new_list, seal, write_head};
+use super::kmeans::{Space, assign, centres, check};
 use crate::mapped::as_bytes;
 use crate::rowset::positions;
 use crate::{BuildControl, BuildStats, Metric, RowSet, VectorColumn, distance};
-use quiver_base::Result;
+use quiver_base::{Error, Result};
 use std::io::Write;
 use std::sync::atomic::Ordering;
 
 /// Vectors of the sample for each list, and at least.
 const SAMPLE_PER_LIST: usize = 50;
 const SAMPLE_MIN: usize = 10_000;
-/// Rows that are assigned between two looks at the outside.
+/// Rows that are assigned, or encoded, between two looks at the outside.
 const ASSIGN_ROWS: usize = 16 * 1024;
 
 /// In which space the lists of a metric lie.
@@ -39,7 +40,7 @@ pub(super) fn build(
     let (dim, space) = (usize::from(vectors.dim()), space(metric));
     let lists = usize::from(params.lists.max(1)).min(rows.len());
     let sampled = rows.len().min(SAMPLE_MIN.max(lists * SAMPLE_PER_LIST));
-    let bytes = (sampled + ASSIGN_ROWS + 3 * lists) * dim * 4 + rows.len() * 12;
+    let bytes = (sampled + 2 * ASSIGN_ROWS + 3 * lists) * dim * 4 + rows.len() * 12;
     let _memory = control.memory.try_reserve("Building an ivfflat index", bytes)?;
     let centres = if lists == 0 {
         Vec::new()
@@ -55,14 +56,100 @@ pub(super) fn build(
     }
     let (starts, listed) = sorted(&rows, &owners, lists);
     let header = Header {
+        version: NEWEST,
         metric,
         dim: vectors.dim(),
         rows: vectors.rows(),
         lists: lists as u32,
         linked: rows.len() as u32,
+        bits: bits_for(metric, vectors.dim()),
+        length: centre_length(metric, vectors, &spread(&rows, sampled)),
     };
-    let file_bytes = write(&header, [as_bytes(&centres), as_bytes(&starts), as_bytes(&listed)], out)?;
-    Ok(BuildStats { rows: header.rows, nodes: header.linked, file_bytes })
+    let lists = Lists { header, vectors, centres: &centres, starts: &starts, rows: &listed };
+    let file_bytes = lists.write(control, out)?;
+    Ok(BuildStats { rows: lists.header.rows, nodes: lists.header.linked, file_bytes })
+}
+
+/// For inner products centres say only where vectors point: those of codes are as long as vectors are on average.
+fn centre_length(metric: Metric, vectors: &VectorColumn, rows: &[u32]) -> f32 {
+    if metric != Metric::InnerProduct || rows.is_empty() {
+        return 1.0;
+    }
+    let total: f64 = rows.iter().map(|row| f64::from(distance::norm(vectors.raw(*row)))).sum();
+    (total / rows.len() as f64) as f32
+}
+
+/// What is to be written.
+struct Lists<'a> {
+    header: Header,
+    vectors: &'a VectorColumn,
+    centres: &'a [f32],
+    starts: &'a [u32],
+    rows: &'a [u32],
+}
+
+impl Lists<'_> {
+    /// Writes the file; returns its length.
+    fn write(&self, control: &BuildControl, out: &mut dyn Write) -> Result<u64> {
+        let coder = match self.header.bits {
+            0 => None,
+            _ => {
+                let origin = origin(&self.header, self.centres);
+                Some((ListCoder::new(&self.header, &origin)?, origin))
+            }
+        };
+        let origin = coder.as_ref().map_or(&[][..], |(_, origin)| origin);
+        let coder = coder.as_ref().map(|(coder, _)| coder);
+        let mut bytes = write_head(&self.header, self.centres, self.starts, origin, out)?;
+        let mut list = 0;
+        while list < self.header.lists {
+            check(&control.cancel)?;
+            let end = self.batch_end(list);
+            for encoded in self.encode_batch(list, end, coder, control.threads) {
+                out.write_all(&encoded).map_err(|e| Error::io("writing ivfflat lists", e))?;
+                bytes += encoded.len() as u64;
+            }
+            list = end;
+        }
+        Ok(bytes)
+    }
+
+    /// Lists from `first` on that are encoded together.
+    fn batch_end(&self, first: u32) -> u32 {
+        let most = self.starts[first as usize].saturating_add(ASSIGN_ROWS as u32);
+        let fits = self.starts[first as usize + 1..].partition_point(|end| *end <= most);
+        first + fits.max(1) as u32
+    }
+
+    fn encode_batch(&self, first: u32, end: u32, coder: Option<&ListCoder>, threads: usize) -> Vec<Vec<u8>> {
+        let lists: Vec<u32> = (first..end).collect();
+        let share = lists.len().div_ceil(threads.max(1)).max(1);
+        std::thread::scope(|scope| {
+            let encode = |lists: &[u32]| lists.iter().map(|list| self.encode(*list, coder)).collect();
+            let workers: Vec<_> = lists
+                .chunks(share)
+                .map(|lists| scope.spawn(move || -> Vec<Vec<u8>> { encode(lists) }))
+                .collect();
+            let joined = workers.into_iter().map(|worker| worker.join());
+            joined.flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
+    }
+
+    fn encode(&self, list: u32, coder: Option<&ListCoder>) -> Vec<u8> {
+        let (at, dim) = (list as usize, usize::from(self.header.dim));
+        let rows = &self.rows[self.starts[at] as usize..self.starts[at + 1] as usize];
+        let checksums: Vec<u32> =
+            rows.iter().map(|row| crc32c::crc32c(as_bytes(self.vectors.raw(*row)))).collect();
+        let (mut bytes, codes) = new_list(&self.header, rows, &checksums);
+        if let Some(coder) = coder {
+            let centre = coder.centre(&self.centres[at * dim..(at + 1) * dim]);
+            for (row, code) in rows.iter().zip(bytes[codes].chunks_exact_mut(self.header.code_bytes())) {
+                coder.encode(self.vectors.raw(*row), &centre, code);
+            }
+        }
+        seal(list, &mut bytes);
+        bytes
+    }
 }
 
 /// Rows whose distances are numbers; others are found exactly, when so many are asked for.

@@ -177,7 +177,7 @@ fn recentre(space: Space, sample: &[&[f32]], owners: &[u32], dim: usize, centres
     }
 }
 
-fn check(cancel: &AtomicBool) -> Result<()> {
+pub(super) fn check(cancel: &AtomicBool) -> Result<()> {
     if cancel.load(Ordering::Relaxed) {
         return Err(Error::new(SqlState::QUERY_CANCELED, "index build was cancelled"));
     }

@@ -16,11 +16,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 const TEMP_DIR: &str = ".tmp";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT: usize = 4;
+/// Parts of objects on their way at once for searches, and their bytes.
+const RANGES_IN_FLIGHT: usize = 128;
+const KILOBYTES_IN_FLIGHT: usize = 64 * 1024;
 /// How many times the usual deadline a server gets to join the parts.
 const JOIN_TIMEOUTS: u32 = 10;
 
@@ -28,6 +32,7 @@ pub(super) struct RemoteStore {
     store: Arc<dyn ObjectStore>,
     prefix: String,
     options: ObjectsOptions,
+    gate: Arc<Gate>,
     /// Taken out when dropped: a runtime must not be dropped by a worker of another one in the usual way.
     runtime: Option<Runtime>,
 }
@@ -61,7 +66,8 @@ impl RemoteStore {
             .enable_all()
             .build()
             .map_err(|e| Error::io("starting the threads of the object store", e))?;
-        Ok(RemoteStore { store, prefix: prefix.to_owned(), options, runtime: Some(runtime) })
+        let gate = Arc::new(Gate::new());
+        Ok(RemoteStore { store, prefix: prefix.to_owned(), options, gate, runtime: Some(runtime) })
     }
 
     pub(super) fn temp_dir(&self) -> PathBuf {
@@ -99,21 +105,59 @@ impl RemoteStore {
 
     fn get_part(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
         let at = self.store_path(path);
-        let wanted = range.end - range.start;
         let bytes = self.run("reading", path, || {
             let (store, at, range) = (self.store.clone(), at.clone(), range.clone());
             async move { store.get_range(&at, range).await }
         })?;
-        if bytes.len() as u64 != wanted {
-            return Err(Error::new(
-                SqlState::IO_ERROR,
-                format!("reading object \"{path}\": got {} of {wanted} bytes", bytes.len()),
-            ));
-        }
-        Ok(bytes)
+        whole(path, &range, bytes)
     }
 
-    fn parts(&self, range: Range<u64>) -> Vec<Range<u64>> {
+    /// Parts of an object, side by side; each request is tried as often as any other.
+    pub(super) fn get_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let parts: Vec<Range<u64>> = ranges.iter().flat_map(|range| self.parts(range.clone())).collect();
+        let requests: Vec<_> = parts.into_iter().map(|part| self.get_part_of(path, part)).collect();
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.runtime()?.spawn(async move {
+            let _ = sender.send(futures::future::try_join_all(requests).await);
+        });
+        let read =
+            receiver.recv().map_err(|_| Error::internal("a request for parts of an object panicked"))?;
+        let mut read = read?.into_iter();
+        let join = |range: &Range<u64>| {
+            let mut parts: Vec<Bytes> = read.by_ref().take(self.parts(range.clone()).len()).collect();
+            if parts.len() == 1 { parts.remove(0) } else { Bytes::from(parts.concat()) }
+        };
+        Ok(ranges.iter().map(join).collect())
+    }
+
+    /// One request as a future: waits until there is room for it, and tries again as [`RemoteStore::run`] does.
+    fn get_part_of(
+        &self,
+        path: &str,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<Bytes>> + Send + 'static {
+        let (store, at, gate) = (self.store.clone(), self.store_path(path), self.gate.clone());
+        let (path, attempts, timeout) =
+            (path.to_owned(), self.options.attempts_max, self.options.request_timeout);
+        async move {
+            let _room = gate.enter(range.end - range.start).await?;
+            let mut pause = FIRST_PAUSE;
+            for attempt in 1.. {
+                let answer = tokio::time::timeout(timeout, store.get_range(&at, range.clone())).await;
+                match answered(&path, timeout, answer).and_then(|bytes| whole(&path, &range, bytes)) {
+                    Err(error) if error.state() == SqlState::IO_ERROR && attempt < attempts => {
+                        tracing::debug!(%error, "trying again");
+                        tokio::time::sleep(pause).await;
+                        pause *= 3;
+                    }
+                    done => return done,
+                }
+            }
+            Err(Error::internal("requests are tried at least once"))
+        }
+    }
+
+    pub(super) fn parts(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let step = self.options.part_bytes;
         (range.start..range.end).step_by(step).map(|at| at..range.end.min(at + step as u64)).collect()
     }
@@ -261,10 +305,9 @@ impl RemoteStore {
         T: Send + 'static,
         F: Future<Output = object_store::Result<T>> + Send + 'static,
     {
-        let runtime = self.runtime.as_ref().ok_or_else(|| Error::internal("the object store is closed"))?;
         let timeout = self.options.request_timeout * parts;
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        runtime.spawn(async move {
+        self.runtime()?.spawn(async move {
             let _ = sender.send(tokio::time::timeout(timeout, request).await);
         });
         let failed = |why: &dyn fmt::Display| {
@@ -276,6 +319,10 @@ impl RemoteStore {
             Ok(Err(_)) => Err(failed(&format_args!("no answer within {} s", timeout.as_secs_f32()))),
             Err(_) => Err(failed(&"the request panicked")),
         }
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        self.runtime.as_ref().ok_or_else(|| Error::internal("the object store is closed"))
     }
 
     // The cache folder.
@@ -307,6 +354,50 @@ impl RemoteStore {
         list_files(dir, "", &mut found).map_err(|e| Error::io(format!("reading {}", dir.display()), e))?;
         found.sort_by_key(|file| fs::metadata(dir.join(&file.path)).and_then(|meta| meta.modified()).ok());
         Ok(found.into_iter().map(|file| (file.path, file.bytes)).collect())
+    }
+}
+
+/// The answer to a read with a deadline.
+fn answered(
+    path: &str,
+    timeout: Duration,
+    answer: std::result::Result<object_store::Result<Bytes>, tokio::time::error::Elapsed>,
+) -> Result<Bytes> {
+    match answer {
+        Ok(read) => read.map_err(|error| explain("reading", path, error)),
+        Err(_) => {
+            let why = format!("reading object \"{path}\": no answer within {} s", timeout.as_secs_f32());
+            Err(Error::new(SqlState::IO_ERROR, why))
+        }
+    }
+}
+
+fn whole(path: &str, range: &Range<u64>, bytes: Bytes) -> Result<Bytes> {
+    let wanted = range.end - range.start;
+    if bytes.len() as u64 != wanted {
+        let why = format!("reading object \"{path}\": got {} of {wanted} bytes", bytes.len());
+        return Err(Error::new(SqlState::IO_ERROR, why));
+    }
+    Ok(bytes)
+}
+
+/// Keeps reads of parts within bounds, those of all searches together.
+struct Gate {
+    requests: Semaphore,
+    kilobytes: Semaphore,
+}
+
+impl Gate {
+    fn new() -> Gate {
+        Gate { requests: Semaphore::new(RANGES_IN_FLIGHT), kilobytes: Semaphore::new(KILOBYTES_IN_FLIGHT) }
+    }
+
+    /// Waits for room for a request. One that is larger than all the room takes all of it.
+    async fn enter(&self, bytes: u64) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        let closed = |_| Error::internal("the object store is closed");
+        let kilobytes = bytes.div_ceil(1024).min(KILOBYTES_IN_FLIGHT as u64) as u32;
+        let request = self.requests.acquire().await.map_err(closed)?;
+        Ok((request, self.kilobytes.acquire_many(kilobytes).await.map_err(closed)?))
     }
 }
 

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path as StorePath;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use parking_lot::Mutex;
@@ -179,6 +179,14 @@ pub struct FaultyStore {
     store: InMemory,
     faults: Mutex<Vec<Fault>>,
     requests: Mutex<u64>,
+    reads: Mutex<Reads>,
+}
+
+/// Reads of a [`FaultyStore`].
+#[derive(Debug, Default)]
+struct Reads {
+    in_flight: u64,
+    rounds: u64,
 }
 
 impl FaultyStore {
@@ -195,6 +203,19 @@ impl FaultyStore {
     /// Requests so far.
     pub fn requests(&self) -> u64 {
         *self.requests.lock()
+    }
+
+    /// How often a read began when no other was on its way: what depends on one another is that many reads deep.
+    pub fn rounds(&self) -> u64 {
+        self.reads.lock().rounds
+    }
+
+    /// Changes the bytes of an object from a place on.
+    pub async fn damage(&self, path: &str, from: usize) -> object_store::Result<()> {
+        let path = StorePath::from(path);
+        let mut bytes = self.store.get(&path).await?.bytes().await?.to_vec();
+        bytes.iter_mut().skip(from).for_each(|byte| *byte ^= 0x10);
+        self.store.put(&path, PutPayload::from(bytes)).await.map(drop)
     }
 
     async fn request(&self, path: &StorePath) -> object_store::Result<()> {
@@ -240,8 +261,20 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, location: &StorePath, options: GetOptions) -> object_store::Result<GetResult> {
-        self.request(location).await?;
-        self.store.get_opts(location, options).await
+        {
+            let mut reads = self.reads.lock();
+            reads.rounds += u64::from(reads.in_flight == 0);
+            reads.in_flight += 1;
+        }
+        // So that those which were asked for together are on their way together.
+        tokio::task::yield_now().await;
+        let requested = self.request(location).await;
+        let read = match requested {
+            Ok(()) => self.store.get_opts(location, options).await,
+            Err(error) => Err(error),
+        };
+        self.reads.lock().in_flight -= 1;
+        read
     }
 
     fn delete_stream(

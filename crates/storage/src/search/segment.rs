@@ -7,9 +7,9 @@ use crate::sealed::Sealed;
 use crate::snapshot::Locator;
 use crate::snapshot::part::Part;
 use crate::visibility::Alive;
-use crate::{Opened, Segment};
+use crate::{Opened, Segment, VectorIndexDef};
 use arrow::array::Array;
-use quiver_base::Result;
+use quiver_base::{IndexId, Result};
 use quiver_index::{
     Neighbor, RowSet, SearchOutcome, SparseVector, Strategy, VectorColumn, VectorIndex, compare_scores,
     search_segment,
@@ -24,27 +24,20 @@ impl Search<'_> {
         if let Some(query) = &self.query.sparse {
             return self.in_sparse_segment(part, sealed, query, allowed);
         }
+        if let Some(hits) = self.in_cold_segment(part, sealed, allowed)? {
+            return Ok(hits);
+        }
         let Some(vectors) = self.source.flat_file(segment)? else {
             return self.in_rows(part, sealed, allowed);
         };
         let graph = if self.query.exact { None } else { self.graph(segment)? };
         let outcome = match &graph {
             None => self.exact_outcome(&vectors, allowed.as_filter())?,
-            Some(graph) => self.outcome(&vectors, Some(graph), allowed.as_filter()),
+            Some(graph) => outcome(self.query, &vectors, Some(graph), allowed.as_filter()),
         };
         self.stats.rows_visited += outcome.visited;
         *self.strategies.entry(outcome.strategy.to_string()).or_default() += 1;
         Ok(self.hits_of(part, sealed, &vectors, &outcome))
-    }
-
-    fn outcome(
-        &self,
-        vectors: &VectorColumn,
-        graph: Option<&VectorIndex>,
-        allowed: Option<&RowSet>,
-    ) -> SearchOutcome {
-        let VectorQuery { metric, query, k, effort, exact, .. } = self.query;
-        search_segment(vectors, graph, *metric, query, *k, *effort, allowed, *exact)
     }
 
     /// Compares with all rows: pieces of many rows side by side.
@@ -53,15 +46,16 @@ impl Search<'_> {
         let numbers = u64::from(allowed.map_or(rows, RowSet::len)) * self.query.query.len() as u64;
         let pieces = (numbers / THREAD_WORTH).min(pieces_max() as u64) as u32;
         if pieces < 2 {
-            return Ok(self.outcome(vectors, None, allowed));
+            return Ok(outcome(self.query, vectors, None, allowed));
         }
+        let query = self.query;
         let found = side_by_side(pieces as usize, |piece| {
             let bound = |piece: u32| (u64::from(rows) * u64::from(piece) / u64::from(pieces)) as u32;
             let mut own = RowSet::of_range(rows, bound(piece as u32)..bound(piece as u32 + 1));
             if let Some(allowed) = allowed {
                 own.and(allowed);
             }
-            Ok(self.outcome(vectors, None, Some(&own)))
+            Ok(outcome(query, vectors, None, Some(&own)))
         })?;
         let visited = found.iter().map(|outcome| outcome.visited).sum();
         let mut neighbors: Vec<Neighbor> = found.into_iter().flat_map(|outcome| outcome.neighbors).collect();
@@ -108,20 +102,18 @@ impl Search<'_> {
         Ok(outcome.neighbors.iter().filter_map(hit).collect())
     }
 
-    /// The index asked for; else one of the whole column for the distance asked for.
+    /// The index asked for; else one of the whole column for the distance asked for that has been built.
+    pub(super) fn index_for(&self, segment: &Segment) -> Option<IndexId> {
+        let built = |index: &&VectorIndexDef| {
+            index.whole_column() == Some(self.query.column)
+                && index.metric == self.query.metric
+                && segment.meta().graph(index.id).is_some()
+        };
+        self.query.index.or_else(|| Some(self.layout.vector_indexes.iter().find(built)?.id))
+    }
+
     fn graph(&self, segment: &Segment) -> Result<Option<Arc<Opened<VectorIndex>>>> {
-        if let Some(index) = self.query.index {
-            return segment.graph(index);
-        }
-        let whole = self.layout.vector_indexes.iter().filter(|index| {
-            index.whole_column() == Some(self.query.column) && index.metric == self.query.metric
-        });
-        for index in whole {
-            if let Some(graph) = segment.graph(index.id)? {
-                return Ok(Some(graph));
-            }
-        }
-        Ok(None)
+        self.index_for(segment).map_or(Ok(None), |index| segment.graph(index))
     }
 
     /// Exact search over vectors that have no flat file: those that differ in dimension, are younger than the segment, or are computed
@@ -146,6 +138,9 @@ impl Search<'_> {
     pub(super) fn null_rows(&self, container: &Part, allowed: &Alive) -> Result<Vec<u32>> {
         let mut rows = Vec::new();
         if let Part::Segment(sealed) = container {
+            if let Some(rows) = self.cold_null_rows(&sealed.segment, allowed)? {
+                return Ok(rows);
+            }
             if let Some(vectors) = self.source.flat_file(&sealed.segment)? {
                 let null = |row: &u32| !vectors.is_present(*row) && allowed.contains(*row);
                 return Ok((0..container.rows()).filter(null).take(self.query.k).collect());
@@ -166,4 +161,14 @@ impl Search<'_> {
         }
         Ok(rows)
     }
+}
+
+fn outcome(
+    query: &VectorQuery,
+    vectors: &VectorColumn,
+    graph: Option<&VectorIndex>,
+    allowed: Option<&RowSet>,
+) -> SearchOutcome {
+    let VectorQuery { metric, query, k, effort, exact, .. } = query;
+    search_segment(vectors, graph, *metric, query, *k, *effort, allowed, *exact)
 }

@@ -1,8 +1,9 @@
 //! Whose vectors a search compares: a column's, or those that an index computes.
 
 use super::{VectorQuery, different_dimensions};
+use crate::objects::ObjectRef;
 use crate::snapshot::part::Part;
-use crate::{ComputedVectors, Indexed, Opened, Segment, TableLayout};
+use crate::{ComputedVectors, Indexed, Opened, Segment, SegmentMeta, TableLayout};
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use quiver_base::{ColumnId, Error, IndexId, Result};
@@ -71,6 +72,14 @@ impl<'a> Source<'a> {
             Source::Computed(_, computed) => {
                 computed.evaluate(&part.read(layout, computed.columns(), rows)?)
             }
+        }
+    }
+
+    /// The object of their flat file, if the segment has one.
+    pub(super) fn flat_object<'m>(&self, meta: &'m SegmentMeta) -> Option<&'m ObjectRef> {
+        match self {
+            Source::Column(column) => meta.vector_file(*column),
+            Source::Computed(index, _) => meta.index_vector_file(*index),
         }
     }
 

@@ -2,6 +2,7 @@
 //! columns and layouts; knows no visibility, no transactions and no manifest.
 
 mod blocks;
+mod cold;
 mod data_file;
 mod deletes;
 mod lazy;
@@ -15,6 +16,7 @@ mod stored;
 mod vector_spill;
 mod writer;
 
+pub(crate) use cold::{ColdLists, ColdSource, Reading};
 pub(crate) use meta::LookupFile;
 pub use meta::{DeletesRef, SegmentMeta};
 pub use parts::{BuiltIndex, KeyMatch};

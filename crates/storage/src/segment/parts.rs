@@ -90,7 +90,7 @@ impl Segment {
         Ok(Some(opened))
     }
 
-    fn check_rows(&self, object: &ObjectRef, rows: u32) -> Result<()> {
+    pub(super) fn check_rows(&self, object: &ObjectRef, rows: u32) -> Result<()> {
         if rows == self.meta.rows {
             return Ok(());
         }
@@ -372,6 +372,7 @@ impl Segment {
     }
 }
 
-fn named(object: &ObjectRef, error: Error) -> Error {
+/// An error with the name of the object that it is about.
+pub(super) fn named(object: &ObjectRef, error: Error) -> Error {
     error.context(format!("object \"{}\"", object.path))
 }

@@ -1,6 +1,7 @@
 //! An opened segment. Its objects are opened, and checked, when they are first wanted.
 
 use super::blocks::Blocks;
+use super::cold::ColdLists;
 use super::data_file::DataFile;
 use super::lazy::Lazy;
 use super::statistics::SegmentStatistics;
@@ -40,6 +41,8 @@ pub(super) struct Parts {
     pub(super) graphs: Lazy<String, Arc<Opened<VectorIndex>>>,
     /// Vectors of indexes, by object path.
     pub(super) index_vectors: Lazy<String, Arc<Opened<VectorColumn>>>,
+    /// Lists that are read in parts, by the paths of their object and their vectors'; nothing for a file that cannot be.
+    pub(super) cold: Lazy<(String, String), Option<Arc<ColdLists>>>,
     pub(super) keys: Lazy<(IndexId, Vec<ColumnId>), Arc<KeyIndex>>,
     pub(super) lookups: Lazy<(IndexId, ColumnId, LookupCode), Arc<KeyIndex>>,
 }
@@ -105,6 +108,7 @@ impl Segment {
             vectors: Lazy::default(),
             graphs: Lazy::default(),
             index_vectors: Lazy::default(),
+            cold: Lazy::default(),
             keys: Lazy::default(),
             lookups: Lazy::default(),
         });
@@ -120,6 +124,7 @@ impl Segment {
             |objects: &[(IndexId, ObjectRef)], path: &str| objects.iter().any(|(_, o)| o.path == path);
         self.parts.graphs.retain(|path| named(&meta.graphs, path));
         self.parts.index_vectors.retain(|path| named(&meta.index_vectors, path));
+        self.parts.cold.retain(|(lists, _)| named(&meta.graphs, lists));
         // One that was made in memory gives way to its file.
         let has = |meta: &SegmentMeta, (id, column, code): &(IndexId, ColumnId, LookupCode)| {
             meta.lookup(*id, *column, *code).is_some()
@@ -132,6 +137,10 @@ impl Segment {
     /// Whether its objects are files of this machine.
     pub fn is_local(&self) -> bool {
         self.parts.env.objects.is_local()
+    }
+
+    pub(crate) fn env(&self) -> &Arc<StorageEnv> {
+        &self.parts.env
     }
 
     /// What the manifest says.

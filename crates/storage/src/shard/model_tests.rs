@@ -82,6 +82,8 @@ impl LocalFs for NoSync {
 
 fn env_at(dir: &Path) -> Arc<StorageEnv> {
     let options = StorageOptions {
+        range_cache_bytes: 64 << 10,
+        cold_bytes_min: 2 << 30,
         memtable_bytes_max: 6_000,
         index_rows_min: 40,
         compaction_fan_in: 3,
