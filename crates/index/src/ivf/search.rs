@@ -158,6 +158,12 @@ impl Search<'_> {
     }
 }
 
+/// Where a bound is no number, nothing is known.
+#[inline]
+fn may_be_within(least: f32, bound: f32) -> bool {
+    least <= bound || least.is_nan() || bound.is_nan()
+}
+
 /// Rows that may be among the best k of those offered.
 struct Candidates {
     k: usize,
@@ -175,7 +181,7 @@ impl Candidates {
     #[inline]
     fn offer(&mut self, candidate: Candidate) {
         let Between { least, most } = candidate.between;
-        if self.most.bound().is_none_or(|bound| !(least > bound)) {
+        if self.most.bound().is_none_or(|bound| may_be_within(least, bound)) {
             self.coded |= most < f32::INFINITY;
             self.most.push(most, candidate.wanted.row);
             self.kept.push(candidate);
@@ -188,7 +194,7 @@ impl Candidates {
             return self.kept;
         }
         if let Some(bound) = self.most.bound() {
-            self.kept.retain(|candidate| !(candidate.between.least > bound));
+            self.kept.retain(|candidate| may_be_within(candidate.between.least, bound));
         }
         let order = |a: &Candidate, b: &Candidate| {
             a.between.least.total_cmp(&b.between.least).then(a.wanted.row.cmp(&b.wanted.row))
