@@ -159,6 +159,12 @@ impl Search<'_> {
     }
 }
 
+/// Where a bound is no number, nothing is known.
+#[inline]
+fn may_be_within(least: f32, bound: f32) -> bool {
+    least <= bound || least.is_nan() || bound.is_nan()
+}
+
 /// Rows that may be among the best k of those offered.
 struct Candidates {
     k: usize,
