@@ -14,8 +14,8 @@ const TRUTH_EF: usize = 256;
 const MEASURED: [(usize, usize); 3] = [(10, 24), (10, 96), (80, 96)];
 /// Widths that are tried, ascending; the last is taken if none is enough.
 const WIDTHS: [f32; 12] = [1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 8.0, 12.0];
-/// Of the neighbours, how many may be missing that the vectors themselves would have found.
-const MISSING: f64 = 0.001;
+/// What the width found is multiplied by: the sample is easier than queries that are no nodes, and small.
+const MARGIN: f32 = 1.1;
 
 /// How much wider beams over codes have to be.
 pub(super) type Widths = [f32; MEASURED.len()];
@@ -51,15 +51,14 @@ pub(super) fn widths<F: Scorer, C: Scorer>(
         for (node, nearest) in &asked {
             wanted += hits(beam(links, &full(*node), entry, ef, &mut scratch), nearest);
         }
-        let enough = (wanted as f64 * (1.0 - MISSING)) as usize;
         let mut is_enough = |width: f32| {
             let mut found = 0;
             for (node, nearest) in &asked {
                 found += hits(beam(links, &coded(*node), entry, wider(ef, width), &mut scratch), nearest);
             }
-            found >= enough
+            found >= wanted
         };
-        WIDTHS.into_iter().find(|width| is_enough(*width)).unwrap_or(WIDTHS[WIDTHS.len() - 1])
+        MARGIN * WIDTHS.into_iter().find(|width| is_enough(*width)).unwrap_or(WIDTHS[WIDTHS.len() - 1])
     })
 }
 

@@ -10,6 +10,12 @@ const SIEVE_START_NS: f64 = 1500.0;
 /// Rows that codes cannot rule out, besides some for each row that is wanted.
 const SIEVE_COMPARED: f64 = 40.0;
 
+/// How many times the walk's expected cost an exact answer may have. What a filter lets through is often far from the query,
+/// and then a walk is two or three times as long as one of rows at random; one that gives up costs both.
+const DOUBT: f64 = 2.5;
+/// The share of the exact answer's cost after which a walk gives up.
+const GIVEN_UP: f64 = 0.7;
+
 /// The cheaper way, by the number of vectors each is expected to compare.
 pub(super) struct Plan {
     /// Whether to look at every allowed row.
@@ -17,7 +23,7 @@ pub(super) struct Plan {
     /// If so, whether at its code first.
     pub(super) by_codes: bool,
     pub(super) ef: usize,
-    /// Where a filtered walk has cost more than the exact answer will.
+    /// Where a filtered walk gives up.
     pub(super) compared_max: u64,
 }
 
@@ -45,11 +51,10 @@ impl Plan {
         };
         let exact_ns = plain_ns.min(sieved_ns);
         Plan {
-            // In doubt exact: a walk that gives up costs both.
-            exact: exact_ns <= 1.5 * walked.min(f64::from(header.nodes)) * node_ns,
+            exact: exact_ns <= DOUBT * walked.min(f64::from(header.nodes)) * node_ns,
             by_codes: sieved_ns < plain_ns,
             ef,
-            compared_max: (exact_ns / node_ns) as u64,
+            compared_max: (exact_ns / node_ns * GIVEN_UP) as u64,
         }
     }
 }
@@ -64,5 +69,5 @@ pub(super) fn effort(header: &Header, k: usize, ef: usize) -> usize {
 
 /// Nanoseconds to look at one code of a row among others.
 fn code_ns(header: &Header) -> f64 {
-    5.0 + 0.065 * header.code_stride() as f64
+    5.0 + 0.14 * header.code_stride() as f64
 }
