@@ -8,7 +8,6 @@ use super::source::{ListSource, WantedList, WantedVector};
 use crate::rabitq::Aim;
 use crate::{Metric, RowSet, SearchOutcome, Strategy, TopK, distance};
 use quiver_base::Result;
-use std::cmp::Ordering;
 
 /// Candidates for each wanted row, and more: only where many rows are as far from the query as each other are there more.
 const CANDIDATES_PER_K: usize = 8;
@@ -182,7 +181,7 @@ impl Candidates {
     #[inline]
     fn offer(&mut self, candidate: Candidate) {
         let Between { least, most } = candidate.between;
-        if self.most.bound().is_none_or(|bound| may_be_inside(least, bound)) {
+        if self.most.bound().is_none_or(|bound| may_be_within(least, bound)) {
             self.coded |= most < f32::INFINITY;
             self.most.push(most, candidate.wanted.row);
             self.kept.push(candidate);
@@ -195,7 +194,7 @@ impl Candidates {
             return self.kept;
         }
         if let Some(bound) = self.most.bound() {
-            self.kept.retain(|candidate| may_be_inside(candidate.between.least, bound));
+            self.kept.retain(|candidate| may_be_within(candidate.between.least, bound));
         }
         let order = |a: &Candidate, b: &Candidate| {
             a.between.least.total_cmp(&b.between.least).then(a.wanted.row.cmp(&b.wanted.row))
@@ -204,9 +203,4 @@ impl Candidates {
         self.kept.truncate(CANDIDATES_PER_K * self.k + CANDIDATES_MORE);
         self.kept
     }
-}
-
-/// Whether something at least so far may be inside a bound; what is not a number may be anywhere.
-fn may_be_inside(least: f32, bound: f32) -> bool {
-    least.partial_cmp(&bound) != Some(Ordering::Greater)
 }
