@@ -78,6 +78,57 @@ async fn rows_and_indexes_live_in_the_bucket() {
     assert_eq!(value(&server.connect().await, "SELECT body FROM t WHERE id = 20000").await, "late");
 }
 
+/// What the search in a plan did, by EXPLAIN ANALYZE.
+async fn counted(client: &tokio_postgres::Client, name: &str, search: &str) -> u64 {
+    let plan = rows(client, &format!("EXPLAIN ANALYZE {search}")).await;
+    let line = plan.iter().filter_map(|row| row[0].as_deref()).find(|line| line.contains("VectorTopK"));
+    let line = line.expect("a search").to_owned();
+    let (_, number) = line.split_once(&format!("{name}=")).unwrap_or_else(|| panic!("no {name} in {line}"));
+    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("{name} in {line}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_in_parts_where_the_cache_has_nothing() {
+    let buckets = tempfile::tempdir().expect("temp dir");
+    std::fs::create_dir(buckets.path().join("bucket")).expect("a bucket");
+    let s3 = S3Server::start(buckets.path());
+    let endpoint = s3.endpoint();
+    let mut options = S3Server::options(&endpoint, "s3://bucket/cold").to_vec();
+    options.push(("--cold-size", "1kB"));
+
+    let dir = tempfile::tempdir().expect("temp dir");
+    let server = TestServer::start_on(dir.path(), &options);
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, e vector(32));
+             INSERT INTO t SELECT i, (SELECT array_agg(sin(i * d)) FROM generate_series(1, 32) d)::vector
+             FROM generate_series(1, 12000) AS g(i);
+             CREATE INDEX ON t USING ivfflat (e vector_l2_ops) WITH (lists = 40)",
+        )
+        .await
+        .expect("loaded");
+    client.batch_execute("VACUUM t").await.expect("vacuumed");
+    let vector = value(&client, "SELECT e FROM t WHERE id = 1234").await;
+    let search = format!("SELECT id FROM t ORDER BY e <-> '{vector}' LIMIT 10");
+    let set = "SET ivfflat.probes = 5";
+    client.batch_execute(set).await.expect("set");
+    let here = rows(&client, &search).await;
+    assert_eq!(here[0][0].as_deref(), Some("1234"));
+    assert_eq!(counted(&client, "remote_reads", &search).await, 0, "what was written here is in the cache");
+
+    drop(server);
+    std::fs::remove_dir_all(dir.path().join("data/cache")).expect("the cache folder is only a cache");
+    let server = TestServer::start_on(dir.path(), &options);
+    let client = server.connect().await;
+    client.batch_execute(set).await.expect("set");
+    let reads = counted(&client, "remote_reads", &search).await;
+    assert!(reads >= 3, "a head, lists and vectors in {reads} requests");
+    assert_eq!(rows(&client, &search).await, here, "the same answer from parts");
+    assert_eq!(counted(&client, "remote_reads", &search).await, 0, "what came is kept");
+}
+
 #[test]
 fn a_prefix_serves_one_cluster() {
     let buckets = tempfile::tempdir().expect("temp dir");
