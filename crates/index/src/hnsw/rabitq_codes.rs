@@ -125,6 +125,9 @@ impl<N: Fn(u32) -> Option<u32>> Sketch for RabitqSieve<'_, N> {
         let Estimate { score, deviation, rounding } = self.asked.estimate(node);
         let margin = f64::from(deviation) * f64::from(self.deviations) + f64::from(rounding);
         let score = f64::from(score);
+        if !(score.is_finite() && margin.is_finite()) {
+            return Some((f64::NEG_INFINITY, f64::INFINITY));
+        }
         (score - margin <= limit).then_some((score - margin, score + margin))
     }
 }

@@ -117,6 +117,9 @@ impl<N: Fn(u32) -> Option<u32>> Sketch for ScalarSieve<'_, N> {
         let product = f64::from(distance::dot_u8_i8(self.codes.get(node), &self.query));
         let term = f64::from(self.codes.term(node));
         let score = self.offset + term - self.factor * product;
+        if !(score.is_finite() && reach.is_finite() && error.is_finite()) {
+            return Some((f64::NEG_INFINITY, f64::INFINITY));
+        }
         if !self.is_l2 {
             let margin = self.per_reach * reach + self.per_error * error + self.always;
             return (score - margin <= limit).then_some((score - margin, score + margin));

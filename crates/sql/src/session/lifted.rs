@@ -46,23 +46,39 @@ impl<'a> Constant<'a> {
 }
 
 /// A statement without its constants.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Lifted<'a> {
-    /// With `$1`, `$2`, … in place of them.
+    /// With `$1`, `$2`, … in place of them. The same constant is the same parameter: a bound on a distance has to be known for one on that
+    /// of the order, an expression of the output for one of GROUP BY.
     text: String,
     constants: Vec<Constant<'a>>,
+    /// With a parameter for each place, which says of which type a constant is there.
+    apart: String,
+    /// The constant of each place.
+    places: Vec<usize>,
 }
 
 impl<'a> Lifted<'a> {
-    /// The number of a constant. The same constant is the same parameter: a bound on a distance has to be known for one on that of the
-    /// order, an expression of the output for one of GROUP BY.
-    fn parameter(&mut self, constant: Constant<'a>) -> usize {
+    /// What stands between constants.
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.apart.push_str(text);
+    }
+
+    fn push_constant(&mut self, constant: Constant<'a>) {
         let known = self.constants.iter().position(|other| *other == constant);
-        let place = known.unwrap_or_else(|| {
+        let number = known.unwrap_or_else(|| {
             self.constants.push(constant);
             self.constants.len() - 1
         });
-        place + 1
+        self.places.push(number);
+        self.text.push_str(&format!("${}", number + 1));
+        self.apart.push_str(&format!("${}", self.places.len()));
+    }
+
+    /// Whether a constant stands at two places, so that it may be of two types.
+    fn is_shared(&self) -> bool {
+        self.places.len() > self.constants.len()
     }
 }
 
@@ -93,7 +109,7 @@ fn lift(query: &str) -> Option<Lifted<'_>> {
     }
     let bytes = query.as_bytes();
     let (mut at, mut kept) = (0, 0);
-    let mut lifted = Lifted { text: String::new(), constants: Vec::new() };
+    let mut lifted = Lifted::default();
     // The operator before, if nothing but blanks came since.
     let mut after = After::Other;
     while let Some(byte) = bytes.get(at) {
@@ -131,9 +147,12 @@ fn lift(query: &str) -> Option<Lifted<'_>> {
             _ => (at + word(&bytes[at..]).max(1), None),
         };
         if let Some(constant) = constant {
-            lifted.text.push_str(query.get(kept..at)?);
-            let parameter = lifted.parameter(constant);
-            lifted.text.push_str(&format!("${parameter}"));
+            // A text that goes on behind a line break, or a mistake.
+            if query.get(end..)?.trim_ascii_start().starts_with('\'') {
+                return None;
+            }
+            lifted.push(query.get(kept..at)?);
+            lifted.push_constant(constant);
             kept = end;
         }
         (at, after) = (end, After::Other);
@@ -165,7 +184,7 @@ fn is_operator(byte: u8) -> bool {
 }
 
 fn finished<'a>(mut lifted: Lifted<'a>, query: &str, kept: usize) -> Option<Lifted<'a>> {
-    lifted.text.push_str(query.get(kept..)?);
+    lifted.push(query.get(kept..)?);
     (1..=CONSTANTS_MAX).contains(&lifted.constants.len()).then_some(lifted)
 }
 
@@ -218,19 +237,17 @@ impl Session {
         lifted: &Lifted<'_>,
         declared: &[Option<SqlType>],
     ) -> Result<Option<Analyzed>> {
-        let Ok(mut statements) = statement::parse(&lifted.text) else { return Ok(None) };
-        let (Some(parsed), true) = (statements.pop(), statements.is_empty()) else { return Ok(None) };
-        if !matches!(parsed.statement, Statement::Plannable(_)) {
+        let Some(analyzed) = self.analyze_planned(conn, &lifted.text, declared).await? else {
             return Ok(None);
-        }
-        self.ensure_transaction()?;
-        let analyzed = match Box::pin(self.analyze(conn, Arc::new(parsed), declared)).await {
-            Ok(analyzed) => analyzed,
-            Err(error) if ends_session(&error) || error.state() == SqlState::QUERY_CANCELED => {
-                return Err(error);
-            }
-            Err(_) => return Ok(None),
         };
+        if lifted.is_shared() {
+            let declared: Vec<_> = lifted.places.iter().map(|place| declared[*place].clone()).collect();
+            let apart = self.analyze_planned(conn, &lifted.apart, &declared).await?;
+            let is_same = |(ty, place): (&SqlType, &usize)| analyzed.params.get(*place) == Some(ty);
+            if !apart.is_some_and(|apart| apart.params.iter().zip(&lifted.places).all(is_same)) {
+                return Ok(None);
+            }
+        }
         let fits = |(ty, constant): (&SqlType, &Constant<'_>)| match constant {
             Constant::Vector(_) => matches!(ty, SqlType::Vector(_) | SqlType::Halfvec(_)),
             // Names behind oids are looked up in the catalog.
@@ -239,6 +256,28 @@ impl Session {
         };
         let fits = analyzed.params.iter().zip(&lifted.constants).all(fits) && analyzed.is_settled();
         Ok(fits.then_some(analyzed))
+    }
+}
+
+impl Session {
+    /// Resolves a single statement that is planned; `None` if it is none, or wrong.
+    async fn analyze_planned(
+        &mut self,
+        conn: &mut Connection,
+        text: &str,
+        declared: &[Option<SqlType>],
+    ) -> Result<Option<Analyzed>> {
+        let Ok(mut statements) = statement::parse(text) else { return Ok(None) };
+        let (Some(parsed), true) = (statements.pop(), statements.is_empty()) else { return Ok(None) };
+        if !matches!(parsed.statement, Statement::Plannable(_)) {
+            return Ok(None);
+        }
+        self.ensure_transaction()?;
+        match Box::pin(self.analyze(conn, Arc::new(parsed), declared)).await {
+            Ok(analyzed) => Ok(Some(analyzed)),
+            Err(error) if ends_session(&error) || error.state() == SqlState::QUERY_CANCELED => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -258,6 +297,8 @@ mod tests {
         let same = lift("select id from t where v <-> '[1]' < 3 order by v <-> '[1]', w <-> '[2]'").unwrap();
         assert_eq!(same.text, "select id from t where v <-> $1 < $2 order by v <-> $1, w <-> $3");
         assert_eq!(same.constants, [Vector("[1]"), Number("3"), Vector("[2]")]);
+        assert_eq!(same.apart, "select id from t where v <-> $1 < $2 order by v <-> $3, w <-> $4");
+        assert_eq!((same.places.as_slice(), same.is_shared()), ([0, 1, 0, 2].as_slice(), true));
     }
 
     #[test]
@@ -293,6 +334,8 @@ mod tests {
             "select a = 1.5, b = 1e3, c = 0x1f, d = -1, e =-1, f = date '2000-01-01' from t",
             "select a = 99999999999999999999 from t",
             "select a = E'b', c = 'it''s' from t limit 3 offset 1",
+            "select a = 'foo'\n'bar'",
+            "select a = 1 'bar'",
             "select a in (1, 2), b between 3 and 4 from t order by 1",
         ] {
             assert_eq!(lift(query), None, "{query}");

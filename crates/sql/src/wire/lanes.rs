@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use quiver_base::{Error, Result};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -13,7 +14,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub const STACK_BYTES: usize = 64 << 20;
 
 /// Until there are so many for each processor, every connection has a lane to itself.
-const LANES_PER_PROCESSOR: usize = 8;
+const LANES_PER_PROCESSOR: usize = 32;
+/// While all of them compute there may be so many times as many: a request to cancel must get through.
+const SPARE_LANES: usize = 2;
 
 /// The lanes of a server, made as they are needed.
 #[derive(Debug)]
@@ -28,8 +31,14 @@ pub(super) struct Lanes {
 struct Lane {
     /// `None` while it is dropped.
     runtime: Option<Runtime>,
-    /// One more than the connections on it.
-    uses: Arc<()>,
+    state: Arc<LaneState>,
+}
+
+#[derive(Debug, Default)]
+struct LaneState {
+    connections: AtomicUsize,
+    /// A session computes.
+    busy: AtomicBool,
 }
 
 /// A place on a lane, given back when it is dropped.
@@ -38,7 +47,7 @@ pub(super) struct Place {
     /// Where to start a connection's task.
     pub(super) lane: Handle,
     server: Handle,
-    _use: Arc<()>,
+    state: Arc<LaneState>,
 }
 
 impl Lanes {
@@ -49,18 +58,23 @@ impl Lanes {
         Lanes { lanes: Mutex::default(), lanes_max, server: Handle::current() }
     }
 
-    /// A place on the lane that has the fewest connections.
+    /// A place on the lane that has the fewest connections, of those where nobody computes now.
     pub(super) fn place(&self) -> Result<Place> {
         let mut lanes = self.lanes.lock();
-        if lanes.len() < self.lanes_max && lanes.iter().all(|lane| lane.connections() > 0) {
+        let is_room = match lanes.iter().all(|lane| lane.is_busy()) {
+            true => lanes.len() < self.lanes_max * SPARE_LANES,
+            false => lanes.len() < self.lanes_max,
+        };
+        if is_room && lanes.iter().all(|lane| lane.connections() > 0 || lane.is_busy()) {
             lanes.push(Lane::start()?);
         }
-        let least = lanes.iter().min_by_key(|lane| lane.connections());
+        let least = lanes.iter().min_by_key(|lane| (lane.is_busy(), lane.connections()));
         let place = least.and_then(|lane| {
+            lane.state.connections.fetch_add(1, Ordering::Relaxed);
             Some(Place {
                 lane: lane.runtime.as_ref()?.handle().clone(),
                 server: self.server.clone(),
-                _use: lane.uses.clone(),
+                state: lane.state.clone(),
             })
         });
         place.ok_or_else(|| Error::internal("no thread for a connection"))
@@ -76,11 +90,15 @@ impl Lane {
             .enable_io()
             .build()
             .map_err(|cause| Error::io("cannot start a thread for connections", cause))?;
-        Ok(Lane { runtime: Some(runtime), uses: Arc::new(()) })
+        Ok(Lane { runtime: Some(runtime), state: Arc::default() })
     }
 
     fn connections(&self) -> usize {
-        Arc::strong_count(&self.uses) - 1
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.state.busy.load(Ordering::Relaxed)
     }
 }
 
@@ -96,12 +114,19 @@ impl Drop for Lane {
 impl Place {
     /// A future that runs on the lane and starts tasks and timers on the server's runtime.
     pub(super) fn within<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        Within { server: self.server.clone(), future: Box::pin(future) }
+        Within { server: self.server.clone(), state: self.state.clone(), future: Box::pin(future) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.state.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 struct Within<F> {
     server: Handle,
+    state: Arc<LaneState>,
     future: Pin<Box<F>>,
 }
 
@@ -111,7 +136,10 @@ impl<F: Future> Future for Within<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let server = self.server.clone();
         let _entered = server.enter();
-        self.future.as_mut().poll(cx)
+        self.state.busy.store(true, Ordering::Relaxed);
+        let polled = self.future.as_mut().poll(cx);
+        self.state.busy.store(false, Ordering::Relaxed);
+        polled
     }
 }
 
@@ -141,6 +169,25 @@ mod tests {
         assert_eq!(lanes.lanes.lock().iter().map(Lane::connections).collect::<Vec<_>>(), [0, 0]);
         lanes.place().unwrap();
         assert_eq!(lanes.lanes.lock().len(), 2, "an empty lane is used again");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nobody_is_put_behind_a_session_that_computes() {
+        let lanes = Lanes { lanes_max: 1, ..Lanes::new() };
+        let first = lanes.place().unwrap();
+        let (begun, waits) = std::sync::mpsc::channel();
+        let (ends, end) = std::sync::mpsc::channel::<()>();
+        let computes = first.within(async move {
+            begun.send(()).unwrap();
+            end.recv().unwrap();
+        });
+        let task = first.lane.spawn(computes);
+        waits.recv().unwrap();
+        let second = lanes.place().unwrap();
+        assert_eq!(second.lane.spawn(second.within(async { 7 })).await.unwrap(), 7);
+        ends.send(()).unwrap();
+        task.await.unwrap();
+        assert_eq!(lanes.lanes.lock().len(), 2);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
