@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 use quiver_base::{Error, Result, SqlState};
 use text::Text;
 
@@ -194,7 +194,7 @@ enum Sorted {
 /// precedence of a comparison.
 fn join_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    for mut token in tokens {
+    for mut token in split_signs(tokens) {
         match token.token {
             Token::Spaceship => token.token = Token::CustomBinaryOperator("<=>".to_owned()),
             Token::TwoWayArrow => token.token = Token::CustomBinaryOperator("<->".to_owned()),
@@ -215,6 +215,48 @@ fn join_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         joined.push(token);
     }
     joined
+}
+
+/// `id>-1`: as in PostgreSQL an operator does not end in a sign, unless it has one of some characters that no plain one has.
+fn split_signs(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut split = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let signed = match &token.token {
+            Token::CustomBinaryOperator(operator) if !operator.contains(|c| "~!@#%^&|`?".contains(c)) => {
+                operator
+                    .strip_suffix('-')
+                    .map(|rest| (rest, Token::Minus))
+                    .or_else(|| operator.strip_suffix('+').map(|rest| (rest, Token::Plus)))
+            }
+            _ => None,
+        };
+        let plain = signed.and_then(|(rest, sign)| Some((plain_operator(rest)?, rest.len() as u64, sign)));
+        let Some((operator, length, sign)) = plain else {
+            split.push(token);
+            continue;
+        };
+        let mut between = token.span.start;
+        between.column += length;
+        split.push(TokenWithSpan::new(operator, Span::new(token.span.start, between)));
+        split.push(TokenWithSpan::new(sign, Span::new(between, token.span.end)));
+    }
+    split
+}
+
+fn plain_operator(text: &str) -> Option<Token> {
+    Some(match text {
+        "<" => Token::Lt,
+        ">" => Token::Gt,
+        "=" => Token::Eq,
+        "<=" => Token::LtEq,
+        ">=" => Token::GtEq,
+        "<>" => Token::Neq,
+        "*" => Token::Mul,
+        "/" => Token::Div,
+        "+" => Token::Plus,
+        "-" => Token::Minus,
+        _ => return None,
+    })
 }
 
 /// `vector '[1,2]'` is a cast: sqlparser knows this form of PostgreSQL's own types only.
