@@ -307,7 +307,7 @@ fn search_shards(view: &TableView, query: &VectorQuery) -> Result<(Vec<ShardHit>
     let (mut hits, mut stats) = (vec![], SearchStats::default());
     for (shard, result) in found.into_iter().enumerate() {
         hits.extend(result.hits.into_iter().map(|hit| ShardHit { shard, hit }));
-        add(&mut stats, &result.stats);
+        stats.add(&result.stats);
     }
     hits.sort_by(|a, b| compare_distances(a.hit.distance, b.hit.distance));
     hits.truncate(query.k);
@@ -322,23 +322,4 @@ fn compare_distances(a: Option<f64>, b: Option<f64>) -> Ordering {
         None => 2,
     };
     rank(a).cmp(&rank(b)).then_with(|| a.partial_cmp(&b).unwrap_or(Ordering::Equal))
-}
-
-/// Adds up what searches did.
-pub(crate) fn add(total: &mut SearchStats, one: &SearchStats) {
-    total.segments += one.segments;
-    total.segments_pruned += one.segments_pruned;
-    total.memtable_rows += one.memtable_rows;
-    total.rows_visited += one.rows_visited;
-    total.rows_passed += one.rows_passed;
-    total.cache_hits += one.cache_hits;
-    total.cache_misses += one.cache_misses;
-    total.remote_reads += one.remote_reads;
-    total.remote_bytes += one.remote_bytes;
-    if !one.strategy.is_empty() {
-        if !total.strategy.is_empty() {
-            total.strategy.push_str("; ");
-        }
-        total.strategy.push_str(&one.strategy);
-    }
 }

@@ -100,8 +100,8 @@ const THREAD_WORTH: u64 = if cfg!(test) { 100 } else { 2 << 20 };
 const COMPARED_PER_CANDIDATE: u64 = 20;
 
 impl SearchStats {
-    /// Counts of both; how segments were searched is left as it is.
-    fn add(&mut self, other: &SearchStats) {
+    /// What two searches did together.
+    pub fn add(&mut self, other: &SearchStats) {
         self.segments += other.segments;
         self.segments_pruned += other.segments_pruned;
         self.memtable_rows += other.memtable_rows;
@@ -109,6 +109,12 @@ impl SearchStats {
         self.rows_passed += other.rows_passed;
         self.cache_hits += other.cache_hits;
         self.cache_misses += other.cache_misses;
+        self.remote_reads += other.remote_reads;
+        self.remote_bytes += other.remote_bytes;
+        if !self.strategy.is_empty() && !other.strategy.is_empty() {
+            self.strategy.push_str("; ");
+        }
+        self.strategy.push_str(&other.strategy);
     }
 }
 

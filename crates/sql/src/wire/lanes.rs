@@ -124,6 +124,22 @@ impl Drop for Place {
     }
 }
 
+/// A lane is busy as long as this lives, also if the session panics.
+struct Computing<'a>(&'a LaneState);
+
+impl Computing<'_> {
+    fn begin(state: &LaneState) -> Computing<'_> {
+        state.busy.store(true, Ordering::Relaxed);
+        Computing(state)
+    }
+}
+
+impl Drop for Computing<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Relaxed);
+    }
+}
+
 struct Within<F> {
     server: Handle,
     state: Arc<LaneState>,
@@ -136,10 +152,9 @@ impl<F: Future> Future for Within<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let server = self.server.clone();
         let _entered = server.enter();
-        self.state.busy.store(true, Ordering::Relaxed);
-        let polled = self.future.as_mut().poll(cx);
-        self.state.busy.store(false, Ordering::Relaxed);
-        polled
+        let state = self.state.clone();
+        let _computing = Computing::begin(&state);
+        self.future.as_mut().poll(cx)
     }
 }
 
