@@ -22,14 +22,13 @@ use quiver_index::VectorIndexKind;
 use quiver_storage::{Allowed, ColumnStats, Constraint, RowFilter};
 use std::collections::HashSet;
 use std::fmt::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A predicate of a plan over a table provider's columns.
 #[derive(Debug)]
 pub(crate) struct Predicate {
     expr: Arc<dyn PhysicalExpr>,
-    schema: SchemaRef,
-    ids: Vec<Option<ColumnId>>,
+    narrow: Narrow,
     /// Made once, unless it has to wait for the value of a scalar subquery or a parameter.
     prepared: Option<Arc<ExprFilter>>,
 }
@@ -40,10 +39,10 @@ impl Predicate {
         schema: &SchemaRef,
         columns: &[ScanColumn],
     ) -> DfResult<Arc<Predicate>> {
-        let ids = Self::ids(columns);
+        let narrow = Narrow::new(&expr, schema, &Self::ids(columns))?;
         let waits = expr.exists(|expr| Ok(expr.is::<ScalarSubqueryExpr>() || Param::of(expr).is_some()))?;
-        let prepared = if waits { None } else { Some(ExprFilter::new(&expr, schema, &ids)?) };
-        Ok(Arc::new(Predicate { expr, schema: schema.clone(), ids, prepared }))
+        let prepared = if waits { None } else { Some(Arc::new(ExprFilter::of(narrow.clone()))) };
+        Ok(Arc::new(Predicate { expr, narrow, prepared }))
     }
 
     /// The ids of a scan's columns that storage has.
@@ -73,7 +72,7 @@ impl Predicate {
                 ) => *metric == near.metric && index.predicate.is_none(),
                 _ => false,
             };
-            prepared.constraints.iter().any(|it| it.column == key.column && serves(&it.allowed))
+            prepared.constraints().iter().any(|it| it.column == key.column && serves(&it.allowed))
         };
         table.indexes.iter().filter(serves).map(|index| index.name.as_str()).collect()
     }
@@ -83,8 +82,8 @@ impl Predicate {
         if let Some(prepared) = &self.prepared {
             return Ok(prepared.clone());
         }
-        let resolve = || ExprFilter::new(&with_values(self.expr.clone())?, &self.schema, &self.ids);
-        Ok(resolve().map_err(crate::from_datafusion)?)
+        let predicate = with_values(self.narrow.predicate.clone()).map_err(crate::from_datafusion)?;
+        Ok(Arc::new(ExprFilter::of(Narrow { predicate, ..self.narrow.clone() })))
     }
 }
 
@@ -113,16 +112,37 @@ pub(crate) fn with_values(expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn Physi
     Ok(resolved.data)
 }
 
-/// A conjunction over a table's stored columns.
-#[derive(Debug)]
-pub(crate) struct ExprFilter {
-    columns: Vec<ColumnId>,
+/// A predicate over the columns that it reads and no others.
+#[derive(Clone, Debug)]
+struct Narrow {
+    columns: Arc<[ColumnId]>,
     schema: SchemaRef,
     /// Over `schema`.
     predicate: Arc<dyn PhysicalExpr>,
-    pruning: Option<Arc<PruningPredicate>>,
-    cache_key: Option<String>,
-    constraints: Vec<Constraint>,
+}
+
+impl Narrow {
+    /// `predicate` is over a table whose column `i` is `ids[i]`, described by `schema`.
+    fn new(predicate: &Arc<dyn PhysicalExpr>, schema: &Schema, ids: &[Option<ColumnId>]) -> DfResult<Narrow> {
+        let mut used: Vec<usize> = collect_columns(predicate).iter().map(Column::index).collect();
+        used.sort_unstable();
+        let schema: SchemaRef = Arc::new(schema.project(&used)?);
+        let Some(columns) = used.iter().map(|index| ids[*index]).collect::<Option<Arc<[ColumnId]>>>() else {
+            return internal_err!("a pushed filter names a row reference");
+        };
+        Ok(Narrow { columns, schema, predicate: renumber(predicate.clone(), &used)? })
+    }
+}
+
+/// A conjunction over a table's stored columns. What can be known of it is found out when it is asked for: a filter whose rows are
+/// remembered needs no more than its name.
+#[derive(Debug)]
+pub(crate) struct ExprFilter {
+    of: Narrow,
+    volatile: bool,
+    pruning: OnceLock<Option<Arc<PruningPredicate>>>,
+    cache_key: OnceLock<Option<String>>,
+    constraints: OnceLock<Vec<Constraint>>,
 }
 
 impl ExprFilter {
@@ -132,19 +152,21 @@ impl ExprFilter {
         schema: &Schema,
         ids: &[Option<ColumnId>],
     ) -> DfResult<Arc<ExprFilter>> {
-        let mut used: Vec<usize> = collect_columns(predicate).iter().map(Column::index).collect();
-        used.sort_unstable();
-        let narrow: SchemaRef = Arc::new(schema.project(&used)?);
-        let Some(columns) = used.iter().map(|index| ids[*index]).collect::<Option<Vec<ColumnId>>>() else {
-            return internal_err!("a pushed filter names a row reference");
+        Ok(Arc::new(ExprFilter::of(Narrow::new(predicate, schema, ids)?)))
+    }
+
+    fn of(of: Narrow) -> ExprFilter {
+        let volatile = datafusion::physical_expr_common::physical_expr::is_volatile(&of.predicate);
+        let (pruning, cache_key, constraints) = Default::default();
+        ExprFilter { of, volatile, pruning, cache_key, constraints }
+    }
+
+    fn pruning(&self) -> Option<&PruningPredicate> {
+        let build = || {
+            let builder = PruningPredicateBuilder::new().with_file_schema(self.of.schema.clone());
+            builder.build(self.of.predicate.clone())
         };
-        let predicate = renumber(predicate.clone(), &used)?;
-        let volatile = datafusion::physical_expr_common::physical_expr::is_volatile(&predicate);
-        let cache_key = if volatile { None } else { cache_key(&predicate, &columns) };
-        let pruning =
-            PruningPredicateBuilder::new().with_file_schema(narrow.clone()).build(predicate.clone());
-        let constraints = if volatile { Vec::new() } else { constraints::of(&predicate, &narrow, &columns)? };
-        Ok(Arc::new(ExprFilter { columns, schema: narrow, predicate, pruning, cache_key, constraints }))
+        self.pruning.get_or_init(build).as_deref()
     }
 }
 
@@ -187,30 +209,38 @@ fn cache_key(predicate: &Arc<dyn PhysicalExpr>, columns: &[ColumnId]) -> Option<
 
 impl RowFilter for ExprFilter {
     fn columns(&self) -> &[ColumnId] {
-        &self.columns
+        &self.of.columns
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let rows = batch.num_rows();
         let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows));
         let batch =
-            RecordBatch::try_new_with_options(self.schema.clone(), batch.columns().to_vec(), &options)?;
-        passes(&self.predicate, &batch).map_err(crate::from_datafusion)
+            RecordBatch::try_new_with_options(self.of.schema.clone(), batch.columns().to_vec(), &options)?;
+        passes(&self.of.predicate, &batch).map_err(crate::from_datafusion)
     }
 
     fn may_match(&self, stats: &dyn ColumnStats) -> Vec<bool> {
         let everything = || vec![true; stats.containers()];
-        let Some(pruning) = &self.pruning else { return everything() };
-        let stats = Statistics { stats, schema: &self.schema, columns: &self.columns };
+        let Some(pruning) = self.pruning() else { return everything() };
+        let stats = Statistics { stats, schema: &self.of.schema, columns: &self.of.columns };
         pruning.prune(&stats).unwrap_or_else(|_| everything())
     }
 
     fn constraints(&self) -> &[Constraint] {
-        &self.constraints
+        // Without constraints all rows are looked at.
+        let find = || match self.volatile {
+            true => Vec::new(),
+            false => {
+                constraints::of(&self.of.predicate, &self.of.schema, &self.of.columns).unwrap_or_default()
+            }
+        };
+        self.constraints.get_or_init(find)
     }
 
     fn cache_key(&self) -> Option<&str> {
-        self.cache_key.as_deref()
+        let name = || if self.volatile { None } else { cache_key(&self.of.predicate, &self.of.columns) };
+        self.cache_key.get_or_init(name).as_deref()
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 /// More keys than this are cheaper to find by a scan.
 const KEYS_MAX: usize = 10_000;
 
-/// Keys to look up. The whole predicate is still checked on the rows found.
+/// Keys to look up. Unless they are [all](Self::is_all) that it says, the whole predicate is still checked on the rows found.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyLookup {
     /// The key's index.
@@ -25,6 +25,8 @@ pub(crate) struct KeyLookup {
     keys: Vec<Vec<KeyValue>>,
     /// Of the key's columns.
     types: Vec<DataType>,
+    /// Whether the rows that have the keys are all that the predicate lets through.
+    is_all: bool,
 }
 
 /// A key column's value.
@@ -48,6 +50,16 @@ impl KeyLookup {
     /// How many keys.
     pub(crate) fn rows(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Whether the predicate says no more than the keys do: then rows that have them need not be looked at again.
+    pub(crate) fn is_all(&self) -> bool {
+        self.is_all
+    }
+
+    /// The same, under a predicate that may say more.
+    pub(crate) fn among_others(&self) -> KeyLookup {
+        KeyLookup { is_all: false, ..self.clone() }
     }
 
     /// The keys as storage wants them: an array a key column; each key once. `None` if there are none: NULL is no key.
@@ -90,8 +102,10 @@ pub(crate) fn find(index: &Index, fields: &[&Field], filters: &[Expr]) -> Option
     if keys.is_empty() || fields.is_empty() {
         return None;
     }
-    let types = fields.iter().map(|field| field.data_type().clone()).collect();
-    Some(KeyLookup { index: index.id, name: index.name.clone(), keys, types })
+    let types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
+    // Of other types equal values may have different keys, or unequal ones be written alike.
+    let is_all = conjuncts.len() == fields.len() && types.iter().all(DataType::is_integer);
+    Some(KeyLookup { index: index.id, name: index.name.clone(), keys, types, is_all })
 }
 
 /// The constants that a predicate confines a column to: `c = 1`, `c IN (1, 2)`, `c = 1 OR c = 2`.

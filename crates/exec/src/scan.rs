@@ -50,12 +50,12 @@ pub(crate) struct CollectionScanExec {
     pub(crate) table: Arc<Table>,
     /// All columns of the table provider.
     pub(crate) table_schema: SchemaRef,
-    pub(crate) table_columns: Vec<ScanColumn>,
+    pub(crate) table_columns: Arc<[ScanColumn]>,
     /// Output columns, by position in `table_schema`.
-    pub(crate) projection: Vec<usize>,
+    pub(crate) projection: Arc<[usize]>,
     /// Over `table_schema`.
     pub(crate) predicate: Option<Arc<Predicate>>,
-    pub(crate) lookup: Option<KeyLookup>,
+    pub(crate) lookup: Option<Arc<KeyLookup>>,
     limit: Option<usize>,
     rows_estimate: Option<u64>,
     /// Search settings at planning time, which EXPLAIN shows.
@@ -85,8 +85,8 @@ impl CollectionScanExec {
         Ok(CollectionScanExec {
             table,
             table_schema,
-            table_columns,
-            projection,
+            table_columns: table_columns.into(),
+            projection: projection.into(),
             predicate: None,
             lookup: None,
             limit: None,
@@ -98,7 +98,9 @@ impl CollectionScanExec {
         })
     }
 
+    /// If it is in place of another one, it may say more than keys to look up do.
     pub(crate) fn with_predicate(mut self, predicate: Option<Arc<dyn PhysicalExpr>>) -> Result<Self> {
+        self.lookup = self.lookup.map(|lookup| Arc::new(lookup.among_others()));
         self.predicate = match predicate {
             Some(expr) => Some(Predicate::new(expr, &self.table_schema, &self.table_columns)?),
             None => None,
@@ -107,7 +109,7 @@ impl CollectionScanExec {
     }
 
     pub(crate) fn with_lookup(mut self, lookup: Option<KeyLookup>) -> Self {
-        self.lookup = lookup;
+        self.lookup = lookup.map(Arc::new);
         self
     }
 

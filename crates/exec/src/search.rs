@@ -27,7 +27,7 @@ pub(crate) struct VectorSource {
     pub(crate) table: Arc<Table>,
     /// All columns of the table provider.
     pub(crate) table_schema: SchemaRef,
-    pub(crate) table_columns: Vec<ScanColumn>,
+    pub(crate) table_columns: Arc<[ScanColumn]>,
     /// The vector column, by position in `table_schema`; `None` if an expression is measured.
     pub(crate) column: Option<usize>,
     /// The index to search through.

@@ -18,12 +18,12 @@ mod vector_index;
 
 pub use column::VectorColumn;
 pub use column_parts::{ColumnHead, ColumnParts};
-pub use hnsw::{BuildControl, BuildStats, HnswGraph, HnswParams, Quantization};
+pub use hnsw::{BuildControl, BuildStats, Earlier, HnswGraph, HnswParams, Quantization};
 pub use ivf::{IvfIndex, IvfParams, ListHead, ListSource, WantedList, WantedVector};
 pub use mapped::Mapped;
 pub use metric::Metric;
 pub use rowset::RowSet;
-pub use segment::{SearchOutcome, Strategy, exact_search, range_segment, search_segment};
+pub use segment::{Expected, SearchOutcome, Strategy, exact_search, range_segment, search_segment};
 pub use sparse::{SparseBuilder, SparseIndex, SparseVector};
 pub use topk::{Neighbor, TopK, compare_scores};
 pub use vector_index::{Effort, VectorIndex, VectorIndexKind};

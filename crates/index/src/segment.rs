@@ -49,6 +49,17 @@ pub struct SearchOutcome {
     pub visited: u64,
     /// How they were found.
     pub strategy: Strategy,
+    /// What the strategy was chosen by, if there was a filter and a graph.
+    pub expected: Option<Expected>,
+}
+
+/// What two ways of answering were expected to cost, in nodes of a graph compared with the query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Walking the graph among rows allowed at random.
+    pub walk: u64,
+    /// Looking at every allowed row, by codes or without.
+    pub exact: u64,
 }
 
 /// Finds the `k` nearest of the rows that are allowed (`None`: all) and not NULL. Returns as many as there are
@@ -130,5 +141,5 @@ pub(crate) fn exact_outcome(
             }
         }
     }
-    SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::Exact }
+    SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::Exact, expected: None }
 }

@@ -57,7 +57,12 @@ pub(crate) fn sieved_outcome(
         visited += 1;
         top.push(metric.score(query, vectors.raw(*row)), *row);
     }
-    SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::ExactByCodes }
+    SearchOutcome {
+        neighbors: top.into_neighbors(),
+        visited,
+        strategy: Strategy::ExactByCodes,
+        expected: None,
+    }
 }
 
 /// Every allowed row that is not NULL and whose distance, as SQL shows it, is inside `radius`, in no order. Without a sketch all

@@ -184,7 +184,12 @@ impl SparseIndex {
                 top.push(scorer.after(*met).finish(squares[row], sums[row]) as f32, id);
             }
         }
-        SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::Inverted }
+        SearchOutcome {
+            neighbors: top.into_neighbors(),
+            visited,
+            strategy: Strategy::Inverted,
+            expected: None,
+        }
     }
 }
 

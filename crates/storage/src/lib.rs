@@ -45,7 +45,8 @@ pub use publish::{Publish, PublishOutcome};
 pub use rows::{RowBatch, ShardWrite};
 pub use search::{Hit, SearchResult, SearchStats, VectorQuery};
 pub use segment::{
-    BuiltIndex, DeletesRef, KeyMatch, Opened, RowIds, Segment, SegmentMeta, SegmentStatistics, SegmentWriter,
+    BuiltIndex, DeletesRef, IndexedRows, KeyMatch, Opened, RowIds, Segment, SegmentMeta, SegmentStatistics,
+    SegmentWriter,
 };
 pub use shard::{Shard, ShardStats};
 pub use snapshot::{Locator, ScanBatch, ScanPart, ScanRequest, Snapshot};

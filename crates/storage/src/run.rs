@@ -9,7 +9,8 @@ use crate::snapshot::part::Part;
 use crate::snapshot::passing;
 use crate::version::Version;
 use crate::{
-    BuiltIndex, Indexed, LookupCode, LookupDef, SegmentMeta, StorageEnv, TableLayout, VectorIndexDef,
+    BuiltIndex, Indexed, IndexedRows, LookupCode, LookupDef, SegmentMeta, StorageEnv, TableLayout,
+    VectorIndexDef,
 };
 use quiver_base::{ColumnId, Error, IndexId, Result, SegmentId, ShardId, Timestamp, TxnId};
 use quiver_index::RowSet;
@@ -83,16 +84,19 @@ impl Run<'_> {
         let inputs = segments.iter().map(|id| self.segment(*id)).collect::<Result<Vec<_>>>()?;
         let mut add = self.write(inputs.iter().map(|sealed| Part::Segment((*sealed).clone())).collect())?;
         if inputs.iter().any(|sealed| !sealed.meta().graphs.is_empty()) {
-            add.iter_mut().try_for_each(|meta| self.add_graphs(meta))?;
+            add.iter_mut().try_for_each(|meta| self.add_graphs(meta, &inputs))?;
         }
         let remove = inputs.iter().map(|sealed| (sealed.meta().id, bitmap_age(sealed))).collect();
         Ok(Change::Merge { as_of: self.as_of, remove, add })
     }
 
-    fn add_graphs(&self, meta: &mut SegmentMeta) -> Result<()> {
+    /// Of the graphs of the inputs, the largest goes on in the new one.
+    fn add_graphs(&self, meta: &mut SegmentMeta, inputs: &[&Sealed]) -> Result<()> {
         let sealed = Sealed::new(self.env, meta.clone(), Default::default());
         for index in wanted_graphs(self.env, self.layout, &sealed) {
-            let built = self.build_index(&sealed, index)?;
+            let indexed = inputs.iter().filter(|input| input.meta().graph(index.id).is_some());
+            let largest = indexed.max_by_key(|input| input.live_rows());
+            let built = self.build_index(&sealed, index, largest.copied())?;
             meta.graphs.push((index.id, built.graph));
             meta.index_vectors.extend(built.vectors.map(|vectors| (index.id, vectors)));
         }
@@ -105,7 +109,7 @@ impl Run<'_> {
         let sealed = self.segment(segment)?;
         let (mut add, mut vectors) = (Vec::new(), Vec::new());
         for index in wanted_graphs(self.env, self.layout, sealed) {
-            let built = self.build_index(sealed, index)?;
+            let built = self.build_index(sealed, index, None)?;
             add.push((index.id, built.graph));
             vectors.extend(built.vectors.map(|object| (index.id, object)));
         }
@@ -118,7 +122,13 @@ impl Run<'_> {
         Ok(Change::Graphs { segment, add, vectors, remove, lookups })
     }
 
-    fn build_index(&self, sealed: &Sealed, index: &VectorIndexDef) -> Result<BuiltIndex> {
+    /// `earlier` has a graph for the index, over rows some of which are the segment's.
+    fn build_index(
+        &self,
+        sealed: &Sealed,
+        index: &VectorIndexDef,
+        earlier: Option<&Sealed>,
+    ) -> Result<BuiltIndex> {
         let only = match &index.of {
             Indexed::Column { rows: Some(filter), .. } => {
                 let part = Part::Segment(sealed.clone());
@@ -130,7 +140,9 @@ impl Run<'_> {
             }
             _ => None,
         };
-        sealed.segment.build_index(self.shard, self.layout, index, only.as_ref(), self.control)
+        let earlier = earlier.map(|earlier| &*earlier.segment);
+        let rows = IndexedRows { only: only.as_ref(), earlier };
+        sealed.segment.build_index(self.shard, self.layout, index, rows, self.control)
     }
 
     fn write_deletes(&self, segment: SegmentId) -> Result<Change> {

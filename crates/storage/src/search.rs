@@ -72,6 +72,10 @@ pub struct SearchStats {
     pub rows_visited: u64,
     /// Rows that passed the filter, where it was counted.
     pub rows_passed: u64,
+    /// What walking the graphs of segments was expected to cost where a filter left a choice, in vectors compared.
+    pub walk_expected: u64,
+    /// And what looking at every row that passed, in the same unit.
+    pub exact_expected: u64,
     /// How each segment was searched (`quiver_index::Strategy`), joined by commas, counted: "graph: 3, exact: 1".
     pub strategy: String,
     /// Decoded-column and bitmap cache hits.
@@ -107,6 +111,8 @@ impl SearchStats {
         self.memtable_rows += other.memtable_rows;
         self.rows_visited += other.rows_visited;
         self.rows_passed += other.rows_passed;
+        self.walk_expected += other.walk_expected;
+        self.exact_expected += other.exact_expected;
         self.cache_hits += other.cache_hits;
         self.cache_misses += other.cache_misses;
         self.remote_reads += other.remote_reads;

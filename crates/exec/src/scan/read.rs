@@ -33,25 +33,27 @@ pub(super) fn start(
     let query = running_statement(context)?;
     let few = scan.lookup.as_ref().is_some_and(|lookup| lookup.rows() <= KEYS_AT_ONCE_MAX);
     let at_once = few && is_local(query.as_ref(), &scan.table).map_err(to_datafusion)?;
-    let mut builder = RecordBatchReceiverStreamBuilder::new(scan.schema(), BATCHES_QUEUED_MAX);
-    let reader = Reader {
+    let reader = |out: Out| Reader {
         scan: scan.clone(),
         partition,
         query,
         schema: scan.schema(),
-        out: if at_once { Out::Kept(Vec::new()) } else { Out::Sent(builder.tx()) },
+        out,
         left: scan.limit().unwrap_or(usize::MAX),
         baseline: BaselineMetrics::new(metrics, partition),
         parts: MetricBuilder::new(metrics).counter("parts_scanned", partition),
         found: MetricBuilder::new(metrics).counter("rows_by_index", partition),
     };
     if at_once {
+        let reader = reader(Out::Kept(Vec::new()));
         let found = stream::once(async move { reader.run() }).map(|batches| match batches {
             Ok(batches) => stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
             Err(error) => stream::iter(vec![Err(to_datafusion(error))]),
         });
         return Ok(Box::pin(RecordBatchStreamAdapter::new(scan.schema(), found.flatten())));
     }
+    let mut builder = RecordBatchReceiverStreamBuilder::new(scan.schema(), BATCHES_QUEUED_MAX);
+    let reader = reader(Out::Sent(builder.tx()));
     builder.spawn_blocking(move || reader.run().map(drop).map_err(to_datafusion));
     Ok(builder.build())
 }
@@ -97,9 +99,10 @@ impl Reader {
         let timer = elapsed.timer();
         let snapshots = self.query.snapshots(&self.scan.table)?;
         let layout = self.query.layout(&self.scan.table);
+        let is_all = self.scan.lookup.as_ref().is_some_and(|lookup| lookup.is_all());
         let filter = match &self.scan.predicate {
-            Some(predicate) => Some(predicate.prepare()?),
-            None => None,
+            Some(predicate) if !is_all => Some(predicate.prepare()?),
+            _ => None,
         };
         let shards: Vec<(ShardId, Arc<Snapshot>)> =
             self.scan.table.shards.iter().copied().zip(snapshots).collect();

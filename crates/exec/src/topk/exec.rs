@@ -2,7 +2,7 @@
 
 use super::members::Members;
 use super::output::{Output, Outputs};
-use super::pace::Pace;
+use super::pace::{Moment, Pace};
 use super::run::Search;
 use super::{SearchMetrics, pattern::substitute};
 use crate::SearchSettings;
@@ -31,7 +31,6 @@ use quiver_index::{Metric, VectorIndexKind};
 use quiver_storage::TableLayout;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::task::spawn_blocking;
 
 /// The k nearest rows that pass a filter, nearest first.
@@ -211,7 +210,7 @@ impl ExecutionPlan for VectorTopKExec {
         let is_local = search.is_local(statement.as_ref()).map_err(to_datafusion)?;
         // Blocking.
         let find = move |search: &Search, task: &TaskContext| {
-            let began = Instant::now();
+            let began = Moment::now();
             let elapsed = counters.baseline.elapsed_compute().clone();
             let timer = elapsed.timer();
             let rows = search.rows(statement.as_ref(), task, &counters, outputs.fetched())?;

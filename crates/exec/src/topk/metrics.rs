@@ -25,6 +25,8 @@ pub(crate) struct Counters {
     memtable_rows: Count,
     rows_visited: Count,
     rows_passed: Count,
+    walk_expected: Count,
+    exact_expected: Count,
     cache_hits: Count,
     cache_misses: Count,
     remote_reads: Count,
@@ -42,6 +44,8 @@ impl SearchMetrics {
             memtable_rows: counter("memtable_rows"),
             rows_visited: counter("rows_visited"),
             rows_passed: counter("rows_passed"),
+            walk_expected: counter("walk_expected"),
+            exact_expected: counter("exact_expected"),
             cache_hits: counter("cache_hits"),
             cache_misses: counter("cache_misses"),
             remote_reads: counter("remote_reads"),
@@ -66,6 +70,8 @@ impl Counters {
         self.memtable_rows.add(stats.memtable_rows as usize);
         self.rows_visited.add(stats.rows_visited as usize);
         self.rows_passed.add(stats.rows_passed as usize);
+        self.walk_expected.add(stats.walk_expected as usize);
+        self.exact_expected.add(stats.exact_expected as usize);
         self.cache_hits.add(stats.cache_hits as usize);
         self.cache_misses.add(stats.cache_misses as usize);
         self.remote_reads.add(stats.remote_reads as usize);

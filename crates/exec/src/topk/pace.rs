@@ -1,13 +1,31 @@
-//! How long the searches of a plan take. To wake a thread for one and to be woken by it takes about as long as a search in a warm graph, so a kept
+//! How much processor time the searches of a plan take. To wake a thread for one and to be woken by it takes about as long as a search in a warm graph, so a kept
 //! plan whose last search was quick does the next one where it is asked for. Knows no searches.
 
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// What takes longer has a thread of its own, so as not to hold up what else its worker has to do.
-const QUICK_MAX: Duration = Duration::from_millis(1);
+/// What takes longer has a thread of its own, so as not to hold up what else its lane has to do.
+const QUICK_MAX: Duration = Duration::from_millis(3);
+
+/// A moment of the thread that it is made on. Of the thread's own time, as all searches seem to take long when there are more threads than
+/// processors, and then to hand them over costs most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment(Timespec);
+
+impl Moment {
+    pub(super) fn now() -> Moment {
+        Moment(clock_gettime(ClockId::ThreadCPUTime))
+    }
+
+    /// Processor time since then; to be asked on the same thread.
+    pub(super) fn elapsed(self) -> Duration {
+        let nanos = |time: Timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+        Duration::from_nanos(u64::try_from(nanos(Moment::now().0) - nanos(self.0)).unwrap_or(0))
+    }
+}
 
 /// Shared by all runs of a plan.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +58,18 @@ mod tests {
         assert!(!pace.is_quick(), "nothing is known");
         pace.clone().note(Duration::from_micros(300));
         assert!(pace.is_quick());
-        pace.note(Duration::from_millis(3));
+        pace.note(Duration::from_millis(4));
         assert!(!pace.is_quick());
+    }
+
+    #[test]
+    fn time_without_the_processor_does_not_count() {
+        let began = Moment::now();
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(began.elapsed() < Duration::from_millis(25));
+        let wall = std::time::Instant::now();
+        while wall.elapsed() < Duration::from_millis(20) {}
+        assert!(began.elapsed() > Duration::ZERO);
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use super::calibrate::widths;
 use super::codes::{Codes, Form, FullScorer, Quantizer, prepare};
 use super::format::{CodeKind, Header, ROWS_MAX, scalar_stride, write};
 use super::grow::{Distances, Graph, grow};
+use super::kept::{Earlier, Kept};
 use super::nodes::Nodes;
 use super::rabitq_codes::{NodeCoder, SEED, stride};
 use super::repair::repair;
@@ -15,14 +16,19 @@ use crate::{Metric, RowSet, VectorColumn, distance};
 use quiver_base::{Error, Result, SqlState};
 use std::io::Write;
 
-pub(super) fn build(
-    vectors: &VectorColumn,
-    metric: Metric,
-    params: HnswParams,
-    only: Option<&RowSet>,
-    control: &BuildControl,
-    out: &mut dyn Write,
-) -> Result<BuildStats> {
+/// What to build a graph over, and how.
+pub(super) struct Input<'a> {
+    pub(super) vectors: &'a VectorColumn,
+    pub(super) metric: Metric,
+    pub(super) params: HnswParams,
+    /// Rows to link; all if it is not given.
+    pub(super) only: Option<&'a RowSet>,
+    /// A graph whose links are kept.
+    pub(super) earlier: Option<Earlier<'a>>,
+}
+
+pub(super) fn build(input: &Input<'_>, control: &BuildControl, out: &mut dyn Write) -> Result<BuildStats> {
+    let Input { vectors, metric, params, only, earlier } = *input;
     params.check(metric)?;
     if vectors.rows() >= ROWS_MAX {
         return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many rows for one hnsw graph"));
@@ -33,7 +39,7 @@ pub(super) fn build(
         CodeKind::Scalar8 => CodeKind::Scalar8,
         _ => Quantization::Auto.codes(metric, vectors.dim()),
     };
-    let bytes = memory_bytes(vectors, only, params, linked_by);
+    let bytes = memory_bytes(input, linked_by);
     let _memory = control.memory.try_reserve("Building an hnsw index", bytes)?;
     let nodes = Nodes::of(vectors, metric, only);
     let mut header = Header {
@@ -50,21 +56,23 @@ pub(super) fn build(
         seed: 0,
         widths: [1.0; 3],
     };
+    let kept = earlier.map_or(Ok(None), |earlier| Kept::new(earlier, &nodes, vectors))?;
     let (graph, scalar) = match linked_by {
         CodeKind::Full => {
-            (link(&header, &FullDistances { vectors, metric, nodes: &nodes }, control)?, Encoded::default())
+            let distances = FullDistances { vectors, metric, nodes: &nodes };
+            (link(&header, &distances, kept, control)?, Encoded::default())
         }
         _ => {
             let scalar = Encoded::new(metric, vectors, &nodes);
             let graph = match metric {
-                Metric::L1 => link(&header, &L1Distances { codes: scalar.codes() }, control)?,
-                _ => link(&header, &scalar.forms(metric, vectors, &nodes), control)?,
+                Metric::L1 => link(&header, &L1Distances { codes: scalar.codes() }, kept, control)?,
+                _ => link(&header, &scalar.forms(metric, vectors, &nodes), kept, control)?,
             };
             (graph, scalar)
         }
     };
     header.level_counts.clone_from(&graph.level_counts);
-    let kept = match codes {
+    let encoded = match codes {
         CodeKind::Full => Encoded::default(),
         CodeKind::Scalar8 => scalar,
         CodeKind::Rabitq(bits) => {
@@ -77,12 +85,12 @@ pub(super) fn build(
         as_bytes(&graph.links),
         as_bytes(&graph.upper_nodes),
         as_bytes(&graph.upper_links),
-        &kept.bytes,
-        as_bytes(&kept.terms),
-        as_bytes(&kept.quantizer),
+        &encoded.bytes,
+        as_bytes(&encoded.terms),
+        as_bytes(&encoded.quantizer),
         as_bytes(mapping.0),
         as_bytes(mapping.1),
-        as_bytes(kept.errors.as_flattened()),
+        as_bytes(encoded.errors.as_flattened()),
     ];
     let file_bytes = write(&header, contents, out)?;
     Ok(BuildStats { rows: header.rows, nodes: header.nodes, file_bytes })
@@ -114,20 +122,21 @@ fn encode_by_rabitq(
     Ok(Encoded { bytes, quantizer: origin, ..Encoded::default() })
 }
 
-fn link(header: &Header, distances: &impl Distances, control: &BuildControl) -> Result<Graph> {
-    let mut graph = grow(header.nodes, header.params, distances, control)?;
+fn link(
+    header: &Header,
+    distances: &impl Distances,
+    kept: Option<Kept>,
+    control: &BuildControl,
+) -> Result<Graph> {
+    let mut graph = grow(header.nodes, header.params, distances, kept, control)?;
     let repaired = repair(&mut graph, header.nodes, header.degree(), distances);
     tracing::debug!(nodes = header.nodes, repaired, "linked an hnsw graph");
     Ok(graph)
 }
 
 /// Bytes a build holds at its largest.
-fn memory_bytes(
-    vectors: &VectorColumn,
-    only: Option<&RowSet>,
-    params: HnswParams,
-    linked_by: CodeKind,
-) -> usize {
+fn memory_bytes(input: &Input<'_>, linked_by: CodeKind) -> usize {
+    let Input { vectors, params, only, earlier, .. } = *input;
     let rows = only.map_or(vectors.present(), |only| only.len().min(vectors.present())) as usize;
     let m = usize::from(params.m);
     let kept = match params.quantization {
@@ -141,7 +150,11 @@ fn memory_bytes(
     };
     // Links of the lowest level, of the upper ones (at most as many nodes again when m = 2), locks; numbers of
     // nodes and rows while duplicates are found; marks of each thread.
-    rows * (code + 2 * m * 4 + m * 4 + 2 + 24)
+    let linking = rows * (code + 2 * m * 4 + m * 4 + 2 + 24);
+    // The links that are kept, once more while they are taken over; new numbers of rows and nodes.
+    let keeping =
+        |earlier: Earlier<'_>| rows * (2 * m * 4 + 1) + (vectors.rows() as usize + earlier.rows.len()) * 4;
+    linking + earlier.map_or(0, keeping)
 }
 
 /// The codes of all nodes; nothing when vectors are compared in full.

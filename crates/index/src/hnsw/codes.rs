@@ -99,7 +99,7 @@ impl Quantizer {
         let unit = largest / 127.0;
         let inverse = if unit > 0.0 && unit.is_finite() { 1.0 / unit } else { 0.0 };
         for d in dims {
-            out[d] = (scaled(d) * inverse).round_ties_even() as i8;
+            out[d] = distance::round_even(scaled(d) * inverse) as i8;
         }
         unit
     }

@@ -3,6 +3,7 @@
 
 use super::codes::Scorer;
 use super::format::{LEVELS_MAX, NO_LINK};
+use super::kept::Kept;
 use super::walk::{Candidate, Links, Scratch, beam, greedy};
 use super::{BuildControl, HnswParams};
 use parking_lot::Mutex;
@@ -34,8 +35,12 @@ struct Level {
 
 impl Level {
     fn new(points: usize, degree: usize, nodes: Vec<u32>) -> Level {
+        Level::with_links(vec![NO_LINK; points * degree], points, degree, nodes)
+    }
+
+    fn with_links(links: Vec<u32>, points: usize, degree: usize, nodes: Vec<u32>) -> Level {
         Level {
-            links: (0..points * degree).map(|_| AtomicU32::new(NO_LINK)).collect(),
+            links: links.into_iter().map(AtomicU32::new).collect(),
             locks: (0..points).map(|_| Mutex::new(())).collect(),
             degree,
             nodes,
@@ -44,6 +49,10 @@ impl Level {
 
     fn node(&self, point: u32) -> u32 {
         self.nodes.get(point as usize).copied().unwrap_or(point)
+    }
+
+    fn is_linked(&self, point: u32) -> bool {
+        self.slots(point).first().is_some_and(|slot| slot.load(Ordering::Relaxed) != NO_LINK)
     }
 
     fn slots(&self, point: u32) -> &[AtomicU32] {
@@ -123,31 +132,40 @@ impl Graph {
     }
 }
 
-/// Links `nodes` nodes.
+/// Links `nodes` nodes, those among them that have no links to keep.
 pub(super) fn grow(
     nodes: u32,
     params: HnswParams,
     distances: &impl Distances,
+    mut kept: Option<Kept>,
     control: &BuildControl,
 ) -> Result<Graph> {
     let (slots, level_counts) = draw_levels(nodes, params.m);
     let m = usize::from(params.m);
-    let mut levels = vec![Level::new(nodes as usize, 2 * m, Vec::new())];
+    let lowest = match &mut kept {
+        Some(kept) => Level::with_links(std::mem::take(&mut kept.links), nodes as usize, 2 * m, Vec::new()),
+        None => Level::new(nodes as usize, 2 * m, Vec::new()),
+    };
+    let mut levels = vec![lowest];
     levels.extend(
         level_counts.iter().map(|count| Level::new(*count as usize, m, slots[..*count as usize].to_vec())),
     );
-    let grower = Grower { levels, ef: usize::from(params.ef_construction).max(m), distances, control };
+    let grower = Grower { levels, ef: usize::from(params.ef_construction).max(m), distances, kept, control };
     let upper: std::collections::HashSet<u32> = slots.iter().copied().collect();
     // Those with slots come first, the highest at the very first: the entry point never moves.
     let order: Vec<(u32, Option<u32>)> = (slots.iter().enumerate())
         .map(|(slot, node)| (*node, Some(slot as u32)))
-        .chain((0..nodes).filter(|node| !upper.contains(node)).map(|node| (node, None)))
+        .chain(
+            (0..nodes).filter(|node| !upper.contains(node) && !grower.keeps(*node)).map(|node| (node, None)),
+        )
         .collect();
     let (first, rest) = order.split_at(order.len().min(SERIAL_NODES));
     let mut scratch = Scratch::take();
-    first.iter().skip(1).try_for_each(|(node, slot)| grower.link(*node, *slot, &mut scratch))?;
-    // The first has nobody to be linked with.
-    control.done_rows.fetch_add(first.len().min(1) as u64, Ordering::Relaxed);
+    // The first has nobody to be linked with, if no links are kept.
+    let lonely = if grower.kept.is_none() { first.len().min(1) } else { 0 };
+    first.iter().skip(lonely).try_for_each(|(node, slot)| grower.link(*node, *slot, &mut scratch))?;
+    let done = lonely + nodes as usize - order.len();
+    control.done_rows.fetch_add(done as u64, Ordering::Relaxed);
     if control.threads <= 1 {
         let mut scratch = Scratch::take();
         rest.iter().try_for_each(|(node, slot)| grower.link(*node, *slot, &mut scratch))?;
@@ -197,10 +215,17 @@ struct Grower<'a, D> {
     levels: Vec<Level>,
     ef: usize,
     distances: &'a D,
+    /// Its links are in the lowest level.
+    kept: Option<Kept>,
     control: &'a BuildControl,
 }
 
 impl<D: Distances> Grower<'_, D> {
+    /// Whether a node has its links at the lowest level from the beginning.
+    fn keeps(&self, node: u32) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.has(node))
+    }
+
     /// Links one node into every level it has. It is searched for on all levels before it is linked to from
     /// any: whoever finds it finds its links too.
     fn link(&self, node: u32, slot: Option<u32>, scratch: &mut Scratch) -> Result<()> {
@@ -211,8 +236,14 @@ impl<D: Distances> Grower<'_, D> {
         let mut start = 0;
         for (number, level) in self.levels.iter().enumerate().rev() {
             let point = if number == 0 { Some(node) } else { slot.filter(|slot| *slot < level.points()) };
+            if number == 0 && self.keeps(node) {
+                break;
+            }
             if number == 0 {
                 start = self.levels.get(1).map_or(0, |upper| upper.node(start));
+                if let Some(kept) = self.kept.as_ref().filter(|_| !level.is_linked(start)) {
+                    start = kept.entry;
+                }
             }
             let scorer = NodeScorer { distances: self.distances, level, node };
             match point {

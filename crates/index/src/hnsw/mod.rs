@@ -6,6 +6,7 @@ mod calibrate;
 mod codes;
 mod format;
 mod grow;
+mod kept;
 mod nodes;
 mod plan;
 mod quantization;
@@ -23,6 +24,7 @@ use rabitq_codes::NodeCoder;
 
 use sketch::Certainty;
 
+pub use kept::Earlier;
 pub use quantization::Quantization;
 
 use crate::sieve::Sketch;
@@ -114,7 +116,20 @@ impl HnswGraph {
         control: &BuildControl,
         out: &mut dyn Write,
     ) -> Result<BuildStats> {
-        build::build(vectors, metric, params, only, control, out)
+        build::build(&build::Input { vectors, metric, params, only, earlier: None }, control, out)
+    }
+
+    /// Builds a graph like an earlier one over other rows and writes its file. Vectors that both have keep their links; only the others
+    /// are linked anew.
+    pub fn extend(
+        earlier: Earlier<'_>,
+        vectors: &VectorColumn,
+        only: Option<&RowSet>,
+        control: &BuildControl,
+        out: &mut dyn Write,
+    ) -> Result<BuildStats> {
+        let (metric, params) = (earlier.graph.metric(), earlier.graph.params());
+        build::build(&build::Input { vectors, metric, params, only, earlier: Some(earlier) }, control, out)
     }
 
     /// Opens a graph file. Reads the header only; see [`verify`](Self::verify).

@@ -4,17 +4,19 @@
 use super::calibrate::widened;
 use super::format::{CodeKind, Header};
 use super::search::Question;
+use crate::Expected;
 
 /// What rounding a query costs before the first code is looked at, in nanoseconds.
 const SIEVE_START_NS: f64 = 1500.0;
 /// Rows that codes cannot rule out, besides some for each row that is wanted.
 const SIEVE_COMPARED: f64 = 40.0;
 
-/// How many times the walk's expected cost an exact answer may have. What a filter lets through is often far from the query,
-/// and then a walk is two or three times as long as one of rows at random; one that gives up costs both.
-const DOUBT: f64 = 2.5;
 /// The share of the exact answer's cost after which a walk gives up.
 const GIVEN_UP: f64 = 0.7;
+/// How many times its expected cost a walk may have in any case: what is expected is right on average only.
+const LENIENT: f64 = 1.25;
+/// The share of the candidates it wants after which a walk through rows at random is asked how many it has.
+const ASKED_AFTER: f64 = 0.5;
 
 /// The cheaper way, by the number of vectors each is expected to compare.
 pub(super) struct Plan {
@@ -23,8 +25,38 @@ pub(super) struct Plan {
     /// If so, whether at its code first.
     pub(super) by_codes: bool,
     pub(super) ef: usize,
-    /// Where a filtered walk gives up.
+    /// How far a filtered walk may go.
+    pub(super) patience: Patience,
+    pub(super) expected: Expected,
+}
+
+/// How long a walk with a filter goes on. What a filter lets through may be far from where the query is; then a walk meets few such
+/// nodes and becomes several times as long as among rows at random. A while after its start it shows which of both it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Nodes compared after which it gives up.
     pub(super) compared_max: u64,
+    /// Nodes compared after which it is judged by how many of them were allowed.
+    pub(super) asked_at: u64,
+    ef: usize,
+    m: u16,
+}
+
+impl Patience {
+    /// Of a walk that must come to its end.
+    pub(super) const ENDLESS: Patience = Patience { compared_max: u64::MAX, asked_at: u64::MAX, ef: 1, m: 1 };
+
+    /// Whether a walk that found `kept` allowed nodes among the first `compared` may go on.
+    pub(super) fn goes_on(&self, kept: usize, compared: u64) -> bool {
+        let share = kept as f64 / compared.max(1) as f64;
+        walked(self.m, self.ef, share) <= self.compared_max as f64
+    }
+}
+
+/// Nodes that a walk is expected to compare if such a share of those it meets is allowed. Candidates grow as fewer are; comparisons
+/// grow more slowly, as measured: ever more of a candidate's links were met before.
+fn walked(m: u16, ef: usize, share: f64) -> f64 {
+    3.4 * f64::from(m) * (ef as f64 / share.max(1e-9)).powf(0.75)
 }
 
 impl Plan {
@@ -38,10 +70,7 @@ impl Plan {
             _ => 30.0 + 0.14 * header.code_stride() as f64,
         };
         let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
-        // Candidates grow as fewer are allowed; comparisons grow more slowly, as measured: ever more of a
-        // candidate's links were met before.
-        let candidates = ef as f64 / share.max(1e-9);
-        let walked = 3.4 * f64::from(header.params.m) * candidates.powf(0.75);
+        let walked = walked(header.params.m, ef, share).min(f64::from(header.nodes));
         let plain_ns = f64::from(survivors) * row_ns;
         let compared = SIEVE_COMPARED + 3.0 * question.k as f64;
         let bounded = matches!(header.codes, CodeKind::Rabitq(_)) || header.has_code_errors();
@@ -49,12 +78,19 @@ impl Plan {
             true => SIEVE_START_NS + f64::from(survivors) * code_ns(header) + compared * row_ns,
             false => f64::INFINITY,
         };
-        let exact_ns = plain_ns.min(sieved_ns);
+        let exact = plain_ns.min(sieved_ns) / node_ns;
+        let patience = Patience {
+            compared_max: (exact * GIVEN_UP).max(walked * LENIENT) as u64,
+            asked_at: (ef as f64 / share.max(1e-9) * ASKED_AFTER) as u64,
+            ef,
+            m: header.params.m,
+        };
         Plan {
-            exact: exact_ns <= DOUBT * walked.min(f64::from(header.nodes)) * node_ns,
+            exact: exact <= walked,
             by_codes: sieved_ns < plain_ns,
             ef,
-            compared_max: (exact_ns / node_ns * GIVEN_UP) as u64,
+            patience,
+            expected: Expected { walk: walked as u64, exact: exact as u64 },
         }
     }
 }

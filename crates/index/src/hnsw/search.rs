@@ -3,7 +3,7 @@
 
 use super::codes::{FullScorer, L1Scorer, ProductScorer, Quantizer, Scorer, prepare};
 use super::format::{GraphFile, Section};
-use super::plan::Plan;
+use super::plan::{Patience, Plan};
 use super::rows::NodeRows;
 use super::sketch::{Certainty, answers, scalar_codes, sketch};
 use super::walk::{Candidate, FrozenLinks, Scratch, beam, filtered_beam, greedy};
@@ -39,30 +39,34 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
         None => exact_outcome(vectors, metric, query, k, allowed),
     };
     if plan.exact {
-        return exact();
+        return SearchOutcome { expected: allowed.map(|_| plan.expected), ..exact() };
     }
     let everything = allowed.is_none_or(|allowed| allowed.len() == vectors.rows());
     let question = Question { allowed: allowed.filter(|_| !everything), ef: plan.ef, ..*question };
     let mut scratch = Scratch::take();
-    let outcome = with_scorer(graph, &question, &mut scratch, plan.compared_max);
+    let outcome = with_scorer(graph, &question, &mut scratch, plan.patience);
+    let compared = scratch.visited();
     drop(scratch);
+    let expected = question.allowed.map(|_| plan.expected);
     match outcome {
-        Some(outcome) if outcome.neighbors.len() >= k.min(survivors as usize) => outcome,
+        Some(outcome) if outcome.neighbors.len() >= k.min(survivors as usize) => {
+            SearchOutcome { expected, ..outcome }
+        }
         // The walk gave up, or found too few: perhaps some of the survivors are NULL, perhaps not.
         short => {
             let mut outcome = exact();
-            outcome.visited += short.map_or(plan.compared_max, |short| short.visited);
-            outcome
+            outcome.visited += short.map_or(compared, |short| short.visited);
+            SearchOutcome { expected, ..outcome }
         }
     }
 }
 
-/// Walks with what the file's codes are compared by. `None` once more than `compared_max` nodes were compared.
+/// Walks with what the file's codes are compared by. `None` when the walk gave up.
 pub(super) fn with_scorer(
     graph: &HnswGraph,
     question: &Question<'_>,
     scratch: &mut Scratch,
-    compared_max: u64,
+    patience: Patience,
 ) -> Option<SearchOutcome> {
     let (file, metric) = (&graph.file, graph.file.header.metric);
     let Question { vectors, query, .. } = *question;
@@ -71,16 +75,16 @@ pub(super) fn with_scorer(
             let rows = NodeRows::of(file);
             let row = |node: u32| rows.of_node(node).first().unwrap_or(node);
             let scorer = FullScorer { vectors, metric, query, row };
-            walk(graph, question, &scorer, scratch, compared_max)
+            walk(graph, question, &scorer, scratch, patience)
         }
         NodesCoder::Rabitq(coder) => {
             let asked = coder.ask(file.section(Section::Codes), file.header.code_stride(), query);
-            walk(graph, question, &asked, scratch, compared_max)
+            walk(graph, question, &asked, scratch, patience)
         }
         NodesCoder::Scalar(quantizer) => {
             let mut prepared = std::mem::take(&mut scratch.query_f32);
             prepare(metric, query, &mut prepared);
-            let outcome = with_scalar_scorer(graph, quantizer, question, &prepared, scratch, compared_max);
+            let outcome = with_scalar_scorer(graph, quantizer, question, &prepared, scratch, patience);
             scratch.query_f32 = prepared;
             outcome
         }
@@ -93,7 +97,7 @@ fn with_scalar_scorer(
     question: &Question<'_>,
     prepared: &[f32],
     scratch: &mut Scratch,
-    compared_max: u64,
+    patience: Patience,
 ) -> Option<SearchOutcome> {
     let codes = scalar_codes(&graph.file);
     if graph.metric() == Metric::L1 {
@@ -102,7 +106,7 @@ fn with_scalar_scorer(
         query.resize(codes.stride, 0);
         quantizer.encode(prepared, &mut query);
         let scorer = L1Scorer { codes, query: &query, step: quantizer.l1_step() };
-        let outcome = walk(graph, question, &scorer, scratch, compared_max);
+        let outcome = walk(graph, question, &scorer, scratch, patience);
         scratch.query_u8 = query;
         return outcome;
     }
@@ -110,7 +114,7 @@ fn with_scalar_scorer(
     query.clear();
     query.resize(codes.stride, 0);
     let form = quantizer.search_form(prepared, &mut query);
-    let outcome = walk(graph, question, &ProductScorer { codes, query: &query, form }, scratch, compared_max);
+    let outcome = walk(graph, question, &ProductScorer { codes, query: &query, form }, scratch, patience);
     scratch.query_i8 = query;
     outcome
 }
@@ -121,7 +125,7 @@ fn walk(
     question: &Question<'_>,
     scorer: &impl Scorer,
     scratch: &mut Scratch,
-    compared_max: u64,
+    patience: Patience,
 ) -> Option<SearchOutcome> {
     let file = &graph.file;
     let header = &file.header;
@@ -139,15 +143,15 @@ fn walk(
             let keep = |node: u32| {
                 allowed.is_none_or(|allowed| rows.of_node(node).iter().any(|row| allowed.contains(row)))
             };
-            let limit = if allowed.is_some() { compared_max } else { u64::MAX };
-            found_by_heap = filtered_beam(&links, scorer, start, question.ef, limit, keep, scratch)?;
+            let patience = if allowed.is_some() { patience } else { Patience::ENDLESS };
+            found_by_heap = filtered_beam(&links, scorer, start, question.ef, patience, keep, scratch)?;
             let strategy = if allowed.is_some() { Strategy::FilteredGraph } else { Strategy::Graph };
             (&found_by_heap, strategy)
         }
     };
     let sketch = sketch(graph, question.vectors, question.query, Certainty::Likely);
     let neighbors = compare_in_full(question, header.metric, found, &rows, sketch.as_ref());
-    Some(SearchOutcome { neighbors, visited: visited + scratch.visited(), strategy })
+    Some(SearchOutcome { neighbors, visited: visited + scratch.visited(), strategy, expected: None })
 }
 
 /// From the top to the node where the walk at the lowest level starts. `None` in a damaged file.

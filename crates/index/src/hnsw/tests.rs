@@ -11,6 +11,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+mod extend;
+
 const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1];
 
 fn column(dim: usize, rows: &[Option<Vec<f32>>]) -> VectorColumn {
@@ -177,7 +179,8 @@ fn the_graph_is_really_walked() {
     assert_eq!(graph.search(&vectors, query, 15_000, 40, None).strategy, Strategy::Exact);
     // More candidates than a sorted array is good for, however cheap it would be to look at everything.
     let question = search::Question { vectors: &vectors, query, k: 850, ef: 1100, allowed: None };
-    let outcome = search::with_scorer(&graph, &question, &mut walk::Scratch::take(), u64::MAX).unwrap();
+    let outcome =
+        search::with_scorer(&graph, &question, &mut walk::Scratch::take(), plan::Patience::ENDLESS).unwrap();
     assert_eq!(outcome.strategy, Strategy::Graph);
     let truth = exact_search(&vectors, Metric::L2, query, 850, None);
     assert!(recall(&outcome.neighbors, &truth) > 0.95, "{}", recall(&outcome.neighbors, &truth));
@@ -419,7 +422,8 @@ fn coarser_codes_find_as_much() {
                     let ef = plan::effort(&graph.file.header, k, ef);
                     let question = search::Question { vectors: &vectors, query, k, ef, allowed: None };
                     let scratch = &mut walk::Scratch::take();
-                    let found = search::with_scorer(&graph, &question, scratch, u64::MAX).unwrap();
+                    let found =
+                        search::with_scorer(&graph, &question, scratch, plan::Patience::ENDLESS).unwrap();
                     recall(&found.neighbors, &truth)
                 });
                 hits.sum::<f64>() / 100.0

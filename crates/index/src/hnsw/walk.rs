@@ -3,13 +3,14 @@
 
 use super::codes::Scorer;
 use super::format::NO_LINK;
+use super::plan::Patience;
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::{Deref, DerefMut};
 
-/// How many points ahead of the comparison their memory is asked for.
-const PREFETCH_AHEAD: usize = 8;
+/// How many points ahead of the comparison their memory is asked for: most of a node's links.
+const PREFETCH_AHEAD: usize = 20;
 /// Scratches kept for the next search; more are made and dropped when more searches run at once.
 const SCRATCHES_MAX: usize = 64;
 
@@ -248,13 +249,17 @@ pub(super) fn beam<'s>(
             }
             let place = beam.partition_point(|other| *other < found);
             beam.insert(place, found);
+            // It may well be the next to be looked from.
+            if place <= next + 1 {
+                links.prefetch(found.point());
+            }
             lowest_insert = lowest_insert.min(place);
         }
         next = lowest_insert.min(next + 1);
         while scratch.beam.get(next).is_some_and(|candidate| candidate.is_expanded()) {
             next += 1;
         }
-        if let Some(candidate) = scratch.beam.get(next) {
+        for candidate in scratch.beam.iter().skip(next).take(2) {
             links.prefetch(candidate.point());
         }
     }
@@ -262,13 +267,13 @@ pub(super) fn beam<'s>(
 }
 
 /// Finds about the `ef` nearest of the points that `keep` lets through, the nearest first, walking through all.
-/// Gives up with `None` once more than `compared_max` points were compared.
+/// Gives up with `None` when its patience is at an end.
 pub(super) fn filtered_beam(
     links: &impl Links,
     scorer: &impl Scorer,
     start: u32,
     ef: usize,
-    compared_max: u64,
+    patience: Patience,
     keep: impl Fn(u32) -> bool,
     scratch: &mut Scratch,
 ) -> Option<Vec<Candidate>> {
@@ -279,12 +284,20 @@ pub(super) fn filtered_beam(
     if keep(start) {
         scratch.nearest.push(first);
     }
+    let mut asked_at = patience.asked_at;
     while let Some(Reverse(candidate)) = scratch.frontier.pop() {
         if scratch.nearest.len() >= ef && scratch.nearest.peek().is_some_and(|worst| candidate > *worst) {
             break;
         }
-        if scratch.visited() > compared_max {
+        let compared = scratch.visited();
+        if compared > patience.compared_max {
             return None;
+        }
+        if compared >= asked_at {
+            asked_at = u64::MAX;
+            if scratch.nearest.len() < ef && !patience.goes_on(scratch.nearest.len(), compared) {
+                return None;
+            }
         }
         scratch.gather(links, scorer, candidate.point());
         for at in 0..scratch.batch.len() {
@@ -296,6 +309,9 @@ pub(super) fn filtered_beam(
             let full = scratch.nearest.len() >= ef;
             if full && scratch.nearest.peek().is_some_and(|worst| found >= *worst) {
                 continue;
+            }
+            if scratch.frontier.peek().is_none_or(|Reverse(best)| found < *best) {
+                links.prefetch(point);
             }
             scratch.frontier.push(Reverse(found));
             if keep(point) {

@@ -154,7 +154,12 @@ impl Search<'_> {
 
     fn outcome(self) -> SearchOutcome {
         let strategy = if self.allowed.is_some() { Strategy::FilteredLists } else { Strategy::Lists };
-        SearchOutcome { neighbors: self.top.into_neighbors(), visited: self.visited, strategy }
+        SearchOutcome {
+            neighbors: self.top.into_neighbors(),
+            visited: self.visited,
+            strategy,
+            expected: None,
+        }
     }
 }
 

@@ -196,7 +196,7 @@ impl Coder {
         let unit = largest / 127.0;
         let inverse = if unit > 0.0 && unit.is_finite() { 1.0 / unit } else { 0.0 };
         let rounded: Vec<i8> =
-            rotated.iter().map(|value| (value * inverse).round_ties_even() as i8).collect();
+            rotated.iter().map(|value| distance::round_even(value * inverse) as i8).collect();
         let sum: i32 = rounded.iter().map(|value| i32::from(*value)).sum();
         let lost = rotated.iter().zip(&rounded).map(|(value, rounded)| value - f32::from(*rounded) * unit);
         let own_length = if self.metric == Metric::L2 { 0.0 } else { distance::norm(&prepared) };

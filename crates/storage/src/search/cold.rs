@@ -79,7 +79,12 @@ impl Search<'_> {
             top.push(self.query.metric.score(&self.query.query, vector), row);
             visited += 1;
         })?;
-        Ok(SearchOutcome { neighbors: top.into_neighbors(), visited, strategy: Strategy::Exact })
+        Ok(SearchOutcome {
+            neighbors: top.into_neighbors(),
+            visited,
+            strategy: Strategy::Exact,
+            expected: None,
+        })
     }
 
     /// The lists to search, if they are to be read in parts.

@@ -36,6 +36,9 @@ impl Search<'_> {
             Some(graph) => outcome(self.query, &vectors, Some(graph), allowed.as_filter()),
         };
         self.stats.rows_visited += outcome.visited;
+        let expected = outcome.expected.unwrap_or_default();
+        self.stats.walk_expected += expected.walk;
+        self.stats.exact_expected += expected.exact;
         *self.strategies.entry(outcome.strategy.to_string()).or_default() += 1;
         Ok(self.hits_of(part, sealed, &vectors, &outcome))
     }
@@ -61,7 +64,7 @@ impl Search<'_> {
         let mut neighbors: Vec<Neighbor> = found.into_iter().flat_map(|outcome| outcome.neighbors).collect();
         neighbors.sort_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
         neighbors.truncate(self.query.k);
-        Ok(SearchOutcome { neighbors, visited, strategy: Strategy::Exact })
+        Ok(SearchOutcome { neighbors, visited, strategy: Strategy::Exact, expected: None })
     }
 
     fn hits_of(

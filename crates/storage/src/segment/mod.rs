@@ -5,6 +5,7 @@ mod blocks;
 mod cold;
 mod data_file;
 mod deletes;
+mod extend;
 mod lazy;
 mod meta;
 mod parts;
@@ -17,6 +18,7 @@ mod vector_spill;
 mod writer;
 
 pub(crate) use cold::{ColdLists, ColdSource, Reading};
+pub use extend::IndexedRows;
 pub(crate) use meta::LookupFile;
 pub use meta::{DeletesRef, SegmentMeta};
 pub use parts::{BuiltIndex, KeyMatch};

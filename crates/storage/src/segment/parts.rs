@@ -1,6 +1,7 @@
 //! The parts of a segment beside its rows: vectors, graphs, key indexes, delete bitmaps; how they are opened and made.
 
 use super::data_file::DataFile;
+use super::extend::{Heritage, IndexedRows};
 use super::reader::Opened;
 use super::vector_spill::VectorSpill;
 use super::{DeletesRef, Segment, deletes, stored, unique_path};
@@ -14,7 +15,7 @@ use crate::{
 };
 use arrow::array::{Array, AsArray};
 use quiver_base::{ColumnId, Error, IndexId, Result, ShardId, SqlState, Timestamp};
-use quiver_index::{BuildControl, RowSet, SparseBuilder, VectorColumn, VectorIndex, VectorIndexKind};
+use quiver_index::{BuildControl, HnswGraph, SparseBuilder, VectorColumn, VectorIndex, VectorIndexKind};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -207,14 +208,14 @@ impl Segment {
         builder.build(self.meta.rows)
     }
 
-    /// Builds an index over the rows of `only` (over all, if it is not given) and makes it durable; not in the meta until a publish
+    /// Builds an index over some rows and makes it durable; not in the meta until a publish
     /// puts it there.
     pub fn build_index(
         &self,
         shard: ShardId,
         layout: &TableLayout,
         index: &VectorIndexDef,
-        only: Option<&RowSet>,
+        rows: IndexedRows<'_>,
         control: &JobControl,
     ) -> Result<BuiltIndex> {
         control.total_rows.store(u64::from(self.meta.rows), Ordering::Relaxed);
@@ -223,7 +224,7 @@ impl Segment {
                 let vectors = self
                     .vectors(*column)?
                     .ok_or_else(|| Error::internal(format!("column {column} has no vectors")))?;
-                let graph = self.build_graph(shard, index, &vectors, only, control)?;
+                let graph = self.build_graph(shard, index, &vectors, rows, control)?;
                 Ok(BuiltIndex { graph, vectors: None })
             }
             Indexed::Computed(computed) if computed.is_sparse() => {
@@ -235,7 +236,7 @@ impl Segment {
                 let object = self.compute(layout, computed.as_ref(), &path, control)?;
                 let built = self
                     .open_vectors(&object)
-                    .and_then(|vectors| self.build_graph(shard, index, &vectors, only, control));
+                    .and_then(|vectors| self.build_graph(shard, index, &vectors, rows, control));
                 match built {
                     Ok(graph) => Ok(BuiltIndex { graph, vectors: Some(object) }),
                     Err(error) => {
@@ -303,9 +304,13 @@ impl Segment {
         shard: ShardId,
         index: &VectorIndexDef,
         vectors: &VectorColumn,
-        only: Option<&RowSet>,
+        IndexedRows { only, earlier }: IndexedRows<'_>,
         control: &JobControl,
     ) -> Result<ObjectRef> {
+        let heritage = match earlier {
+            Some(earlier) => Heritage::of(earlier, index, &self.meta.row_ids, &self.parts.env)?,
+            None => None,
+        };
         let done_rows = Arc::<AtomicU64>::default();
         let total_rows = only.map_or(vectors.present(), |only| only.len().min(vectors.present())).into();
         let building =
@@ -324,7 +329,10 @@ impl Segment {
         };
         let path = unique_path(shard, self.meta.id, &index.id.to_string(), extension);
         let mut object = self.parts.env.objects.create(&path)?;
-        let built = VectorIndex::build(index.kind, vectors, index.metric, only, &control, &mut object);
+        let built = match heritage.as_ref().and_then(Heritage::earlier) {
+            Some(earlier) => HnswGraph::extend(earlier, vectors, only, &control, &mut object),
+            None => VectorIndex::build(index.kind, vectors, index.metric, only, &control, &mut object),
+        };
         *watched.building.lock() = None;
         built.map_err(|e| {
             // A canceled or starved build says nothing of the object.

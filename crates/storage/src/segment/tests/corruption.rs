@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::objects::ObjectRef;
-use crate::{Indexed, JobControl, VectorIndexDef};
+use crate::{Indexed, IndexedRows, JobControl, VectorIndexDef};
 use arrow::array::{BinaryArray, FixedSizeListArray, Int32Array};
 use arrow::datatypes::Float32Type;
 use quiver_base::{Result, SqlState};
@@ -33,7 +33,8 @@ fn full_segment(fixture: &Fixture) -> (TableLayout, SegmentMeta) {
         metric: Metric::L2,
         kind: VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32, ..HnswParams::default() }),
     };
-    let built = segment.build_index(SHARD, &layout, &index, None, &JobControl::default()).unwrap();
+    let built =
+        segment.build_index(SHARD, &layout, &index, IndexedRows::default(), &JobControl::default()).unwrap();
     meta.graphs.push((index.id, built.graph));
     let index = VectorIndexDef {
         id: IndexId(61),
@@ -41,7 +42,8 @@ fn full_segment(fixture: &Fixture) -> (TableLayout, SegmentMeta) {
         metric: Metric::L2,
         kind: VectorIndexKind::IvfFlat(IvfParams { lists: 5 }),
     };
-    let built = segment.build_index(SHARD, &layout, &index, None, &JobControl::default()).unwrap();
+    let built =
+        segment.build_index(SHARD, &layout, &index, IndexedRows::default(), &JobControl::default()).unwrap();
     meta.graphs.push((index.id, built.graph));
     meta.index_vectors.push((index.id, built.vectors.unwrap()));
     let dead = RoaringBitmap::from_iter([3, 200]);
