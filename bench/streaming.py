@@ -64,6 +64,29 @@ def backlog(server) -> float:
     return float(found[1]) * {"": 1, "K": 1e3, "M": 1e6}[found[2]] if found else 0.0
 
 
+def highest_rate(server, data, seconds: float, first: float) -> dict:
+    """The highest of rates, each half as much again as the one before, that leaves no backlog: no batch was a second late, and what was
+    not indexed when rows stopped coming was indexed within five seconds."""
+    held, found, rate = 0.0, None, first
+    while True:
+        with Stream(server.url(), data, rate) as stream:
+            busy = searching(server, data, seconds)
+        began = time.perf_counter()
+        while backlog(server) > BATCH and time.perf_counter() - began < 5:
+            time.sleep(0.5)
+        left = backlog(server) > BATCH
+        clear(server)
+        if left or stream.late > 1:
+            return {"rows_per_s": held, "not": rate, "searching": found}
+        held, found, rate = rate, busy, rate * 1.5
+
+
+def clear(server) -> None:
+    with wire.connect(server.url()) as connection:
+        connection.execute("DELETE FROM words WHERE id >= 2000000")
+        connection.execute("VACUUM words")
+
+
 def measure(server, data, seconds: float, rate: float) -> dict:
     """Latencies and recall of a client that searches while `rate` rows a second arrive, and what had to be done afterwards.
 
@@ -77,9 +100,7 @@ def measure(server, data, seconds: float, rate: float) -> dict:
     while backlog(server) > BATCH and time.perf_counter() - began < DRAIN_SECONDS:
         time.sleep(0.5)
     drained = time.perf_counter() - began
-    with wire.connect(server.url()) as connection:
-        connection.execute("DELETE FROM words WHERE id >= 2000000")
-        connection.execute("VACUUM words")
+    clear(server)
     return {
         "wanted_rows_per_s": rate,
         "rows_per_s": stream.rows / seconds,

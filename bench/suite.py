@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import pathlib
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -38,6 +39,7 @@ def steps(server, data, seconds: float, is_quiver: bool):
     dsn = server.url()
     strict = [] if is_quiver else STRICT
     yield "SELECT 1, 1 client", lambda: wire.cost(server, seconds, lambda: wire.statement(dsn, "SELECT 1", seconds))
+    yield "SELECT 1, 8 clients", lambda: wire.statement(dsn, "SELECT 1", seconds, clients=8)
     for clients in wire.CLIENTS:
         yield f"pgbench SELECT 1, {clients} clients", lambda c=clients: pgbench.run(server, ["SELECT 1;\n"], "prepared", c, seconds)
     for clients in wire.CLIENTS:
@@ -51,7 +53,6 @@ def steps(server, data, seconds: float, is_quiver: bool):
     for clients in wire.CLIENTS:
         yield f"pgbench prepared, ef 40, {clients} clients", lambda c=clients: pgbench.run(server, pgbench.from_table(data), "prepared", c, seconds)
         yield f"pgbench simple, ef 40, {clients} clients", lambda c=clients: pgbench.run(server, pgbench.literals(data), "simple", c, seconds)
-    yield "memory", lambda: wire.resident(server.pid) | {"rows": len(data.base)}
     for where in wire.FILTERS:
         yield f"filter {where}", lambda where=where: filtered(dsn, data, seconds, where, strict)
     for name, (sql, values) in SCALAR.items():
@@ -59,6 +60,8 @@ def steps(server, data, seconds: float, is_quiver: bool):
     for clients in wire.CLIENTS:
         yield f"INSERT, {clients} clients", lambda c=clients: wire.inserts(dsn, data, c, seconds)
     yield "streaming", lambda: streaming.measure(server, data, 12 * seconds, 2000)
+    first = 1000 if is_quiver else 100
+    yield "highest rate", lambda: streaming.highest_rate(server, data, 5 * seconds, first)
 
 
 def filtered(dsn, data, seconds: float, where: str, settings: list[str]) -> dict:
@@ -69,13 +72,14 @@ def filtered(dsn, data, seconds: float, where: str, settings: list[str]) -> dict
 
 
 def over_the_wire(results, data, seconds: float, binary: str) -> None:
+    folder = tempfile.TemporaryDirectory(prefix="quiver-")
     peers = {
-        "quiver": lambda: servers.quiver(binary),
+        "quiver": lambda: servers.quiver(binary, folder.name),
         "pgvector": lambda: servers.pgvector("pginstall18", shared_buffers="4GB", max_wal_size="8GB"),
     }
     chunks = None
     for peer, start in peers.items():
-        names = [name for name, _ in steps(NoServer, data, seconds, True)]
+        names = [name for name, _ in steps(NoServer, data, seconds, True)] + ["memory"] * (peer == "quiver")
         if results.has(peer, ["version", "load", *names]):
             continue
         with start() as server, contextlib.closing(wire.connect(server.url())) as connection:
@@ -87,6 +91,19 @@ def over_the_wire(results, data, seconds: float, binary: str) -> None:
             pgbench.table_of_queries(server, data)
             for name, measure in steps(server, data, seconds, peer == "quiver"):
                 results.once(peer, name, measure)
+        if peer == "quiver":
+            results.once(peer, "memory", lambda: after_restart(binary, folder.name, data, seconds))
+    folder.cleanup()
+
+
+def after_restart(binary: str, folder: str, data, seconds: float) -> dict:
+    """What a server that was just started over the loaded folder has in memory once every query has been asked, and an empty one."""
+    with servers.quiver(binary) as empty:
+        wire.statement(empty.url(), "SELECT 1", seconds)
+        nothing = wire.resident(empty.pid)
+    with servers.quiver(binary, folder) as server:
+        wire.searches(server.url(), data, 2 * seconds, ef=100)
+        return wire.resident(server.pid) | {"empty": nothing, "rows": len(data.base)}
 
 
 class NoServer:

@@ -3,8 +3,8 @@
 Every statement goes to both, prepared and with binary parameters, through psycopg 3; pgbench.py measures without Python's share.
 """
 
+import multiprocessing
 import struct
-import threading
 import time
 
 import numpy as np
@@ -13,6 +13,8 @@ import psycopg
 
 EFS = (20, 40, 80, 160, 320)
 CLIENTS = (1, 8)
+# More than one client asks in a run.
+TURNS = 1_000_000
 # Conditions from 0.01 % to 90 % of the rows. Categories go along with what a sentence is about; numbers and ids do not.
 FILTERS = (
     "pos = 'noun'",
@@ -109,37 +111,45 @@ def load(connection, chunks: list[bytes]) -> dict:
     return {"copy_s": copied - started, "index_s": ended - copied, "all_s": ended - started}
 
 
-def together(clients: int, seconds: float, prepare) -> tuple[list[float], float]:
-    """Runs what `prepare(client)` gives, in each client's thread, again and again: latencies in seconds, and how long it went on.
+def together(clients: int, seconds: float, prepare) -> tuple[list[float], list]:
+    """Runs what `prepare(client)` gives again and again: latencies in seconds, sorted, and what each client has to tell at its end.
 
-    `prepare` is a context manager whose value is called with 0, 1, 2, …
+    `prepare` gives a context manager whose value is called with 0, 1, 2, … Several clients are processes, so that they wait for the server and
+    not for each other's interpreter.
     """
-    latencies, lock, barrier = [], threading.Lock(), threading.Barrier(clients)
-    failed = []
+    if clients == 1:
+        latencies, told = client(prepare(0), seconds, lambda: None)
+        return sorted(latencies), [told]
+    context = multiprocessing.get_context("fork")
+    barrier, queue = context.Barrier(clients), context.Queue()
 
-    def client(number: int) -> None:
+    def run(number: int) -> None:
         try:
-            with prepare(number) as ask:
-                for turn in range(5):
-                    ask(turn)
-                barrier.wait()
-                own, turn, end = [], 0, time.perf_counter() + seconds
-                while (now := time.perf_counter()) < end:
-                    ask(turn)
-                    own.append(time.perf_counter() - now)
-                    turn += 1
-                with lock:
-                    latencies.extend(own)
-        except Exception as error:  # told by the caller's thread
-            failed.append(error)
+            queue.put(client(prepare(number), seconds, barrier.wait))
+        except Exception as error:  # told by the parent
             barrier.abort()
+            queue.put(repr(error))
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    if failed:
-        raise failed[0]
-    return sorted(latencies), seconds
+    processes = [context.Process(target=run, args=(number,)) for number in range(clients)]
+    [process.start() for process in processes]
+    got = [queue.get() for _ in processes]
+    [process.join() for process in processes]
+    if failed := [it for it in got if isinstance(it, str)]:
+        raise RuntimeError(failed[0])
+    return sorted(latency for latencies, _ in got for latency in latencies), [told for _, told in got]
+
+
+def client(prepared, seconds: float, begin) -> tuple[list[float], object]:
+    with prepared as ask:
+        for turn in range(5):
+            ask(turn)
+        begin()
+        latencies, turn, end = [], 0, time.perf_counter() + seconds
+        while (now := time.perf_counter()) < end:
+            ask(turn)
+            latencies.append(time.perf_counter() - now)
+            turn += 1
+    return latencies, prepared.told()
 
 
 def speed(latencies: list[float], seconds: float) -> dict:
@@ -172,6 +182,9 @@ class Asking:
         self.asked += len(self.truth[it])
         self.short += len(ids) < len(self.truth[it])
 
+    def told(self) -> tuple[int, int, int]:
+        return self.hits, self.asked, self.short
+
 
 def searches(dsn, data, seconds, *, ef, clients=1, k=10, where="", settings=(), truth=None, columns="id") -> dict:
     """Queries a second, latencies in ms, recall, and how many answers were short."""
@@ -179,23 +192,23 @@ def searches(dsn, data, seconds, *, ef, clients=1, k=10, where="", settings=(), 
     parameters = [Vector(query) for query in data.queries]
     truth = truth or [set(row[:k].tolist()) for row in data.truth]
     settings = [f"SET hnsw.ef_search = {ef}", *settings]
-    asking = [Asking(dsn, sql, settings, parameters, truth, number, clients) for number in range(clients)]
-    got = speed(*together(clients, seconds, lambda number: asking[number]))
-    total = lambda name: sum(getattr(it, name) for it in asking)
-    return got | {"recall": total("hits") / max(total("asked"), 1), "short": total("short")}
+    prepare = lambda number: Asking(dsn, sql, settings, parameters, truth, number, clients)
+    latencies, told = together(clients, seconds, prepare)
+    hits, asked, short = map(sum, zip(*told))
+    return speed(latencies, seconds) | {"recall": hits / max(asked, 1), "short": short}
 
 
 class Executing:
-    """One client that runs a statement with parameters that `values` makes of the turn."""
+    """One client that runs a statement with parameters that `values` makes of the turn, which no two clients share."""
 
-    def __init__(self, dsn, sql, values):
-        self.connection, self.sql, self.values = connect(dsn), sql, values
+    def __init__(self, dsn, sql, values, number):
+        self.connection, self.sql, self.values, self.number = connect(dsn), sql, values, number
 
     def __enter__(self):
         cursor = self.connection.cursor(binary=True)
 
         def ask(turn: int) -> None:
-            cursor.execute(self.sql, self.values(turn))
+            cursor.execute(self.sql, self.values(turn + self.number * TURNS))
             if cursor.description:
                 cursor.fetchall()
 
@@ -204,15 +217,19 @@ class Executing:
     def __exit__(self, *_):
         self.connection.close()
 
+    def told(self) -> None:
+        return None
+
 
 def statement(dsn, sql, seconds, values=lambda turn: (), clients=1) -> dict:
-    return speed(*together(clients, seconds, lambda number: Executing(dsn, sql, values)))
+    latencies, _ = together(clients, seconds, lambda number: Executing(dsn, sql, values, number))
+    return speed(latencies, seconds)
 
 
 def inserts(dsn, data, clients: int, seconds: float) -> dict:
     sql = "INSERT INTO words (id, pos, embedding) VALUES (%b, 'new', %b)"
-    place = iter(range(1_000_000, 100_000_000))
-    values = lambda turn: (next(place), Vector(data.queries[turn % len(data.queries)]))
+    used = iter(range(100_000_000))
+    values = lambda turn: (1_000_000 + turn // TURNS * TURNS + next(used), Vector(data.queries[turn % len(data.queries)]))
     got = statement(dsn, sql, seconds, values, clients)
     with connect(dsn) as connection:
         connection.execute("DELETE FROM words WHERE id >= 1000000")
@@ -246,11 +263,16 @@ def cost(server, seconds: float, run) -> dict:
 
 
 def resident(pid: int) -> dict:
-    """Bytes that a server has in memory: its own, and of files."""
-    fields = {}
-    with open(f"/proc/{pid}/status") as status:
-        for line in status:
-            name, _, value = line.partition(":")
-            if name in ("RssAnon", "RssFile"):
-                fields[name] = int(value.split()[0]) * 1024
-    return {"own_bytes": fields["RssAnon"], "file_bytes": fields["RssFile"]}
+    """Bytes that a server has in memory: its own, of mapped graphs, of mapped vectors."""
+    kinds = {".hnsw": "graph_bytes", ".vectors": "vector_bytes"}
+    found = {"own_bytes": 0, "graph_bytes": 0, "vector_bytes": 0}
+    with open(f"/proc/{pid}/smaps") as maps:
+        for line in maps:
+            name, *rest = line.split(maxsplit=5)
+            if "-" in name and not name.endswith(":"):
+                kind = next((kind for end, kind in kinds.items() if rest[-1].strip().endswith(end)), None)
+            elif name == "Rss:" and kind:
+                found[kind] += int(rest[0]) * 1024
+            elif name == "Anonymous:":
+                found["own_bytes"] += int(rest[0]) * 1024
+    return found

@@ -89,9 +89,10 @@ def wait_until_ready(process: subprocess.Popen, log: str) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def quiver(binary: str):
-    """A node over an empty folder, on ports of its own."""
-    with tempfile.TemporaryDirectory(prefix="quiver-") as folder:
+def quiver(binary: str, folder: str | None = None):
+    """A node on ports of its own, over a folder that is empty or was a node's before; over one that is gone afterwards, if none is named."""
+    with contextlib.ExitStack() as stack:
+        folder = folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="quiver-"))
         log = os.path.join(folder, "log")
         command = [binary, "start", "--data-dir", os.path.join(folder, "data")]
         for option in ["--listen", "--http", "--rpc"]:
