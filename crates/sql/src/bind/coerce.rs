@@ -269,7 +269,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             typing.settle(Expr::Placeholder(placeholder))
         }
         Expr::Between(between) => conditions::between(between, typing),
-        Expr::InList(list) => conditions::within(list, typing),
+        Expr::InList(list) => conditions::in_list(list, typing),
         Expr::Like(like) => conditions::like(like, typing),
         Expr::SimilarTo(like) => conditions::similar_to(like, typing),
         Expr::BinaryExpr(BinaryExpr { left, op, right })

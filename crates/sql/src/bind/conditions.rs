@@ -2,7 +2,7 @@
 
 use super::coerce::{boxed, call};
 use super::overloads;
-use super::types::is_text;
+use super::types::{is_number, is_text};
 use super::typing::Typing;
 use crate::catalog::is_vector_like;
 use crate::functions::{exact, like_escape, similar_to_escape};
@@ -28,6 +28,26 @@ pub(super) fn between(between: Between, typing: &Typing<'_>) -> Result<Expr> {
 /// Whether each operand it is compared with is a `char(n)` too, whose blanks at the end mean nothing.
 pub(super) fn is_padded(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
     Ok(matches!(typing.of(expr)?, SqlType::Bpchar(_)))
+}
+
+/// `IN` of a list. Several constants become of one type with the operand first; beside a `real` that is `real`, though by itself each
+/// would be compared as a double.
+pub(super) fn in_list(list: InList, typing: &Typing<'_>) -> Result<Expr> {
+    if typing.of(&list.expr)? != SqlType::Float4 {
+        return within(list, typing);
+    }
+    let InList { expr, list, negated } = list;
+    let list = list.into_iter().map(|item| typing.settle(item)).collect::<Result<Vec<_>>>()?;
+    let types = list.iter().map(|item| typing.of(item)).collect::<Result<Vec<_>>>()?;
+    let is_constant = |item: &Expr| !item.any_column_refs();
+    let constants = list.iter().filter(|item| is_constant(item)).count();
+    let is_real = constants > 1 && !types.contains(&SqlType::Float8);
+    let as_real = |(item, ty): (Expr, &SqlType)| match is_real && is_number(ty) && is_constant(&item) {
+        true => typing.cast(item, &SqlType::Float4),
+        false => Ok(item),
+    };
+    let list = list.into_iter().zip(&types).map(as_real).collect::<Result<Vec<_>>>()?;
+    within(InList { expr, list, negated }, typing)
 }
 
 pub(super) fn within(list: InList, typing: &Typing<'_>) -> Result<Expr> {

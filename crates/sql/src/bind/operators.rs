@@ -5,7 +5,7 @@ use super::casts::cast_expr;
 use super::overloads::{comparison, operator_call};
 use super::params::Params;
 use super::resolve;
-use super::types::{is_integer, is_number, is_oid, is_text};
+use super::types::{is_float, is_integer, is_number, is_oid, is_text};
 use super::typing::{Typing, no_operator, wider};
 use super::{CastContext, without_modifier};
 use crate::catalog::is_vector_like;
@@ -205,8 +205,8 @@ impl PgOperators {
         if !is_number(&a) || !is_number(&b) {
             return Err(no_operator("^", &a, &b));
         }
-        let float = |ty: &SqlType| matches!(ty, SqlType::Float4 | SqlType::Float8);
-        let exact = [&a, &b].iter().any(|ty| matches!(ty, SqlType::Numeric(_))) && !float(&a) && !float(&b);
+        let exact =
+            [&a, &b].iter().any(|ty| matches!(ty, SqlType::Numeric(_))) && !is_float(&a) && !is_float(&b);
         let ty = if exact { SqlType::Numeric(None) } else { SqlType::Float8 };
         Ok((typing.cast(left, &ty)?, typing.cast(right, &ty)?))
     }
@@ -326,8 +326,7 @@ impl PgOperators {
         right: Expr,
         b: &SqlType,
     ) -> Result<Expr> {
-        let float = |ty: &SqlType| matches!(ty, SqlType::Float4 | SqlType::Float8);
-        if float(a) || float(b) {
+        if is_float(a) || is_float(b) {
             let ty = match (a, b) {
                 (SqlType::Float4, SqlType::Float4) => SqlType::Float4,
                 _ => SqlType::Float8,

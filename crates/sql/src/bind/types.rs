@@ -248,6 +248,11 @@ pub(crate) fn is_number(ty: &SqlType) -> bool {
     is_integer(ty) || matches!(ty, SqlType::Float4 | SqlType::Float8 | SqlType::Numeric(_))
 }
 
+/// Numbers with a binary fraction.
+pub(crate) fn is_float(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Float4 | SqlType::Float8)
+}
+
 /// Types carried by an oid.
 pub(crate) fn is_oid(ty: &SqlType) -> bool {
     matches!(

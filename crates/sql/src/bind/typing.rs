@@ -6,7 +6,7 @@ use super::casts::{cast_expr, literal};
 use super::moments;
 use super::overloads::alike;
 use super::params::Params;
-use super::types::{is_lost_in_choice, is_oid, is_text, without_modifier};
+use super::types::{is_float, is_lost_in_choice, is_number, is_oid, is_text, without_modifier};
 use crate::catalog::{Choice, Reach, can_coerce, chosen_operator, common, is_vector_like};
 use crate::decode::value_from_text;
 use crate::functions::fixed_type;
@@ -230,6 +230,11 @@ impl Typing<'_> {
             };
             let (a, b) = (self.of(&left)?, self.of(&right)?);
             return Ok((left, right, a, b));
+        }
+        if a != b && is_number(&a) && is_number(&b) && (is_float(&a) || is_float(&b)) {
+            // The engine compares a float with a numeric as numerics, and a real with an integer as reals.
+            let (left, right) = (self.cast(left, &SqlType::Float8)?, self.cast(right, &SqlType::Float8)?);
+            return Ok((left, right, SqlType::Float8, SqlType::Float8));
         }
         if a != b && is_moment(&a) && is_moment(&b) {
             // The engine's own way goes through nanoseconds, which end in 2262.
