@@ -7,7 +7,7 @@ use crate::{Metric, Neighbor, RowSet, SearchOutcome, Strategy, TopK, VectorColum
 use std::ops::Bound;
 
 /// Rows whose memory is asked for before the one that is looked at.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// What codes tell of rows' scores for one query.
 pub(crate) trait Sketch {

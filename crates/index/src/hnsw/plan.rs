@@ -11,7 +11,7 @@ const SIEVE_START_NS: f64 = 1500.0;
 /// Rows that codes cannot rule out, besides some for each row that is wanted.
 const SIEVE_COMPARED: f64 = 40.0;
 
-/// The share of the exact answer's cost after which a walk gives up.
+/// The share of the exact answer's cost that a walk may have, expected or in fact: there is less doubt about the other.
 const GIVEN_UP: f64 = 0.7;
 /// How many times its expected cost a walk may have in any case: what is expected is right on average only.
 const LENIENT: f64 = 1.25;
@@ -67,7 +67,7 @@ impl Plan {
         let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
         let node_ns = match header.codes {
             CodeKind::Full => 30.0 + 0.5 * dim,
-            _ => 30.0 + 0.14 * header.code_stride() as f64,
+            _ => 30.0 + 0.2 * header.code_stride() as f64,
         };
         let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
         let walked = walked(header.params.m, ef, share).min(f64::from(header.nodes));
@@ -86,7 +86,7 @@ impl Plan {
             m: header.params.m,
         };
         Plan {
-            exact: exact <= walked,
+            exact: exact * GIVEN_UP <= walked,
             by_codes: sieved_ns < plain_ns,
             ef,
             patience,
