@@ -11,6 +11,7 @@ import matplotlib.pyplot as plot
 import wire
 
 PEERS = ("quiver", "pgvector")
+LIBRARIES = ("faiss", "faiss SQ8", "hnswlib", "usearch")
 
 
 def write(results, folder: pathlib.Path, seconds: float) -> None:
@@ -97,7 +98,26 @@ def goals(values: dict) -> str:
         ["aggregate over all rows", "≥ 3", times("scalar aggregate")],
         ["memory of a loaded index, to the vectors as f32", "≤ 0.5", ratio(loaded / own["memory"]["rows"], 1536)],
     ]
+    rows += index_goals(values)
     return "## Goals\n\nQuiver's figure divided by pgvector's, if nothing else is said.\n\n" + table(["what", "goal", "measured"], rows)
+
+
+def index_goals(values: dict) -> list[list[str]]:
+    """The same of the graphs without a server, on the WordNet set."""
+    name = next((what for what in values["quiver"] if what.startswith("index only, WordNet")), None)
+    if not name:
+        return []
+    peers = {peer: values[peer][name] for peer in LIBRARIES if name in values.get(peer, {})}
+    recalls = (0.95, 0.98, 0.99)
+    own = [speed_at(values["quiver"][name]["ef"], recall) for recall in recalls]
+    theirs = lambda recall, of: max((speed_at(peers[peer]["ef"], recall) or 0) for peer in of if peer in peers)
+    ratios = lambda of: ", ".join(f"{mine / theirs(recall, of):.2f}" if mine and theirs(recall, of) else "–" for mine, recall in zip(own, recalls))
+    fastest = min(it["build_s"] for it in peers.values())
+    return [
+        ["index only, at 0.95, 0.98 and 0.99, to the best of faiss, hnswlib and usearch", "≥ 2", ratios(LIBRARIES)],
+        ["index only, to hnswlib", "≥ 4", ratios(["hnswlib"])],
+        ["index build, two threads, to the fastest of them", "≤ 1", f"{values['quiver'][name]['build_s'] / fastest:.2f}"],
+    ]
 
 
 def searches(values: dict) -> str:
@@ -171,7 +191,7 @@ def index(values: dict) -> str:
     parts = ["## Index only, without a server\n\nOne search thread, two build threads, k 10, by the clock (best of three passes)."]
     for what in sets:
         rows = []
-        for peer in ("quiver", "faiss", "faiss SQ8", "hnswlib", "usearch"):
+        for peer in ("quiver", *LIBRARIES):
             if what not in values.get(peer, {}):
                 continue
             got = values[peer][what]
