@@ -180,7 +180,12 @@ impl Reader {
         let key = key.ok_or_else(|| Error::internal(format!("no key index {}", lookup.name)))?;
         let wanted = self.stored_columns();
         for (shard, snapshot) in shards {
-            let found: Vec<_> = snapshot.lookup(layout, key, &values)?.into_iter().flatten().collect();
+            let mut found: Vec<_> = snapshot.lookup(layout, key, &values)?.into_iter().flatten().collect();
+            if lookup.rows() > 1 {
+                // Both zeros, for one, are the same key.
+                found.sort_unstable_by_key(|(row, _)| *row);
+                found.dedup_by_key(|(row, _)| *row);
+            }
             if found.is_empty() {
                 continue;
             }

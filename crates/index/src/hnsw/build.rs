@@ -128,9 +128,10 @@ fn link(
     kept: Option<Kept>,
     control: &BuildControl,
 ) -> Result<Graph> {
+    let kept_nodes = kept.as_ref().map_or(0, |kept| kept.nodes);
     let mut graph = grow(header.nodes, header.params, distances, kept, control)?;
     let repaired = repair(&mut graph, header.nodes, header.degree(), distances);
-    tracing::debug!(nodes = header.nodes, repaired, "linked an hnsw graph");
+    tracing::debug!(nodes = header.nodes, kept = kept_nodes, repaired, "linked an hnsw graph");
     Ok(graph)
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Kept {
     pub(super) links: Vec<u32>,
     /// A node to start from.
     pub(super) entry: u32,
+    /// How many nodes have their links.
+    pub(super) nodes: u32,
     linked: Vec<bool>,
 }
 
@@ -43,6 +45,7 @@ impl Kept {
         let mut kept = Kept {
             links: vec![NO_LINK; nodes.count() as usize * degree],
             entry: NO_LINK,
+            nodes: 0,
             linked: vec![false; nodes.count() as usize],
         };
         for (links, node) in file.numbers(Section::Links).chunks_exact(degree).zip(&numbers) {
@@ -58,17 +61,19 @@ impl Kept {
         self.linked[node as usize]
     }
 
-    /// Takes over a node's links, unless most of them lead to nodes that are gone: then it is linked like a new one.
+    /// Takes over a node's links, unless too many lead to nodes that are gone, now or merge by merge: then it is linked like a new one.
     fn take(&mut self, old: &[u32], node: u32, numbers: &[u32]) {
         let old = old.iter().take_while(|link| **link != NO_LINK);
         let before = old.clone().count();
         let left = old.filter_map(|link| numbers.get(*link as usize)).filter(|link| **link != NO_LINK);
-        if before == 0 || left.clone().count() * 2 < before {
+        let (degree, left_over) = (self.links.len() / self.linked.len(), left.clone().count());
+        if left_over == 0 || left_over * 2 < before || (left_over < before && left_over * 4 < degree) {
             return;
         }
-        let start = node as usize * (self.links.len() / self.linked.len());
+        let start = node as usize * degree;
         self.links[start..].iter_mut().zip(left).for_each(|(slot, link)| *slot = *link);
         self.linked[node as usize] = true;
+        self.nodes += 1;
         self.entry = self.entry.min(node);
     }
 }

@@ -163,6 +163,11 @@ impl HnswGraph {
         self.file.header.params
     }
 
+    /// Dimensions of its vectors.
+    pub fn dim(&self) -> u16 {
+        self.file.header.dim
+    }
+
     /// Rows of the segment it was built over, NULLs included.
     pub fn rows(&self) -> u32 {
         self.file.header.rows

@@ -10,8 +10,8 @@ use crate::session::SessionInfo;
 use arrow::array::*;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    Time64MicrosecondType, TimestampMicrosecondType,
+    DataType, Date32Type, Float32Type, Float64Type, Int32Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
@@ -107,9 +107,15 @@ pub(crate) fn cast_array(
         (_, SqlType::Numeric(_)) => to_numeric(array, to),
         // Through its digits, as division by a power of ten rounds twice.
         (SqlType::Numeric(_), SqlType::Float8 | SqlType::Float4) => {
-            let digits: ArrayRef = Arc::new(to_text(array, from, style)?);
-            native(&digits, to)
+            let digits = to_text(array, from, style)?;
+            let floats = native(&(Arc::new(digits.clone()) as ArrayRef), to)?;
+            if let Some(at) = floats.as_primitive_opt::<Float32Type>().and_then(first_infinite) {
+                let message = format!("\"{}\" is out of range for type real", digits.value(at));
+                return Err(Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message));
+            }
+            Ok(floats)
         }
+        (SqlType::Float8, SqlType::Float4) => reals(array),
         (SqlType::Timestamp(_), SqlType::Timestamptz(_)) => to_utc(array, style.input.time_zone),
         (SqlType::Date, SqlType::Timestamp(_)) => midnights(array),
         (SqlType::Date, SqlType::Timestamptz(_)) => to_utc(&midnights(array)?, style.input.time_zone),
@@ -119,6 +125,26 @@ pub(crate) fn cast_array(
         }
         _ => native(array, to),
     }
+}
+
+fn first_infinite(reals: &Float32Array) -> Option<usize> {
+    (0..reals.len()).find(|at| reals.is_valid(*at) && reals.value(*at).is_infinite())
+}
+
+/// Doubles rounded to reals; 22003 for those that are no real, and for those that would become zero.
+fn reals(doubles: &ArrayRef) -> Result<ArrayRef> {
+    let real = |double: f64| {
+        let real = double as f32;
+        let what = match () {
+            () if real.is_infinite() && double.is_finite() => "overflow",
+            () if real == 0.0 && double != 0.0 => "underflow",
+            () => return Ok(real),
+        };
+        let message = format!("value out of range: {what}");
+        Err(Error::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message))
+    };
+    let reals = doubles.as_primitive::<Float64Type>().try_unary::<_, Float32Type, Error>(real)?;
+    Ok(Arc::new(reals))
 }
 
 /// Whether PostgreSQL has a cast at all.

@@ -11,14 +11,14 @@ use super::overloads;
 use super::params::Params;
 use super::recursive;
 use super::subquery;
-use super::types::needs_label;
+use super::types::{is_float, is_number, needs_label};
 use super::typing::{Typing, comparable, operand_type};
 use super::unary::negative;
 use super::unions;
 use crate::catalog::is_vector_like;
 use crate::functions::{
     Function, array_of_arrays, bit_aggregate, bytes_collected, called, is_collected, labelled_aggregate,
-    settled_aggregate, typed_as,
+    one_zero, settled_aggregate, typed_as,
 };
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -334,7 +334,7 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
             function.params.order_by = order.into_iter().map(keyed).collect::<Result<_>>()?;
             super::keys::in_window(*function, typing)
         }
-        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+        Expr::InSubquery(InSubquery { expr, mut subquery, negated }) => {
             let column = subquery.subquery.schema().field(0).clone();
             let expr = match SqlType::of_field(&column) {
                 Some(SqlType::Interval(_)) => {
@@ -346,7 +346,13 @@ fn coerce(expr: Expr, typing: &Typing<'_>) -> Result<Expr> {
                     if !comparable("=", &own, &ty) {
                         return Err(super::typing::no_operator("=", &own, &ty));
                     }
-                    expr
+                    match is_number(&own) && is_number(&ty) && (is_float(&own) || is_float(&ty)) {
+                        true => {
+                            subquery = subquery::as_doubles(subquery, &ty, typing)?;
+                            Expr::ScalarFunction(one_zero(typing.cast(expr, &SqlType::Float8)?))
+                        }
+                        false => expr,
+                    }
                 }
                 None => *expr,
             };

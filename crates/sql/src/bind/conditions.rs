@@ -2,12 +2,13 @@
 
 use super::coerce::{boxed, call};
 use super::overloads;
-use super::types::{is_number, is_text};
-use super::typing::Typing;
+use super::types::{is_number, is_text, without_modifier};
+use super::typing::{Typing, wider};
 use crate::catalog::is_vector_like;
 use crate::functions::{exact, like_escape, similar_to_escape};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{Between, InList, Like, ScalarFunction};
+use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use quiver_base::{Error, Result, SqlType};
 
@@ -30,24 +31,44 @@ pub(super) fn is_padded(expr: &Expr, typing: &Typing<'_>) -> Result<bool> {
     Ok(matches!(typing.of(expr)?, SqlType::Bpchar(_)))
 }
 
-/// `IN` of a list. Several constants become of one type with the operand first; beside a `real` that is `real`, though by itself each
-/// would be compared as a double.
+/// `IN` of a list, among numbers as PostgreSQL takes it apart: constants become of one type with the operand, as items of one array;
+/// every item that reads a column is compared by itself.
 pub(super) fn in_list(list: InList, typing: &Typing<'_>) -> Result<Expr> {
-    if typing.of(&list.expr)? != SqlType::Float4 {
+    let own = typing.of(&list.expr)?;
+    if !is_number(&own) {
         return within(list, typing);
     }
     let InList { expr, list, negated } = list;
     let list = list.into_iter().map(|item| typing.settle(item)).collect::<Result<Vec<_>>>()?;
-    let types = list.iter().map(|item| typing.of(item)).collect::<Result<Vec<_>>>()?;
-    let is_constant = |item: &Expr| !item.any_column_refs();
-    let constants = list.iter().filter(|item| is_constant(item)).count();
-    let is_real = constants > 1 && !types.contains(&SqlType::Float8);
-    let as_real = |(item, ty): (Expr, &SqlType)| match is_real && is_number(ty) && is_constant(&item) {
-        true => typing.cast(item, &SqlType::Float4),
-        false => Ok(item),
+    let (columns, constants): (Vec<Expr>, Vec<Expr>) = list.into_iter().partition(Expr::any_column_refs);
+    let mut tests = Vec::with_capacity(columns.len() + 1);
+    if !constants.is_empty() {
+        let list = if constants.len() > 1 { alike(constants, own, typing)? } else { constants };
+        tests.push(within(InList { expr: expr.clone(), list, negated }, typing)?);
+    }
+    for item in columns {
+        let (left, right, ..) = typing.pair((*expr).clone(), item, "=")?;
+        let op = if negated { Operator::NotEq } else { Operator::Eq };
+        tests.push(Expr::BinaryExpr(BinaryExpr::new(boxed(left), op, boxed(right))));
+    }
+    let all = if negated { conjunction(tests) } else { disjunction(tests) };
+    Ok(all.unwrap_or_else(|| super::literal(ScalarValue::Boolean(Some(negated)), &SqlType::Bool)))
+}
+
+/// Numbers as the widest type among them and `own`.
+fn alike(items: Vec<Expr>, own: SqlType, typing: &Typing<'_>) -> Result<Vec<Expr>> {
+    let types = items.iter().map(|item| typing.of(item)).collect::<Result<Vec<_>>>()?;
+    let known = types.iter().filter(|ty| **ty != SqlType::Unknown);
+    if !known.clone().all(is_number) {
+        return Ok(items);
+    }
+    let all = without_modifier(&known.cloned().fold(own, wider));
+    let cast = |(item, ty): (Expr, &SqlType)| match ty {
+        SqlType::Unknown => typing.adapt(item, &all),
+        ty if without_modifier(ty) == all => Ok(item),
+        _ => typing.cast(item, &all),
     };
-    let list = list.into_iter().zip(&types).map(as_real).collect::<Result<Vec<_>>>()?;
-    within(InList { expr, list, negated }, typing)
+    items.into_iter().zip(&types).map(cast).collect()
 }
 
 pub(super) fn within(list: InList, typing: &Typing<'_>) -> Result<Expr> {
@@ -56,7 +77,7 @@ pub(super) fn within(list: InList, typing: &Typing<'_>) -> Result<Expr> {
         // Arrow's kernels look no lists up in lists.
         let equal = |item| overloads::comparison(Operator::Eq, (*expr).clone(), typing.settle(item)?, typing);
         let tests = list.into_iter().map(equal).collect::<Result<Vec<_>>>()?;
-        let any = datafusion::logical_expr::utils::disjunction(tests);
+        let any = disjunction(tests);
         let any = any.unwrap_or_else(|| super::literal(ScalarValue::Boolean(Some(false)), &SqlType::Bool));
         return Ok(if negated { Expr::Not(boxed(any)) } else { any });
     }

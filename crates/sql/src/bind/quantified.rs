@@ -3,7 +3,7 @@
 use super::casts::LABEL;
 use super::coerce::{boxed, call};
 use super::conditions;
-use super::types::{is_number, without_modifier};
+use super::types::{is_float, is_number, without_modifier};
 use super::typing::{Typing, operand_type, wider};
 use crate::catalog::is_vector_like;
 use crate::functions::{Quantifier, compare_array};
@@ -77,7 +77,10 @@ fn same_number(left: Expr, right: Expr, item: &SqlType, typing: &Typing<'_>) -> 
     if !is_number(&own) || !is_number(item) || own == *item {
         return Ok((left, right));
     }
-    let both = without_modifier(&wider(own.clone(), item.clone()));
+    let both = match is_float(&own) || is_float(item) {
+        true => SqlType::Float8,
+        false => without_modifier(&wider(own.clone(), item.clone())),
+    };
     let left = if own == both { left } else { typing.cast(left, &both)? };
     let right = if *item == both { right } else { typing.cast(right, &SqlType::Array(Box::new(both)))? };
     Ok((left, right))

@@ -1,7 +1,10 @@
 //! Scalar subqueries that refer to the outer query: DataFusion joins them in, which wants an aggregate. One that has none
 //! gets one that fails on a second row (21000), as PostgreSQL does.
 
-use crate::functions::{Function, Quantifier, array_of_nothing, compare_array, single_value};
+use super::CastContext;
+use super::casts::cast_expr;
+use super::typing::Typing;
+use crate::functions::{Function, Quantifier, array_of_nothing, compare_array, one_zero, single_value};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::error::Result as DfResult;
@@ -11,9 +14,22 @@ use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
     Sort as SortPlan, Subquery, lit, when,
 };
-use quiver_base::Result;
+use quiver_base::{Result, SqlType};
 use quiver_exec::from_datafusion;
 use std::sync::Arc;
+
+/// A subquery of numbers of type `from` as one of doubles with one zero, as joins take the two for different ones.
+pub(super) fn as_doubles(subquery: Subquery, from: &SqlType, typing: &Typing<'_>) -> Result<Subquery> {
+    let plan = (*subquery.subquery).clone();
+    let name = plan.schema().field(0).name().clone();
+    let plan = own_name(plan).map_err(from_datafusion)?;
+    let column = Expr::from(plan.schema().qualified_field(0));
+    let double = cast_expr(column, from, &SqlType::Float8, CastContext::Explicit, typing.style)?;
+    let plan =
+        LogicalPlanBuilder::from(plan).project(vec![Expr::ScalarFunction(one_zero(double)).alias(name)]);
+    let plan = plan.and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+    Ok(Subquery { subquery: Arc::new(plan), ..subquery })
+}
 
 /// Wraps a correlated subquery unless it already returns one row.
 pub(super) fn at_most_one_row(subquery: Subquery) -> Result<Expr> {

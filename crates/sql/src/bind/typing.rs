@@ -67,6 +67,7 @@ impl Typing<'_> {
             // Short cuts: DataFusion's way goes down the whole tree and prints it at each level.
             Expr::ScalarFunction(call) => match fixed_type(&call.func) {
                 Some(ty) => Ok(ty.clone()),
+                None if call.func.name() == "coalesce" => self.of_choice(expr, call.args.iter()),
                 None => self.of_field(expr),
             },
             Expr::BinaryExpr(binary) => match binary.op {
@@ -87,10 +88,23 @@ impl Typing<'_> {
                 let types = results.map(|result| self.of(result)).collect::<Result<Vec<_>>>()?;
                 match types.into_iter().find(|ty| *ty != SqlType::Unknown) {
                     Some(ty) if is_lost_in_choice(&ty) => Ok(ty),
-                    _ => self.of_field(expr),
+                    _ => {
+                        let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+                        self.of_choice(expr, results.map(|result| &**result))
+                    }
                 }
             }
             _ => self.of_field(expr),
+        }
+    }
+
+    /// Of one of several values. Before they are brought to one type the engine takes a float beside a numeric for a numeric.
+    fn of_choice<'e>(&self, expr: &Expr, values: impl Iterator<Item = &'e Expr>) -> Result<SqlType> {
+        let types = values.map(|value| self.of(value)).collect::<Result<Vec<_>>>()?;
+        let numbers = types.iter().all(|ty| is_number(ty) || *ty == SqlType::Unknown);
+        match numbers && types.iter().any(is_float) {
+            true => Ok(types.into_iter().fold(SqlType::Unknown, wider)),
+            false => self.of_field(expr),
         }
     }
 
@@ -188,12 +202,13 @@ impl Typing<'_> {
     pub(crate) fn settle(&self, expr: Expr) -> Result<Expr> {
         match expr {
             Expr::Cast(cast) => self.lower_cast(cast),
-            Expr::Placeholder(Placeholder { id, field: None }) => match self.params.get(&id) {
+            // Also where the engine took it for what it stands beside: lists and bounds.
+            Expr::Placeholder(Placeholder { id, field }) => match self.params.get(&id) {
                 Some(ty) => {
                     let field = Arc::new(ty.field(&id, true));
                     Ok(Expr::Placeholder(Placeholder::new_with_field(id, Some(field))))
                 }
-                None => Ok(Expr::Placeholder(Placeholder { id, field: None })),
+                None => Ok(Expr::Placeholder(Placeholder { id, field })),
             },
             other => Ok(other),
         }

@@ -1,5 +1,6 @@
 //! Arrays: comparison with ANY and ALL, subscripts, and PostgreSQL's names for what DataFusion calls otherwise.
 
+use super::ordering::unsigned_zeros;
 use super::{Args, Function};
 use arrow::array::*;
 use arrow::compute::kernels::cmp;
@@ -49,6 +50,7 @@ fn compare(
     let left_items = take(left, &owner.finish(), None)?;
     let right_items = take(list.values(), &item.finish(), None)?;
     let right_items = arrow::compute::cast(&right_items, left_items.data_type())?;
+    let (left_items, right_items) = (unsigned_zeros(&left_items), unsigned_zeros(&right_items));
     let equal: BooleanArray = match operator {
         "=" => cmp::eq(&left_items, &right_items)?,
         "<>" => cmp::neq(&left_items, &right_items)?,

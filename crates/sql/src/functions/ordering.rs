@@ -199,15 +199,21 @@ fn comparable(values: ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
 pub(crate) fn one_zero(value: Expr) -> ScalarFunction {
     static UDF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         let returns = |types: &[SqlType]| Ok(types[0].clone());
-        let body = |args: &Args<'_>| -> Result<ArrayRef> {
-            Ok(match args.array(0).as_primitive_opt::<Float32Type>() {
-                Some(floats) => Arc::new(floats.unary::<_, Float32Type>(|value| value + 0.0)),
-                None => Arc::new(args.float8(0)?.unary::<_, Float64Type>(|value| value + 0.0)),
-            })
-        };
+        let body = |args: &Args<'_>| Ok(unsigned_zeros(args.array(0)));
         Function::typed("one_zero", Volatility::Immutable, returns, body).udf()
     });
     ScalarFunction::new_udf(UDF.clone(), vec![value])
+}
+
+/// Floats whose zeros have no sign; anything else as it is.
+pub(super) fn unsigned_zeros(values: &ArrayRef) -> ArrayRef {
+    if let Some(reals) = values.as_primitive_opt::<Float32Type>() {
+        return Arc::new(reals.unary::<_, Float32Type>(|value| value + 0.0));
+    }
+    match values.as_primitive_opt::<Float64Type>() {
+        Some(doubles) => Arc::new(doubles.unary::<_, Float64Type>(|value| value + 0.0)),
+        None => values.clone(),
+    }
 }
 
 /// There is one zero and one NaN.

@@ -25,17 +25,18 @@ pub(super) struct Heritage {
 }
 
 impl Heritage {
-    /// What `earlier` leaves to a segment of rows `ids`. `None` if its graph is of another kind than is declared now.
+    /// What `earlier` leaves to a segment of rows `ids`, whose vectors have `dim` dimensions. `None` if its graph is of another kind than is declared now.
     pub(super) fn of(
         earlier: &Segment,
         def: &VectorIndexDef,
         ids: &RowIds,
+        dim: u16,
         env: &StorageEnv,
     ) -> Result<Option<Heritage>> {
         let Some(index) = earlier.graph(def.id)? else { return Ok(None) };
         let is_alike = match (&**index, def.kind) {
             (VectorIndex::Hnsw(graph), VectorIndexKind::Hnsw(params)) => {
-                graph.metric() == def.metric && graph.params() == params
+                graph.metric() == def.metric && graph.params() == params && graph.dim() == dim
             }
             _ => false,
         };

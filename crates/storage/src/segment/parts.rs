@@ -307,10 +307,14 @@ impl Segment {
         IndexedRows { only, earlier }: IndexedRows<'_>,
         control: &JobControl,
     ) -> Result<ObjectRef> {
-        let heritage = match earlier {
-            Some(earlier) => Heritage::of(earlier, index, &self.meta.row_ids, &self.parts.env)?,
-            None => None,
-        };
+        let heritage = earlier.and_then(|earlier| {
+            let heritage = Heritage::of(earlier, index, &self.meta.row_ids, vectors.dim(), &self.parts.env);
+            // A merge is no worse off than without it, and perhaps is what mends it.
+            heritage.unwrap_or_else(|error| {
+                tracing::warn!(%error, index = %index.id, "a graph cannot go on in a merged segment");
+                None
+            })
+        });
         let done_rows = Arc::<AtomicU64>::default();
         let total_rows = only.map_or(vectors.present(), |only| only.len().min(vectors.present())).into();
         let building =
@@ -329,10 +333,18 @@ impl Segment {
         };
         let path = unique_path(shard, self.meta.id, &index.id.to_string(), extension);
         let mut object = self.parts.env.objects.create(&path)?;
-        let built = match heritage.as_ref().and_then(Heritage::earlier) {
-            Some(earlier) => HnswGraph::extend(earlier, vectors, only, &control, &mut object),
-            None => VectorIndex::build(index.kind, vectors, index.metric, only, &control, &mut object),
+        let extended = heritage.as_ref().and_then(Heritage::earlier);
+        let extended =
+            extended.map(|earlier| HnswGraph::extend(earlier, vectors, only, &control, &mut object));
+        drop(heritage);
+        let built = match extended {
+            // It takes more memory, all of which is reserved before anything is written.
+            Some(Err(error)) if error.state() == SqlState::OUT_OF_MEMORY => None,
+            other => other,
         };
+        let built = built.unwrap_or_else(|| {
+            VectorIndex::build(index.kind, vectors, index.metric, only, &control, &mut object)
+        });
         *watched.building.lock() = None;
         built.map_err(|e| {
             // A canceled or starved build says nothing of the object.
