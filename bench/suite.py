@@ -8,6 +8,7 @@ import contextlib
 import pathlib
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -23,6 +24,8 @@ from results import Results
 
 STRICT = ["SET hnsw.iterative_scan = strict_order"]
 SHARES = 100
+# After so long a server has given back what it no longer uses.
+TRIMMED_SECONDS = 12
 SCALAR = {
     "key lookup": ("SELECT gloss FROM words WHERE id = %s", lambda turn: (turn * 7919 % 115_659,)),
     "aggregate": ("SELECT count(*), sum(pointers), max(pointers) FROM words", lambda turn: ()),
@@ -100,9 +103,11 @@ def after_restart(binary: str, folder: str, data, seconds: float) -> dict:
     """What a server that was just started over the loaded folder has in memory once every query has been asked, and an empty one."""
     with servers.quiver(binary) as empty:
         wire.statement(empty.url(), "SELECT 1", seconds)
+        time.sleep(TRIMMED_SECONDS)
         nothing = wire.resident(empty.pid)
     with servers.quiver(binary, folder) as server:
         wire.searches(server.url(), data, 2 * seconds, ef=100)
+        time.sleep(TRIMMED_SECONDS)
         return wire.resident(server.pid) | {"empty": nothing, "rows": len(data.base)}
 
 

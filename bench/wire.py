@@ -264,7 +264,7 @@ def cost(server, seconds: float, run) -> dict:
 
 def resident(pid: int) -> dict:
     """Bytes that a server has in memory: its own, of mapped graphs, of mapped vectors."""
-    kinds = {".hnsw": "graph_bytes", ".vectors": "vector_bytes"}
+    kinds = {".hnsw": "graph_bytes", ".vec": "vector_bytes"}
     found = {"own_bytes": 0, "graph_bytes": 0, "vector_bytes": 0}
     with open(f"/proc/{pid}/smaps") as maps:
         for line in maps:

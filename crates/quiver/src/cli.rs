@@ -1,7 +1,7 @@
 //! Commands and their arguments.
 
 use crate::config::{Config, Options};
-use crate::{demo, server};
+use crate::{allocator, demo, server};
 use clap::{Parser, Subcommand};
 use quiver_base::{Error, Result, SqlState};
 
@@ -39,6 +39,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     };
     let config = Config::load(options)?;
     install_logging(&config.log)?;
+    allocator::trim_in_background()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("quiver")

@@ -1,5 +1,6 @@
 //! The `quiver` program: reads arguments, runs a command, turns an error into a message and an exit code.
 
+mod allocator;
 mod cli;
 mod config;
 mod demo;
@@ -8,9 +9,6 @@ mod server;
 
 use clap::Parser;
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

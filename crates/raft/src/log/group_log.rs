@@ -152,6 +152,8 @@ impl GroupLog {
         }
         self.conf_state = checkpoint.conf_state.clone();
         if self.term(checkpoint.index).ok() == Some(checkpoint.term) {
+            // Nobody but a follower that was away asks for what the checkpoint has.
+            self.forget_cached(checkpoint.index);
             self.state.commit = self.state.commit.max(checkpoint.index);
             return Ok(());
         }
@@ -202,6 +204,15 @@ impl GroupLog {
     fn note_term(&mut self, index: u64, term: u64) {
         if self.terms.last().is_none_or(|&(_, last)| last != term) {
             self.terms.push((index, term));
+        }
+    }
+
+    /// Drops entries up to `index` from memory.
+    fn forget_cached(&mut self, index: u64) {
+        while self.cache.front().is_some_and(|entry| entry.index <= index) {
+            if let Some(entry) = self.cache.pop_front() {
+                self.cached_bytes -= entry.data.len();
+            }
         }
     }
 
