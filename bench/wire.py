@@ -15,6 +15,8 @@ EFS = (20, 40, 80, 160, 320)
 CLIENTS = (1, 8)
 # More than one client asks in a run.
 TURNS = 1_000_000
+# Seconds that a client has to connect, warm up and tell; one that was killed tells nothing.
+CLIENT_GRACE = 120
 # Conditions from 0.01 % to 90 % of the rows. Categories go along with what a sentence is about; numbers and ids do not.
 FILTERS = (
     "pos = 'noun'",
@@ -132,7 +134,7 @@ def together(clients: int, seconds: float, prepare) -> tuple[list[float], list]:
 
     processes = [context.Process(target=run, args=(number,)) for number in range(clients)]
     [process.start() for process in processes]
-    got = [queue.get() for _ in processes]
+    got = [queue.get(timeout=seconds + CLIENT_GRACE) for _ in processes]
     [process.join() for process in processes]
     if failed := [it for it in got if isinstance(it, str)]:
         raise RuntimeError(failed[0])

@@ -11,6 +11,16 @@ struct Merged {
 }
 
 fn merged(metric: Metric, own: usize, new: usize, gone: impl Fn(usize) -> bool) -> Merged {
+    merged_as(HnswParams::default(), metric, own, new, gone)
+}
+
+fn merged_as(
+    params: HnswParams,
+    metric: Metric,
+    own: usize,
+    new: usize,
+    gone: impl Fn(usize) -> bool,
+) -> Merged {
     let mut rng = StdRng::seed_from_u64(41);
     let dim = 16;
     let mut first = clustered(&mut rng, own, dim, 20);
@@ -20,7 +30,9 @@ fn merged(metric: Metric, own: usize, new: usize, gone: impl Fn(usize) -> bool) 
     second[5] = None;
     second[6] = first[2].clone();
     let earlier = column(dim, &first);
-    let graph = build(&earlier, metric);
+    let mut out = Vec::new();
+    HnswGraph::build(&earlier, metric, params, None, &BuildControl::unlimited(), &mut out).unwrap();
+    let graph = HnswGraph::open(Mapped::from_bytes(out)).unwrap();
     let (mut all, mut rows) = (Vec::new(), vec![Earlier::NO_ROW; own]);
     let mut second = second.into_iter();
     for (row, vector) in first.into_iter().enumerate() {
@@ -36,10 +48,14 @@ fn merged(metric: Metric, own: usize, new: usize, gone: impl Fn(usize) -> bool) 
 
 impl Merged {
     fn extend(&self, threads: usize) -> HnswGraph {
+        self.extend_over(None, threads)
+    }
+
+    fn extend_over(&self, only: Option<&RowSet>, threads: usize) -> HnswGraph {
         let control = BuildControl { threads, ..BuildControl::unlimited() };
         let earlier = Earlier { graph: &self.graph, rows: &self.rows };
         let mut out = Vec::new();
-        let stats = HnswGraph::extend(earlier, &self.all, None, &control, &mut out).unwrap();
+        let stats = HnswGraph::extend(earlier, &self.all, only, &control, &mut out).unwrap();
         assert_eq!(control.done_rows.load(Ordering::Relaxed), u64::from(stats.nodes));
         let graph = HnswGraph::open(Mapped::from_bytes(out)).unwrap();
         graph.verify().unwrap();
@@ -103,6 +119,46 @@ fn whatever_is_left_of_the_earlier_graph_every_node_is_reached() {
             assert_eq!(reachable(&graph), graph.nodes() as usize, "{name} is gone");
             assert_eq!(graph.rows(), merged.all.rows());
         }
+    }
+}
+
+#[test]
+fn graphs_of_every_kind_of_codes_go_on() {
+    let kinds = [Quantization::None, Quantization::Sq8, Quantization::Rabitq(1), Quantization::Rabitq(4)];
+    for quantization in kinds {
+        let params = HnswParams { quantization, ..HnswParams::default() };
+        let merged = merged_as(params, Metric::L2, 1000, 400, |row| row % 10 == 7);
+        let graph = merged.extend(2);
+        assert_eq!(graph.params(), params);
+        assert_eq!(reachable(&graph), graph.nodes() as usize, "{quantization}");
+        let mut rng = StdRng::seed_from_u64(43);
+        let queries = clustered(&mut rng, 50, 16, 20);
+        let mean = queries.iter().flatten().map(|query| {
+            let found = graph.search(&merged.all, query, 10, 100, None).neighbors;
+            recall(&found, &exact_search(&merged.all, Metric::L2, query, 10, None))
+        });
+        let mean = mean.sum::<f64>() / 50.0;
+        assert!(mean >= 0.97, "{quantization}: recall {mean}");
+    }
+}
+
+/// A partial index: rows that its condition leaves out are not in the graph, whichever segment they come from.
+#[test]
+fn rows_left_out_are_in_no_extended_graph() {
+    let merged = merged(Metric::L2, 900, 300, |row| row % 10 == 7);
+    let only = RowSet::from_fn(merged.all.rows(), |row| row % 3 != 1);
+    let graph = merged.extend_over(Some(&only), 2);
+    assert_eq!(reachable(&graph), graph.nodes() as usize);
+    let rows = rows::NodeRows::of(&graph.file);
+    for node in 0..graph.nodes() {
+        assert!(rows.of_node(node).iter().all(|row| only.contains(row)));
+    }
+    let mut rng = StdRng::seed_from_u64(44);
+    for query in clustered(&mut rng, 30, 16, 20).iter().flatten() {
+        let found = graph.search(&merged.all, query, 10, 100, Some(&only)).neighbors;
+        let truth = exact_search(&merged.all, Metric::L2, query, 10, Some(&only));
+        assert!(found.iter().all(|neighbor| only.contains(neighbor.row)));
+        assert!(recall(&found, &truth) >= 0.9);
     }
 }
 

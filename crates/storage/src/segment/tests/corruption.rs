@@ -118,6 +118,68 @@ fn a_flipped_bit_is_named_and_not_served() {
     open(&restarted(&fixture), &meta).verify().unwrap();
 }
 
+/// An index over all rows of `segment`, of the definition that [`full_segment`]'s graph has, going on from that graph.
+fn rebuilt(segment: &Segment, layout: &TableLayout, earlier: Option<&Segment>) -> Result<ObjectRef> {
+    let index = VectorIndexDef {
+        id: IndexId(60),
+        of: Indexed::Column { column: ColumnId(2), rows: None },
+        metric: Metric::L2,
+        kind: VectorIndexKind::Hnsw(HnswParams { m: 8, ef_construction: 32, ..HnswParams::default() }),
+    };
+    let rows = IndexedRows { earlier, ..IndexedRows::default() };
+    let built = segment.build_index(SHARD, layout, &index, rows, &JobControl::default());
+    built.map(|built| built.graph)
+}
+
+/// A merge mends what it can: the rows are there, only the graph that would have gone on is not.
+#[test]
+fn a_graph_is_built_anew_where_the_earlier_one_is_damaged() {
+    let fixture = fixture();
+    let (layout, meta) = full_segment(&fixture);
+    let file = fixture.dir.path().join(&meta.graphs[0].1.path);
+    let good = std::fs::read(&file).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 4;
+    for bytes in [bad.as_slice(), &good[..100], &good] {
+        std::fs::write(&file, bytes).unwrap();
+        let env = restarted(&fixture);
+        let earlier = open(&env, &meta);
+        assert_eq!(earlier.graph(IndexId(60)).is_err(), bytes != good);
+        let bare = SegmentMeta { graphs: Vec::new(), ..meta.clone() };
+        let graph = rebuilt(&open(&env, &bare), &layout, Some(&earlier)).unwrap();
+        let new = SegmentMeta { graphs: vec![(IndexId(60), graph)], ..bare };
+        assert_eq!(open(&env, &new).graph(IndexId(60)).unwrap().unwrap().rows(), 250);
+    }
+}
+
+/// Whatever memory is enough to build a graph is enough where an earlier one could go on, though that takes more.
+#[test]
+fn going_on_from_a_graph_never_needs_more_memory_than_there_is() {
+    let fixture = fixture();
+    let (layout, meta) = full_segment(&fixture);
+    let bare = SegmentMeta { graphs: Vec::new(), ..meta.clone() };
+    let build = |limit, goes_on: bool| {
+        let objects = Objects::local(fixture.dir.path(), Arc::new(RealFs)).unwrap();
+        let env = StorageEnv::new(objects, MemoryBudget::new(limit), StorageOptions::default());
+        let earlier = open(&env, &meta);
+        rebuilt(&open(&env, &bare), &layout, goes_on.then_some(&earlier)).map_err(|error| error.state())
+    };
+    let (mut refused, mut built) = (0, 0);
+    for limit in (0..200_000).step_by(2_000) {
+        match build(limit, false) {
+            Ok(_) => {
+                build(limit, true).unwrap();
+                built += 1;
+            }
+            Err(state) => {
+                assert_eq!(state, SqlState::OUT_OF_MEMORY);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 5 && built > 5, "{refused} refused, {built} built");
+}
+
 /// Of a large data object only what is read is checked; the rest neither hinders nor gets through.
 #[test]
 fn damage_elsewhere_does_not_hinder() {
