@@ -8,7 +8,7 @@ use crate::scan::CollectionScanExec;
 use crate::table::PARALLEL_SCAN_ROWS_MIN;
 use crate::topk::VectorTopKExec;
 use crate::{Engine, QueryContext, from_datafusion};
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
@@ -42,7 +42,7 @@ use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Table;
 use quiver_storage::{Indexed, TableLayout};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A plan without a snapshot. One run at a time: the slots are the plan's own.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct ReadyPlan {
     /// What is done with its rows at last.
     projected: Option<Projected>,
     slots: Arc<Slots>,
+    /// The only row of a query that reads nothing and has no slots, once it was asked for.
+    constant: OnceLock<RecordBatch>,
     /// Tables that are scanned, and whether by several tasks: small ones are not.
     scanned: Vec<(Arc<Table>, bool)>,
 }
@@ -79,6 +81,25 @@ impl ReadyPlan {
         }
         Ok(true)
     }
+
+    /// Whether it is a row of expressions over nothing, as of `SELECT 1`: see [`Self::row`].
+    pub fn reads_nothing(&self) -> bool {
+        self.projected.is_some() && self.plan.is::<PlaceholderRowExec>()
+    }
+
+    /// The only row of a plan that reads nothing; one value a slot.
+    pub fn row(&self, values: Vec<ScalarValue>) -> Result<RecordBatch> {
+        if let Some(row) = self.constant.get() {
+            return Ok(row.clone());
+        }
+        let is_constant = values.is_empty();
+        *self.slots.0.write() = values;
+        let one = RecordBatchOptions::new().with_row_count(Some(1));
+        let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one)?;
+        let projected = self.projected.as_ref().ok_or_else(|| Error::internal("a plan of nothing"))?;
+        let row = projected.evaluate(&nothing).map_err(from_datafusion)?;
+        Ok(if is_constant { self.constant.get_or_init(|| row).clone() } else { row })
+    }
 }
 
 impl Engine {
@@ -103,7 +124,8 @@ impl Engine {
             Some((input, projected)) => (input, Some(projected)),
             None => (plan, None),
         };
-        Ok(Some((ReadyPlan { plan, projected, slots, scanned }, wanted)))
+        let constant = OnceLock::new();
+        Ok(Some((ReadyPlan { plan, projected, slots, constant, scanned }, wanted)))
     }
 
     /// Runs a plan for a statement; one value a slot.

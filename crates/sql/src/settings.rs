@@ -56,6 +56,8 @@ struct Read {
     style: Style,
     timeouts: [Option<Duration>; TIMEOUTS.len()],
     switches: [bool; SWITCHES.len()],
+    numbers: [i64; NUMBERS.len()],
+    words: [String; WORDS.len()],
     search_path: Vec<String>,
 }
 
@@ -75,7 +77,11 @@ type Values = Arc<HashMap<String, String>>;
 const TIMEOUTS: [&str; 4] =
     ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "lock_timeout"];
 /// Settings that are on or off that every statement asks for.
-const SWITCHES: [&str; 2] = ["transaction_read_only", "default_transaction_read_only"];
+const SWITCHES: [&str; 3] = ["transaction_read_only", "default_transaction_read_only", "enable_indexscan"];
+/// Settings that are whole numbers that every query asks for.
+const NUMBERS: [&str; 2] = ["hnsw.ef_search", "ivfflat.probes"];
+/// Settings that are words that every transaction asks for.
+const WORDS: [&str; 3] = ["transaction_isolation", "default_transaction_isolation", "transaction_read_only"];
 
 /// The forms of text at some moment, to compare them with those of another.
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +228,9 @@ impl Settings {
     /// A transaction begins.
     pub(crate) fn begin(&self) {
         let mut state = self.state.write();
-        state.levels = vec![(state.current.clone(), state.lasting.clone())];
+        let level = (state.current.clone(), state.lasting.clone());
+        state.levels.clear();
+        state.levels.push(level);
     }
 
     /// A savepoint begins.
@@ -285,7 +293,10 @@ impl Settings {
 
     /// A setting that is a whole number, in its base unit.
     pub(crate) fn number(&self, name: &str) -> i64 {
-        self.with(name, |kept| kept.parse().unwrap_or(0))
+        match NUMBERS.iter().position(|number| *number == name) {
+            Some(place) => self.read(|read| read.numbers[place]),
+            None => self.with(name, whole_number),
+        }
     }
 
     /// A setting in milliseconds; 0 means none.
@@ -335,12 +346,19 @@ impl Settings {
 
     /// Looks at the kept value of a setting of the table; the name in lower case.
     pub(crate) fn with<R>(&self, name: &str, look: impl FnOnce(&str) -> R) -> R {
-        look(self.state.read().kept(name))
+        match WORDS.iter().position(|word| *word == name) {
+            Some(place) => self.read(|read| look(&read.words[place])),
+            None => look(self.state.read().kept(name)),
+        }
     }
 }
 
 fn is_on(kept: &str) -> bool {
     bool_word(kept).unwrap_or(false)
+}
+
+fn whole_number(kept: &str) -> i64 {
+    kept.parse().unwrap_or(0)
 }
 
 fn milliseconds(kept: &str) -> Option<Duration> {
@@ -361,6 +379,8 @@ impl Read {
             search_path: names.into_iter().map(schema).collect(),
             timeouts: TIMEOUTS.map(|name| milliseconds(state.kept(name))),
             switches: SWITCHES.map(|name| is_on(state.kept(name))),
+            numbers: NUMBERS.map(|name| whole_number(state.kept(name))),
+            words: WORDS.map(|name| state.kept(name).to_owned()),
         }
     }
 }

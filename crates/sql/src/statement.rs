@@ -2,7 +2,7 @@
 //! Parsed once; never rewritten as text.
 
 use crate::admin::{self, AdminCommand};
-use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, conform_stream, is_told};
+use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, Rows, conform, conform_stream, is_told};
 use crate::dml::{self, BoundChange, BoundInsert, BoundWith, Together};
 use crate::explain::{self, ExplainOptions};
 use crate::outcome::{Notice, Outcome, Tag};
@@ -12,13 +12,13 @@ use crate::session::{SessionCommand, SessionInfo};
 use crate::settings::{Settings, StyleMark};
 use crate::{copy, ddl, maintenance};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{Catalog, Cluster, Txn};
-use quiver_exec::Engine;
+use quiver_exec::{Engine, from_datafusion};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -268,6 +268,23 @@ fn same_columns(one: Option<&Schema>, other: Option<&Schema>) -> bool {
     one.fields().len() == other.fields().len() && one.fields().iter().zip(other.fields()).all(same)
 }
 
+/// Runs a query by the plan that it keeps, if it has one that is still right. `None`: see [`execute`].
+pub(crate) fn execute_kept(
+    ctx: &StatementContext<'_>,
+    analyzed: &Analyzed,
+    params: &[ParamValue],
+) -> Result<Option<Outcome>> {
+    let Statement::Plannable(statement) = &analyzed.parsed.statement else { return Ok(None) };
+    let plan = analyzed.plan.lock().as_ref().filter(|plan| plan.is_current(ctx)).cloned();
+    let Some(plan) = plan else { return Ok(None) };
+    let Bound::Query(query) = &plan.bound else { return Ok(None) };
+    if locks_rows(statement) {
+        return Ok(None);
+    }
+    let rows = plan.kept.run_at_hand(ctx, params, &analyzed.params)?;
+    rows.map(|rows| rows_of(query, rows)).transpose()
+}
+
 /// Runs an analysed statement, binding and planning again if the catalog has changed. Never called for
 /// [`Statement::Session`] and [`Statement::Empty`].
 pub(crate) async fn execute(
@@ -286,9 +303,9 @@ pub(crate) async fn execute(
             let plan = analyzed.current_plan(ctx, statement)?;
             if let Bound::Query(query) = &plan.bound
                 && !locks_rows(statement)
-                && let Some(stream) = plan.kept.run(ctx, query, params, &analyzed.params).await?
+                && let Some(rows) = plan.kept.run(ctx, query, params, &analyzed.params).await?
             {
-                return Ok(rows_of(query, stream));
+                return rows_of(query, rows);
             }
             run_bound(ctx, statement, &plan.bound, params, &analyzed.params).await
         }
@@ -361,8 +378,7 @@ pub(crate) async fn run_bound(
                 }
             };
             let plan = binder.fill(plan, params, types)?;
-            let stream = binder.start(&plan).await?;
-            Ok(rows_of(query, stream))
+            rows_of(query, Rows::Stream(binder.start(&plan).await?))
         }
         Bound::Insert(insert) => dml::run_insert(ctx, insert, params, types).await,
         Bound::Change(change) => dml::run_change(ctx, change, params, types).await,
@@ -371,9 +387,16 @@ pub(crate) async fn run_bound(
     }
 }
 
-fn rows_of(query: &BoundQuery, stream: SendableRecordBatchStream) -> Outcome {
-    let stream = conform_stream(stream, &query.schema);
-    Outcome::Rows { schema: query.schema.clone(), stream, tag: Tag::Counted("SELECT") }
+fn rows_of(query: &BoundQuery, rows: Rows) -> Result<Outcome> {
+    let schema = query.schema.clone();
+    let stream = match rows {
+        Rows::Stream(stream) => conform_stream(stream, &schema),
+        Rows::Batch(batch) => {
+            let rows = MemoryStream::try_new(vec![conform(&batch, &schema)?], schema.clone(), None);
+            Box::pin(rows.map_err(from_datafusion)?)
+        }
+    };
+    Ok(Outcome::Rows { schema, stream, tag: Tag::Counted("SELECT") })
 }
 
 /// SELECT … FOR UPDATE and its kin.

@@ -7,6 +7,7 @@ use super::types::without_modifier;
 use super::typing::fixed_size;
 use super::{Binder, CastContext, cast_scalar, params};
 use crate::statement::StatementContext;
+use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
@@ -17,7 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use quiver_base::{Result, SqlType};
-use quiver_exec::{CollectionTable, QueryContext, ReadyPlan, from_datafusion, to_datafusion};
+use quiver_exec::{CollectionTable, ReadyPlan, from_datafusion, to_datafusion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,47 +71,68 @@ struct SlotType {
 }
 
 impl KeptPlan {
-    /// Runs a query with the kept plan, which it may make now. `None`: the query is to be planned for this run.
+    /// Runs a query with the plan that is here. `None`: there is none, or none that is right for this run.
+    pub(crate) fn run_at_hand(
+        self: &Arc<Self>,
+        ctx: &StatementContext<'_>,
+        values: &[ScalarValue],
+        types: &[SqlType],
+    ) -> Result<Option<Rows>> {
+        let Some(kept) = self.take_here() else { return Ok(None) };
+        // Puts the plan back however the run ends.
+        let lent = Lent { home: self.clone(), kept: Some(kept), refused: false };
+        let Some(kept) = lent.kept.as_ref().filter(|kept| kept.has_limits(values)) else { return Ok(None) };
+        let rows = if kept.ready.reads_nothing() {
+            let values = kept.values(ctx, values, types)?;
+            Rows::Batch(kept.ready.row(values)?)
+        } else {
+            let context = Arc::new(Binder::query_context(ctx, ctx.txn.read_view()));
+            if !kept.ready.fits(&context)? {
+                return Ok(None);
+            }
+            let values = kept.values(ctx, values, types)?;
+            let stream = ctx.engine.run_ready(&kept.ready, context, values)?;
+            Rows::Stream(lent.until_end_of(stream))
+        };
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(rows))
+    }
+
+    /// The same, but it may make the plan first. `None`: the query is to be planned for this run.
     pub(crate) async fn run(
         self: &Arc<Self>,
         ctx: &StatementContext<'_>,
         query: &BoundQuery,
         values: &[ScalarValue],
         types: &[SqlType],
-    ) -> Result<Option<SendableRecordBatchStream>> {
-        let stream = self.start(ctx, query, values, types).await?;
-        let counter = if stream.is_some() { &self.kept } else { &self.made };
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ok(stream)
+    ) -> Result<Option<Rows>> {
+        let mut rows = self.run_at_hand(ctx, values, types)?;
+        if rows.is_none() {
+            self.prepare(ctx, query, values, types).await;
+            rows = self.run_at_hand(ctx, values, types)?;
+        }
+        if rows.is_none() {
+            self.made.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(rows)
     }
 
     pub(crate) fn counts(&self) -> PlanCounts {
         PlanCounts { kept: self.kept.load(Ordering::Relaxed), made: self.made.load(Ordering::Relaxed) }
     }
 
-    async fn start(
+    /// Makes a plan if there is none that is right, and one may be worth it.
+    async fn prepare(
         self: &Arc<Self>,
         ctx: &StatementContext<'_>,
         query: &BoundQuery,
         values: &[ScalarValue],
         types: &[SqlType],
-    ) -> Result<Option<SendableRecordBatchStream>> {
-        let kept = match self.take() {
-            State::Here(kept) => Some(kept).filter(|kept| kept.has_limits(values)),
-            State::Wanted => None,
-            _ => return Ok(None),
-        };
-        // Puts the plan back however the run ends.
-        let mut lent = Lent { home: self.clone(), kept, refused: false };
-        let context = Arc::new(Binder::query_context(ctx, ctx.txn.read_view()));
-        if lent.kept.is_none() || !lent.fits(&context)? {
-            lent.kept = make(ctx, query, values, types).await.map(Box::new);
-            lent.refused = lent.kept.is_none();
-        }
-        let Some(kept) = &lent.kept else { return Ok(None) };
-        let values = kept.values(ctx, values, types)?;
-        let stream = ctx.engine.run_ready(&kept.ready, context, values)?;
-        Ok(Some(lent.until_end_of(stream)))
+    ) {
+        let (State::Here(_) | State::Wanted) = self.take() else { return };
+        let mut lent = Lent { home: self.clone(), kept: None, refused: false };
+        lent.kept = make(ctx, query, values, types).await.map(Box::new);
+        lent.refused = lent.kept.is_none();
     }
 
     /// What is here; what is left says that it is gone.
@@ -123,6 +145,24 @@ impl KeptPlan {
         };
         std::mem::replace(&mut *state, left)
     }
+
+    fn take_here(&self) -> Option<Box<Kept>> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Away) {
+            State::Here(kept) => Some(kept),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+}
+
+/// What a kept plan gave.
+pub(crate) enum Rows {
+    /// All of them.
+    Batch(RecordBatch),
+    Stream(SendableRecordBatchStream),
 }
 
 /// A plan while a run has it.
@@ -134,10 +174,6 @@ struct Lent {
 }
 
 impl Lent {
-    fn fits(&self, context: &QueryContext) -> Result<bool> {
-        self.kept.as_ref().map_or(Ok(false), |kept| kept.ready.fits(context))
-    }
-
     fn until_end_of(self, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = stream.schema();
         // The stream first: what it has begun must be over before another run fills the slots.

@@ -37,7 +37,12 @@ impl Session {
             return Err(already_prepared(&name));
         }
         if let Some(analyzed) = self.recall(conn, &query, types).await? {
-            let prepared = Prepared { analyzed, query, from_sql: false, prepared_us: super::info::now_us() };
+            let prepared = Prepared {
+                analyzed,
+                query: query.into(),
+                from_sql: false,
+                prepared_us: super::info::now_us(),
+            };
             self.info.prepared.lock().insert(name, Arc::new(prepared));
             backend::bare(&mut conn.output.buffer, b'1');
             return Ok(());
@@ -91,7 +96,7 @@ impl Session {
                 self.analyze(conn, parsed.clone(), declared).await?
             }
         };
-        Ok(Prepared { analyzed, query, from_sql, prepared_us: super::info::now_us() })
+        Ok(Prepared { analyzed, query: query.into(), from_sql, prepared_us: super::info::now_us() })
     }
 
     /// B.
@@ -133,7 +138,7 @@ impl Session {
             depth: self.transaction.depth(),
             hold: false,
             created_us: super::info::now_us(),
-            query: prepared.query.as_str().into(),
+            query: prepared.query.clone(),
             state: PortalState::Ready { prepared, params },
         };
         self.portals.insert(bind.portal, portal);
@@ -190,7 +195,7 @@ impl Session {
         let mut portal = self.take_portal(name)?;
         self.info.set_query(&portal.query);
         let limit = if rows_max == 0 { u64::MAX } else { u64::from(rows_max) };
-        let done = Box::pin(self.run_portal(conn, &mut portal, limit)).await;
+        let done = self.run_portal(conn, &mut portal, limit).await;
         // After COMMIT and ROLLBACK the portals of the transaction are gone, this one too.
         if done.is_ok() && (self.transaction.block != Block::None || portal.is_held()) {
             self.portals.entry(name.to_owned()).or_insert(portal);
@@ -237,7 +242,7 @@ impl Session {
                     *values = analyzed.params.iter().cloned().zip(params.iter().cloned()).collect();
                 }
                 let formats = portal.formats.clone();
-                self.run_command(conn, command, &formats, false, step).await
+                Box::pin(self.run_command(conn, command, &formats, false, step)).await
             }
             _ => {
                 self.ensure_transaction()?;
@@ -252,7 +257,7 @@ impl Session {
                     }
                     executed => {
                         let formats = portal.formats.clone();
-                        self.deliver(conn, executed, &formats, false, false).await
+                        Box::pin(self.deliver(conn, executed, &formats, false, false)).await
                     }
                 }
             }
@@ -324,12 +329,13 @@ fn declared_type(oid: u32) -> Result<Option<SqlType>> {
 /// The client was told these columns when it prepared the statement.
 fn check_columns(told: &Option<SchemaRef>, found: &SchemaRef) -> Result<()> {
     let same = told.as_ref().is_none_or(|told| {
-        told.fields().len() == found.fields().len()
-            && told
-                .fields()
-                .iter()
-                .zip(found.fields())
-                .all(|(told, found)| SqlType::of_field(told) == SqlType::of_field(found))
+        Arc::ptr_eq(told, found)
+            || told.fields().len() == found.fields().len()
+                && told
+                    .fields()
+                    .iter()
+                    .zip(found.fields())
+                    .all(|(told, found)| SqlType::of_field(told) == SqlType::of_field(found))
     });
     if same {
         return Ok(());

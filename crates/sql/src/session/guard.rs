@@ -4,9 +4,12 @@ use super::info::{SessionInfo, Stop};
 use crate::wire::connection::Input;
 use futures::FutureExt;
 use quiver_base::{Error, Result, SqlState};
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use tokio::time::Instant;
 
 /// What ends a statement early.
@@ -42,15 +45,20 @@ pub(super) async fn guarded<T>(
 ) -> Result<T> {
     info.interrupt.start(watch.flag.clone());
     let alarm = Alarm::set(watch);
-    let caught = AssertUnwindSafe(step).catch_unwind();
-    let result = tokio::select! {
-        biased;
-        result = caught => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
-        stop = info.interrupt.wanted() => Err(stopped(stop)),
-        () = sleep_until(watch.deadline) => Err(timed_out()),
-        () = input.disconnected() => {
-            Err(Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost"))
-        }
+    let mut caught = pin!(AssertUnwindSafe(step).catch_unwind());
+    let caught_panic = |panic: Box<dyn Any + Send>| Err(panicked(&*panic));
+    // Most steps are over at once: what could stop them is looked at only once they wait.
+    let result = match futures::poll!(caught.as_mut()) {
+        Poll::Ready(result) => result.unwrap_or_else(caught_panic),
+        Poll::Pending => tokio::select! {
+            biased;
+            result = caught => result.unwrap_or_else(caught_panic),
+            stop = info.interrupt.wanted() => Err(stopped(stop)),
+            () = sleep_until(watch.deadline) => Err(timed_out()),
+            () = input.disconnected() => {
+                Err(Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost"))
+            }
+        },
     };
     drop(alarm);
     let asked = info.interrupt.asked();
@@ -127,7 +135,7 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     tracing::error!(panic = text, "a statement panicked");

@@ -99,7 +99,7 @@ impl SessionInfo {
         let prepared = self.prepared.lock();
         let listed = |(name, prepared): (&String, &Arc<Prepared>)| ListedStatement {
             name: name.clone(),
-            statement: prepared.query.clone(),
+            statement: prepared.query.to_string(),
             prepared_us: prepared.prepared_us,
             params: prepared.analyzed.params.clone(),
             columns: prepared.analyzed.columns.as_ref().map(|columns| {

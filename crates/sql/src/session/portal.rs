@@ -21,7 +21,7 @@ pub(crate) struct Prepared {
     /// What analysing gave. Statements of the session are analysed too: their columns are known.
     pub analyzed: Analyzed,
     /// The whole query string that it came from, for error positions.
-    pub query: String,
+    pub query: Arc<str>,
     /// Made by PREPARE, and not by a Parse message.
     pub from_sql: bool,
     /// When, in microseconds since 1970.

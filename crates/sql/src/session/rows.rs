@@ -3,7 +3,6 @@
 use super::guard::{Watch, guarded};
 use super::info::SessionInfo;
 use crate::encode::{ColumnEncoder, OutputStyle, put_sized};
-use crate::wire::backend;
 use crate::wire::connection::{Connection, FLUSH_BYTES, Input};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -91,13 +90,9 @@ pub(super) struct RowFormat {
 
 impl RowFormat {
     /// `formats`: none for all text, one for all, or one a column.
-    pub(super) fn new(schema: &SchemaRef, formats: &[i16], style: OutputStyle) -> Result<RowFormat> {
-        let columns = schema.fields().len();
-        Ok(RowFormat {
-            types: backend::column_types(schema)?,
-            formats: spread_formats(formats, columns, "result formats but query has", "columns")?,
-            style,
-        })
+    pub(super) fn new(types: Vec<SqlType>, formats: &[i16], style: OutputStyle) -> Result<RowFormat> {
+        let formats = spread_formats(formats, types.len(), "result formats but query has", "columns")?;
+        Ok(RowFormat { types, formats, style })
     }
 
     /// One format a column.

@@ -116,9 +116,13 @@ impl Session {
         let mut ctx = self.context(&watch, in_block)?;
         let execute = async {
             ctx.txn.begin_statement().await?;
-            statement::execute(&mut ctx, analyzed, params).await
+            match statement::execute_kept(&ctx, analyzed, params)? {
+                Some(outcome) => Ok(outcome),
+                // Apart: room for all that it holds would be made for those with a plan otherwise.
+                None => Box::pin(statement::execute(&mut ctx, analyzed, params)).await,
+            }
         };
-        let outcome = guarded(&mut conn.input, &info, &watch, Box::pin(execute)).await;
+        let outcome = guarded(&mut conn.input, &info, &watch, execute).await;
         let outcome = outcome.map_err(|error| placed(error, &analyzed.parsed.sql))?;
         Ok(Executed { outcome, watch })
     }
@@ -178,10 +182,11 @@ impl Session {
     /// How the rows of a source are sent.
     pub(super) fn row_format(&self, source: &RowSource, formats: &[i16]) -> Result<RowFormat> {
         let mut style = self.settings.output_style();
-        if backend::column_types(&source.schema)?.iter().any(shows_name) {
+        let types = backend::column_types(&source.schema)?;
+        if types.iter().any(shows_name) {
             style.names = Some(self.names()?);
         }
-        RowFormat::new(&source.schema, formats, style)
+        RowFormat::new(types, formats, style)
     }
 
     /// What the reg types look up, as the session's transaction sees the catalog.

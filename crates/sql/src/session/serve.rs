@@ -8,6 +8,13 @@ use crate::wire::frontend::Message;
 use crate::wire::{backend, frontend};
 use quiver_base::{Error, Result, SqlState};
 
+/// What became of a message that may have had to wait for something.
+enum Handled {
+    Done(Flow),
+    /// It is to be handled where that can be.
+    Waits(Message),
+}
+
 impl Session {
     /// Serves the connection to its end. A transaction that is open then is rolled back.
     pub(crate) async fn serve(mut self, conn: &mut Connection) {
@@ -30,7 +37,14 @@ impl Session {
             let handled = match message {
                 Message::Terminate => return Ok(()),
                 message if self.skip_until_sync && !matches!(message, Message::Sync) => Ok(()),
-                message => Box::pin(self.handle(conn, message)).await,
+                Message::Sync => self.sync(conn).await,
+                Message::Execute { portal, rows_max } => self.execute_message(conn, &portal, rows_max).await,
+                message => match self.handle_at_once(conn, message) {
+                    Handled::Done(Ok(())) => conn.output.flush_if_full().await,
+                    Handled::Done(failed) => failed,
+                    // Apart: room for all that they hold would be made for each message otherwise.
+                    Handled::Waits(message) => Box::pin(self.handle(conn, message)).await,
+                },
             };
             if let Err(error) = handled {
                 if ends_session(&error) {
@@ -46,6 +60,9 @@ impl Session {
 
     /// Waits for the client, but not for ever: the server may stop, an idle session time out.
     async fn next_message(&mut self, conn: &mut Connection) -> Result<Option<Message>> {
+        if let Some(message) = conn.input.message_at_hand()? {
+            return Ok(Some(message));
+        }
         let idle_limit = match self.transaction.block {
             Block::Explicit => self.settings.timeout("idle_in_transaction_session_timeout").map(|limit| {
                 let message = "terminating connection due to idle-in-transaction timeout";
@@ -74,30 +91,48 @@ impl Session {
         }
     }
 
+    /// What waits for nothing.
+    fn handle_at_once(&mut self, conn: &mut Connection, message: Message) -> Handled {
+        let handled = match message {
+            Message::Bind(bind) => self.bind(conn, bind),
+            Message::Describe(target) => self.describe(conn, &target),
+            Message::Close(target) => {
+                self.close(conn, &target);
+                Ok(())
+            }
+            message => return Handled::Waits(message),
+        };
+        self.skip_until_sync |= handled.is_err();
+        Handled::Done(handled)
+    }
+
+    async fn execute_message(&mut self, conn: &mut Connection, portal: &str, rows_max: u32) -> Flow {
+        let executed = self.execute_portal(conn, portal, rows_max).await;
+        self.skip_until_sync |= executed.is_err();
+        executed?;
+        conn.output.flush_if_full().await
+    }
+
     async fn handle(&mut self, conn: &mut Connection, message: Message) -> Flow {
         let extended = !matches!(
             message,
             Message::Query(_) | Message::FunctionCall | Message::Malformed { ty: b'Q' | b'F', .. }
         );
         let handled = match message {
-            // Rare ones apart: room for all that they hold is made for each message otherwise.
-            Message::Query(query) => return Box::pin(self.simple_query(conn, query)).await,
-            Message::Parse { name, query, types } => Box::pin(self.parse(conn, name, query, &types)).await,
-            Message::Bind(bind) => self.bind(conn, bind),
-            Message::Describe(target) => self.describe(conn, &target),
-            Message::Execute { portal, rows_max } => self.execute_portal(conn, &portal, rows_max).await,
-            Message::Close(target) => {
-                self.close(conn, &target);
-                Ok(())
-            }
+            Message::Query(query) => return self.simple_query(conn, query).await,
+            Message::Parse { name, query, types } => self.parse(conn, name, query, &types).await,
             Message::Flush => conn.output.flush().await,
-            Message::Sync => return self.sync(conn).await,
             // Left over from a COPY that failed: its client did not know yet.
             Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => return Ok(()),
             Message::FunctionCall => Err(Error::unsupported("the function call protocol")),
             Message::Password(_) => Err(frontend::violation("unexpected password message")),
             Message::Malformed { error, .. } => Err(error),
-            Message::Terminate => Ok(()),
+            Message::Bind(_)
+            | Message::Describe(_)
+            | Message::Execute { .. }
+            | Message::Close(_)
+            | Message::Sync
+            | Message::Terminate => return Err(Error::internal("a message that is handled elsewhere")),
         };
         match handled {
             Err(error) if !extended => {

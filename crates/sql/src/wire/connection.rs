@@ -4,13 +4,15 @@
 use super::frontend::{self, Message, violation};
 use super::socket::{self, Reader, Writer};
 use super::tls::Tls;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use quiver_base::{Error, Result, SqlState};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// A message's type and length.
+const HEAD_BYTES: usize = 5;
 /// What is sent once the output has grown to it.
 pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
 /// How far ahead of a running statement input is read.
@@ -90,21 +92,41 @@ impl Input {
     /// The next message; `None` at the end of the connection. Dropping the future loses nothing. An `Err` is fatal: where the next
     /// message begins is not known.
     pub(crate) async fn message(&mut self) -> Result<Option<Message>> {
-        if !self.fill(5).await? {
+        if !self.fill(HEAD_BYTES).await? {
             return Ok(None);
         }
+        let bytes = self.message_bytes()?;
+        if !self.fill(bytes).await? {
+            return Ok(None);
+        }
+        Ok(Some(self.take_message(bytes)))
+    }
+
+    /// [`Self::message`] if it has been read already: those of a pipeline arrive together.
+    pub(crate) fn message_at_hand(&mut self) -> Result<Option<Message>> {
+        if self.buffer.len() < HEAD_BYTES {
+            return Ok(None);
+        }
+        let bytes = self.message_bytes()?;
+        Ok((self.buffer.len() >= bytes).then(|| self.take_message(bytes)))
+    }
+
+    /// How long the message is that begins here, its head included.
+    fn message_bytes(&self) -> Result<usize> {
         let ty = self.buffer[0];
         if !frontend::is_known(ty) {
             return Err(violation(format!("invalid frontend message type {ty}")));
         }
         let limit =
             if frontend::may_be_long(ty) { self.message_bytes_max } else { frontend::SHORT_BYTES_MAX };
-        let length = self.length_at(1, limit)?;
-        if !self.fill(1 + length).await? {
-            return Ok(None);
-        }
-        let body = self.buffer.split_to(1 + length).freeze().slice(5..);
-        Ok(Some(frontend::decode(ty, body).unwrap_or_else(|error| Message::Malformed { ty, error })))
+        Ok(1 + self.length_at(1, limit)?)
+    }
+
+    fn take_message(&mut self, bytes: usize) -> Message {
+        let ty = self.buffer[0];
+        let mut body = self.buffer.split_to(bytes).freeze();
+        body.advance(HEAD_BYTES);
+        frontend::decode(ty, body).unwrap_or_else(|error| Message::Malformed { ty, error })
     }
 
     /// The body of a startup packet, which has no type.
