@@ -4,10 +4,10 @@ use crate::{Column, Index, IndexMethod, Table};
 use arrow::array::{Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use quiver_base::{FIELD_ID_KEY, Result, SqlType, TableId};
 use quiver_storage::{ColumnDef, Indexed, KeyDef, LookupDef, TableLayout, VectorIndexDef};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 

@@ -5,10 +5,10 @@ use crate::layout::Layouts;
 use crate::leases::Lease;
 use crate::txn::buffer::Written;
 use crate::{Catalog, Database, Table};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use quiver_base::{Result, ShardId, Timestamp, TxnId};
 use quiver_storage::{Snapshot, TableLayout};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A catalog and a read timestamp that belong together, with the transaction's own writes laid over. Every snapshot of a

@@ -41,7 +41,10 @@ impl KeyValue {
     fn value(&self, ty: &DataType) -> Result<ScalarValue> {
         match self {
             KeyValue::Constant(value) => Ok(value.clone()),
-            KeyValue::Param(reader) => reader.value().cast_to(ty),
+            KeyValue::Param(reader) => match reader.value() {
+                value if value.data_type() == *ty => Ok(value),
+                value => value.cast_to(ty),
+            },
         }
     }
 }
@@ -64,14 +67,20 @@ impl KeyLookup {
 
     /// The keys as storage wants them: an array a key column; each key once. `None` if there are none: NULL is no key.
     pub(crate) fn arrays(&self) -> Result<Option<Vec<ArrayRef>>> {
+        if let [key] = self.keys.as_slice() {
+            let values = key.iter().zip(&self.types).map(|(value, ty)| value.value(ty));
+            let values = values.collect::<Result<Vec<ScalarValue>>>()?;
+            if values.iter().any(ScalarValue::is_null) {
+                return Ok(None);
+            }
+            return values.iter().map(ScalarValue::to_array).collect::<Result<_>>().map(Some);
+        }
         let mut seen = HashSet::new();
         let mut columns = vec![Vec::with_capacity(self.keys.len()); self.types.len()];
         for key in &self.keys {
             let values = key.iter().zip(&self.types).map(|(value, ty)| value.value(ty));
             let values = values.collect::<Result<Vec<ScalarValue>>>()?;
-            if values.iter().any(ScalarValue::is_null)
-                || (self.keys.len() > 1 && !seen.insert(values.clone()))
-            {
+            if values.iter().any(ScalarValue::is_null) || !seen.insert(values.clone()) {
                 continue;
             }
             columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));

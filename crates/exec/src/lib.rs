@@ -29,5 +29,5 @@ pub use errors::{from_datafusion, location, to_datafusion};
 pub use functions::{Distance, extension_functions};
 pub use indexed::{IndexChecks, IndexedType, compile_index};
 pub use quiver_storage::Indexed;
-pub use ready::{ReadyPlan, Slot};
+pub use ready::{ReadyPlan, ReadyRows, Slot};
 pub use table::{CollectionTable, ROW_COLUMN, SHARD_COLUMN};

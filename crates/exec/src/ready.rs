@@ -70,6 +70,12 @@ pub struct Slot {
 #[derive(Debug, Default)]
 struct Slots(RwLock<Vec<ScalarValue>>);
 
+impl Slots {
+    fn fill(&self, values: Vec<ScalarValue>) {
+        *self.0.write() = values;
+    }
+}
+
 impl ReadyPlan {
     /// Whether the plan is still the one that would be made now, for all that is in the tables.
     pub fn fits(&self, context: &QueryContext) -> Result<bool> {
@@ -93,7 +99,7 @@ impl ReadyPlan {
             return Ok(row.clone());
         }
         let is_constant = values.is_empty();
-        *self.slots.0.write() = values;
+        self.slots.fill(values);
         let one = RecordBatchOptions::new().with_row_count(Some(1));
         let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one)?;
         let projected = self.projected.as_ref().ok_or_else(|| Error::internal("a plan of nothing"))?;
@@ -134,16 +140,31 @@ impl Engine {
         ready: &ReadyPlan,
         context: Arc<QueryContext>,
         values: Vec<ScalarValue>,
-    ) -> Result<SendableRecordBatchStream> {
-        *ready.slots.0.write() = values;
+    ) -> Result<ReadyRows> {
+        ready.slots.fill(values);
+        if let Some(scan) = ready.plan.downcast_ref::<CollectionScanExec>()
+            && let Some(rows) = scan.look_up_at_once(context.clone())?
+        {
+            let Some(projected) = &ready.projected else { return Ok(ReadyRows::Batches(rows)) };
+            let rows = rows.iter().map(|batch| projected.evaluate(batch)).collect::<DfResult<_>>();
+            return rows.map(ReadyRows::Batches).map_err(from_datafusion);
+        }
         // With fresh metrics: they would grow with every run.
         let plan = reset_plan_states(ready.plan.clone()).map_err(from_datafusion)?;
         let rows = execute_stream(plan, self.task(context)).map_err(from_datafusion)?;
-        Ok(match &ready.projected {
+        Ok(ReadyRows::Stream(match &ready.projected {
             Some(projected) => projected.clone().over(rows),
             None => rows,
-        })
+        }))
     }
+}
+
+/// What a run gave.
+pub enum ReadyRows {
+    /// All of it.
+    Batches(Vec<RecordBatch>),
+    /// It goes on.
+    Stream(SendableRecordBatchStream),
 }
 
 /// A projection that was at the top of a plan. The operator for it makes metrics for each of its expressions at each run, which takes longer than

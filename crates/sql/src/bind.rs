@@ -61,7 +61,7 @@ pub(crate) use prepare::{bare_select, query_of};
 pub(crate) use query::{BoundQuery, conform, conform_stream};
 pub(crate) use relations::{RelationName, find_table, find_view, relation_name};
 pub(crate) use resolve::postgresql_name;
-pub(crate) use reuse::{KeptPlan, PlanCounts, Rows};
+pub(crate) use reuse::{KeptPlan, PlanCounts};
 pub(crate) use types::{is_integer, is_text, serial, sql_type, without_modifier};
 pub(crate) use typing::is_unknown_field;
 pub(crate) use views::bare_columns;

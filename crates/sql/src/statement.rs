@@ -2,7 +2,7 @@
 //! Parsed once; never rewritten as text.
 
 use crate::admin::{self, AdminCommand};
-use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, Rows, conform, conform_stream, is_told};
+use crate::bind::{Binder, BoundQuery, KeptPlan, PlanCounts, conform, conform_stream, is_told};
 use crate::dml::{self, BoundChange, BoundInsert, BoundWith, Together};
 use crate::explain::{self, ExplainOptions};
 use crate::outcome::{Notice, Outcome, Tag};
@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{Catalog, Cluster, Txn};
-use quiver_exec::{Engine, from_datafusion};
+use quiver_exec::{Engine, ReadyRows, from_datafusion};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -378,7 +378,7 @@ pub(crate) async fn run_bound(
                 }
             };
             let plan = binder.fill(plan, params, types)?;
-            rows_of(query, Rows::Stream(binder.start(&plan).await?))
+            rows_of(query, ReadyRows::Stream(binder.start(&plan).await?))
         }
         Bound::Insert(insert) => dml::run_insert(ctx, insert, params, types).await,
         Bound::Change(change) => dml::run_change(ctx, change, params, types).await,
@@ -387,12 +387,13 @@ pub(crate) async fn run_bound(
     }
 }
 
-fn rows_of(query: &BoundQuery, rows: Rows) -> Result<Outcome> {
+fn rows_of(query: &BoundQuery, rows: ReadyRows) -> Result<Outcome> {
     let schema = query.schema.clone();
     let stream = match rows {
-        Rows::Stream(stream) => conform_stream(stream, &schema),
-        Rows::Batch(batch) => {
-            let rows = MemoryStream::try_new(vec![conform(&batch, &schema)?], schema.clone(), None);
+        ReadyRows::Stream(stream) => conform_stream(stream, &schema),
+        ReadyRows::Batches(batches) => {
+            let batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<_>>()?;
+            let rows = MemoryStream::try_new(batches, schema.clone(), None);
             Box::pin(rows.map_err(from_datafusion)?)
         }
     };

@@ -6,18 +6,17 @@ use crate::engine::BATCH_ROWS;
 use crate::{from_datafusion, to_datafusion};
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{
-    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, RecordOutput,
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, RecordOutput, Time,
 };
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use futures::{StreamExt, stream};
 use quiver_base::{ColumnId, Error, Result, RowId, ShardId};
-use quiver_cluster::Table;
 use quiver_storage::{RowFilter, ScanRequest, Snapshot, TableLayout};
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 
@@ -31,21 +30,21 @@ pub(super) fn start(
     metrics: &ExecutionPlanMetricsSet,
 ) -> datafusion::error::Result<SendableRecordBatchStream> {
     let query = running_statement(context)?;
-    let few = scan.lookup.as_ref().is_some_and(|lookup| lookup.rows() <= KEYS_AT_ONCE_MAX);
-    let at_once = few && is_local(query.as_ref(), &scan.table).map_err(to_datafusion)?;
-    let reader = |out: Out| Reader {
-        scan: scan.clone(),
-        partition,
-        query,
-        schema: scan.schema(),
-        out,
-        left: scan.limit().unwrap_or(usize::MAX),
+    let measured = Measured {
         baseline: BaselineMetrics::new(metrics, partition),
         parts: MetricBuilder::new(metrics).counter("parts_scanned", partition),
         found: MetricBuilder::new(metrics).counter("rows_by_index", partition),
     };
-    if at_once {
-        let reader = reader(Out::Kept(Vec::new()));
+    let reader = |query, out| Reader {
+        left: scan.limit().unwrap_or(usize::MAX),
+        scan: Cow::Owned(scan.clone()),
+        partition,
+        query,
+        out,
+        measured: Some(measured),
+    };
+    if is_quick(scan, query.as_ref()).map_err(to_datafusion)? {
+        let reader = reader(query, Out::Kept(Vec::new()));
         let found = stream::once(async move { reader.run() }).map(|batches| match batches {
             Ok(batches) => stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
             Err(error) => stream::iter(vec![Err(to_datafusion(error))]),
@@ -53,7 +52,7 @@ pub(super) fn start(
         return Ok(Box::pin(RecordBatchStreamAdapter::new(scan.schema(), found.flatten())));
     }
     let mut builder = RecordBatchReceiverStreamBuilder::new(scan.schema(), BATCHES_QUEUED_MAX);
-    let reader = reader(Out::Sent(builder.tx()));
+    let reader = reader(query, Out::Sent(builder.tx()));
     builder.spawn_blocking(move || reader.run().map(drop).map_err(to_datafusion));
     Ok(builder.build())
 }
@@ -61,8 +60,27 @@ pub(super) fn start(
 /// Keys that are looked up without a thread of their own, if no read can wait for another machine.
 const KEYS_AT_ONCE_MAX: usize = 16;
 
-fn is_local(query: &dyn Statement, table: &Table) -> Result<bool> {
-    Ok(query.snapshots(table)?.iter().all(|snapshot| snapshot.is_local()))
+impl CollectionScanExec {
+    /// The rows of a look-up that is over in less time than it takes to set up a stream; nobody sees how it went. `None` if it may take longer.
+    pub(crate) fn look_up_at_once(&self, query: Arc<dyn Statement>) -> Result<Option<Vec<RecordBatch>>> {
+        if !is_quick(self, query.as_ref())? {
+            return Ok(None);
+        }
+        let reader = Reader {
+            left: self.limit().unwrap_or(usize::MAX),
+            scan: Cow::Borrowed(self),
+            partition: 0,
+            query,
+            out: Out::Kept(Vec::new()),
+            measured: None,
+        };
+        reader.run().map(Some)
+    }
+}
+
+fn is_quick(scan: &CollectionScanExec, query: &dyn Statement) -> Result<bool> {
+    let few = scan.lookup.as_ref().is_some_and(|lookup| lookup.rows() <= KEYS_AT_ONCE_MAX);
+    Ok(few && query.snapshots(&scan.table)?.iter().all(|snapshot| snapshot.is_local()))
 }
 
 /// Where batches go.
@@ -71,14 +89,18 @@ enum Out {
     Kept(Vec<RecordBatch>),
 }
 
-struct Reader {
-    scan: CollectionScanExec,
+struct Reader<'a> {
+    scan: Cow<'a, CollectionScanExec>,
     partition: usize,
     query: Arc<dyn Statement>,
-    schema: SchemaRef,
     out: Out,
     /// Rows that the limit still allows.
     left: usize,
+    measured: Option<Measured>,
+}
+
+/// What EXPLAIN ANALYZE shows.
+struct Measured {
     baseline: BaselineMetrics,
     parts: Count,
     /// Rows that indexes named.
@@ -92,11 +114,11 @@ enum Flow {
     Stop,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// What was found and not sent.
     fn run(mut self) -> Result<Vec<RecordBatch>> {
-        let elapsed = self.baseline.elapsed_compute().clone();
-        let timer = elapsed.timer();
+        let elapsed = self.measured.as_ref().map(|measured| measured.baseline.elapsed_compute().clone());
+        let timer = elapsed.as_ref().map(Time::timer);
         let snapshots = self.query.snapshots(&self.scan.table)?;
         let layout = self.query.layout(&self.scan.table);
         let is_all = self.scan.lookup.as_ref().is_some_and(|lookup| lookup.is_all());
@@ -113,7 +135,7 @@ impl Reader {
         } else {
             self.scan_parts(&shards, &layout, filter)?;
         }
-        timer.done();
+        drop(timer);
         Ok(match self.out {
             Out::Kept(batches) => batches,
             Out::Sent(_) => Vec::new(),
@@ -154,8 +176,10 @@ impl Reader {
                     continue;
                 }
                 self.query.check_cancel()?;
-                self.parts.add(1);
-                self.found.add(part.candidates.as_ref().map_or(0, |rows| rows.len()));
+                if let Some(Measured { parts, found, .. }) = &self.measured {
+                    parts.add(1);
+                    found.add(part.candidates.as_ref().map_or(0, |rows| rows.len()));
+                }
                 for rows in snapshot.scan_part(layout, &request, &part)? {
                     let columns = self.columns(&rows.batch, *shard, &rows.row_ids);
                     if self.send(columns, rows.batch.num_rows())? == Flow::Stop {
@@ -193,7 +217,7 @@ impl Reader {
             let batch = snapshot.fetch(layout, &locators, &wanted)?;
             let columns = self.columns(&batch, *shard, &row_ids);
             let options = RecordBatchOptions::new().with_row_count(Some(row_ids.len()));
-            let mut batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
+            let mut batch = RecordBatch::try_new_with_options(self.scan.schema(), columns, &options)?;
             if let Some(filter) = &filter {
                 let inputs = snapshot.fetch(layout, &locators, filter.columns())?;
                 batch = filter_record_batch(&batch, &filter.evaluate(&inputs)?)?;
@@ -208,13 +232,16 @@ impl Reader {
     /// Sends at most what the limit still allows.
     fn send(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<Flow> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let mut batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
+        let mut batch = RecordBatch::try_new_with_options(self.scan.schema(), columns, &options)?;
         if batch.num_rows() > self.left {
             batch = batch.slice(0, self.left);
         }
         self.left -= batch.num_rows();
         if batch.num_rows() > 0 {
-            let batch = batch.record_output(&self.baseline);
+            let batch = match &self.measured {
+                Some(measured) => batch.record_output(&measured.baseline),
+                None => batch,
+            };
             match &mut self.out {
                 Out::Kept(batches) => batches.push(batch),
                 Out::Sent(out) if out.blocking_send(Ok(batch)).is_err() => return Ok(Flow::Stop),

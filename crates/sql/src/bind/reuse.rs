@@ -7,7 +7,6 @@ use super::types::without_modifier;
 use super::typing::fixed_size;
 use super::{Binder, CastContext, cast_scalar, params};
 use crate::statement::StatementContext;
-use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
@@ -18,7 +17,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use quiver_base::{Result, SqlType};
-use quiver_exec::{CollectionTable, ReadyPlan, from_datafusion, to_datafusion};
+use quiver_exec::{CollectionTable, ReadyPlan, ReadyRows, from_datafusion, to_datafusion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,22 +76,24 @@ impl KeptPlan {
         ctx: &StatementContext<'_>,
         values: &[ScalarValue],
         types: &[SqlType],
-    ) -> Result<Option<Rows>> {
+    ) -> Result<Option<ReadyRows>> {
         let Some(kept) = self.take_here() else { return Ok(None) };
         // Puts the plan back however the run ends.
         let lent = Lent { home: self.clone(), kept: Some(kept), refused: false };
         let Some(kept) = lent.kept.as_ref().filter(|kept| kept.has_limits(values)) else { return Ok(None) };
         let rows = if kept.ready.reads_nothing() {
             let values = kept.values(ctx, values, types)?;
-            Rows::Batch(kept.ready.row(values)?)
+            ReadyRows::Batches(vec![kept.ready.row(values)?])
         } else {
             let context = Arc::new(Binder::query_context(ctx, ctx.txn.read_view()));
             if !kept.ready.fits(&context)? {
                 return Ok(None);
             }
             let values = kept.values(ctx, values, types)?;
-            let stream = ctx.engine.run_ready(&kept.ready, context, values)?;
-            Rows::Stream(lent.until_end_of(stream))
+            match ctx.engine.run_ready(&kept.ready, context, values)? {
+                ReadyRows::Stream(stream) => ReadyRows::Stream(lent.until_end_of(stream)),
+                all => all,
+            }
         };
         self.kept.fetch_add(1, Ordering::Relaxed);
         Ok(Some(rows))
@@ -105,7 +106,7 @@ impl KeptPlan {
         query: &BoundQuery,
         values: &[ScalarValue],
         types: &[SqlType],
-    ) -> Result<Option<Rows>> {
+    ) -> Result<Option<ReadyRows>> {
         let mut rows = self.run_at_hand(ctx, values, types)?;
         if rows.is_none() {
             self.prepare(ctx, query, values, types).await;
@@ -156,13 +157,6 @@ impl KeptPlan {
             }
         }
     }
-}
-
-/// What a kept plan gave.
-pub(crate) enum Rows {
-    /// All of them.
-    Batch(RecordBatch),
-    Stream(SendableRecordBatchStream),
 }
 
 /// A plan while a run has it.

@@ -4,8 +4,8 @@ use super::data_file::DataFile;
 use crate::column_cache::{BlockKey, ColumnCache};
 use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::compute::{concat, interleave};
+use hashbrown::HashMap;
 use quiver_base::{Error, Result};
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// One column and the cache that its blocks are in.
@@ -68,14 +68,15 @@ impl Blocks<'_> {
 
     /// Rows at any positions, in their order.
     pub(super) fn take(&self, positions: &[u32]) -> Result<ArrayRef> {
-        let block_rows = self.file.block_rows(self.column);
+        if let [position] = positions {
+            let (group, block, row) = self.place(*position);
+            return Ok(self.block(group, block)?.slice(row, 1));
+        }
         let mut places = HashMap::new();
         let mut arrays = Vec::new();
         let mut indices = Vec::with_capacity(positions.len());
         for position in positions {
-            let group = self.file.group_of(*position);
-            let row = position - self.file.group(group).start;
-            let block = row / block_rows;
+            let (group, block, row) = self.place(*position);
             let place = match places.get(&(group, block)) {
                 Some(place) => *place,
                 None => {
@@ -84,12 +85,20 @@ impl Blocks<'_> {
                     arrays.len() - 1
                 }
             };
-            indices.push((place, (row % block_rows) as usize));
+            indices.push((place, row));
         }
         if arrays.is_empty() {
             return Ok(self.empty());
         }
         Ok(interleave(&arrays.iter().map(AsRef::as_ref).collect::<Vec<&dyn Array>>(), &indices)?)
+    }
+
+    /// The row group, the block in it and the row in that of a position.
+    fn place(&self, position: u32) -> (usize, u32, usize) {
+        let block_rows = self.file.block_rows(self.column);
+        let group = self.file.group_of(position);
+        let row = position - self.file.group(group).start;
+        (group, row / block_rows, (row % block_rows) as usize)
     }
 
     fn block(&self, group: usize, block: u32) -> Result<ArrayRef> {

@@ -1,8 +1,8 @@
 //! Values that are made when they are first wanted, each by one thread while others who want it wait.
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use quiver_base::Result;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
