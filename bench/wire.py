@@ -127,12 +127,13 @@ def together(clients: int, seconds: float, prepare) -> tuple[list[float], list]:
 
     def run(number: int) -> None:
         try:
-            queue.put(client(prepare(number), seconds, barrier.wait))
+            queue.put(client(prepare(number), seconds, lambda: barrier.wait(CLIENT_GRACE)))
         except Exception as error:  # told by the parent
             barrier.abort()
             queue.put(repr(error))
 
-    processes = [context.Process(target=run, args=(number,)) for number in range(clients)]
+    # A client that waits for one which was killed must not keep this process from ending.
+    processes = [context.Process(target=run, args=(number,), daemon=True) for number in range(clients)]
     [process.start() for process in processes]
     got = [queue.get(timeout=seconds + CLIENT_GRACE) for _ in processes]
     [process.join() for process in processes]

@@ -68,27 +68,29 @@ impl KeyLookup {
     /// The keys as storage wants them: an array a key column; each key once. `None` if there are none: NULL is no key.
     pub(crate) fn arrays(&self) -> Result<Option<Vec<ArrayRef>>> {
         if let [key] = self.keys.as_slice() {
-            let values = key.iter().zip(&self.types).map(|(value, ty)| value.value(ty));
-            let values = values.collect::<Result<Vec<ScalarValue>>>()?;
-            if values.iter().any(ScalarValue::is_null) {
-                return Ok(None);
-            }
+            let Some(values) = self.values(key)? else { return Ok(None) };
+            // One value needs no builder.
             return values.iter().map(ScalarValue::to_array).collect::<Result<_>>().map(Some);
         }
         let mut seen = HashSet::new();
         let mut columns = vec![Vec::with_capacity(self.keys.len()); self.types.len()];
         for key in &self.keys {
-            let values = key.iter().zip(&self.types).map(|(value, ty)| value.value(ty));
-            let values = values.collect::<Result<Vec<ScalarValue>>>()?;
-            if values.iter().any(ScalarValue::is_null) || !seen.insert(values.clone()) {
-                continue;
+            let Some(values) = self.values(key)? else { continue };
+            if seen.insert(values.clone()) {
+                columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
             }
-            columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
         }
         if columns.iter().any(Vec::is_empty) {
             return Ok(None);
         }
         columns.into_iter().map(ScalarValue::iter_to_array).collect::<Result<_>>().map(Some)
+    }
+
+    /// One key's values; `None` if one is NULL.
+    fn values(&self, key: &[KeyValue]) -> Result<Option<Vec<ScalarValue>>> {
+        let values = key.iter().zip(&self.types).map(|(value, ty)| value.value(ty));
+        let values = values.collect::<Result<Vec<ScalarValue>>>()?;
+        Ok((!values.iter().any(ScalarValue::is_null)).then_some(values))
     }
 }
 

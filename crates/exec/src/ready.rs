@@ -44,6 +44,9 @@ use quiver_storage::{Indexed, TableLayout};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
+/// The largest row of constants that a plan keeps, in bytes: sessions keep many plans.
+const CONSTANT_BYTES_MAX: usize = 16 << 10;
+
 /// A plan without a snapshot. One run at a time: the slots are the plan's own.
 #[derive(Debug)]
 pub struct ReadyPlan {
@@ -51,7 +54,7 @@ pub struct ReadyPlan {
     /// What is done with its rows at last.
     projected: Option<Projected>,
     slots: Arc<Slots>,
-    /// The only row of a query that reads nothing and has no slots, once it was asked for.
+    /// The only row of a query that reads nothing and has no slots, once it was asked for, if it is small.
     constant: OnceLock<RecordBatch>,
     /// Tables that are scanned, and whether by several tasks: small ones are not.
     scanned: Vec<(Arc<Table>, bool)>,
@@ -98,13 +101,17 @@ impl ReadyPlan {
         if let Some(row) = self.constant.get() {
             return Ok(row.clone());
         }
-        let is_constant = values.is_empty();
+        let has_slots = !values.is_empty();
         self.slots.fill(values);
         let one = RecordBatchOptions::new().with_row_count(Some(1));
         let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one)?;
         let projected = self.projected.as_ref().ok_or_else(|| Error::internal("a plan of nothing"))?;
         let row = projected.evaluate(&nothing).map_err(from_datafusion)?;
-        Ok(if is_constant { self.constant.get_or_init(|| row).clone() } else { row })
+        if !has_slots && row.get_array_memory_size() <= CONSTANT_BYTES_MAX {
+            // One run at a time: nobody else has set it.
+            let _ = self.constant.set(row.clone());
+        }
+        Ok(row)
     }
 }
 

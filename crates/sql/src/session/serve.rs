@@ -8,13 +8,6 @@ use crate::wire::frontend::Message;
 use crate::wire::{backend, frontend};
 use quiver_base::{Error, Result, SqlState};
 
-/// What became of a message that may have had to wait for something.
-enum Handled {
-    Done(Flow),
-    /// It is to be handled where that can be.
-    Waits(Message),
-}
-
 impl Session {
     /// Serves the connection to its end. A transaction that is open then is rolled back.
     pub(crate) async fn serve(mut self, conn: &mut Connection) {
@@ -38,13 +31,20 @@ impl Session {
                 Message::Terminate => return Ok(()),
                 message if self.skip_until_sync && !matches!(message, Message::Sync) => Ok(()),
                 Message::Sync => self.sync(conn).await,
-                Message::Execute { portal, rows_max } => self.execute_message(conn, &portal, rows_max).await,
-                message => match self.handle_at_once(conn, message) {
-                    Handled::Done(Ok(())) => conn.output.flush_if_full().await,
-                    Handled::Done(failed) => failed,
-                    // Apart: room for all that they hold would be made for each message otherwise.
-                    Handled::Waits(message) => Box::pin(self.handle(conn, message)).await,
-                },
+                Message::Bind(bind) => {
+                    let bound = self.bind(conn, bind);
+                    self.extended(conn, bound).await
+                }
+                Message::Describe(target) => {
+                    let described = self.describe(conn, &target);
+                    self.extended(conn, described).await
+                }
+                Message::Execute { portal, rows_max } => {
+                    let executed = self.execute_portal(conn, &portal, rows_max).await;
+                    self.extended(conn, executed).await
+                }
+                // Apart: room for all that they hold would be made for each message otherwise.
+                message => Box::pin(self.handle(conn, message)).await,
             };
             if let Err(error) = handled {
                 if ends_session(&error) {
@@ -91,28 +91,14 @@ impl Session {
         }
     }
 
-    /// What waits for nothing.
-    fn handle_at_once(&mut self, conn: &mut Connection, message: Message) -> Handled {
-        let handled = match message {
-            Message::Bind(bind) => self.bind(conn, bind),
-            Message::Describe(target) => self.describe(conn, &target),
-            Message::Close(target) => {
-                self.close(conn, &target);
-                Ok(())
-            }
-            message => return Handled::Waits(message),
-        };
+    /// The end of a message of the extended protocol: after an error the others are skipped until Sync.
+    async fn extended(&mut self, conn: &mut Connection, handled: Flow) -> Flow {
         self.skip_until_sync |= handled.is_err();
-        Handled::Done(handled)
-    }
-
-    async fn execute_message(&mut self, conn: &mut Connection, portal: &str, rows_max: u32) -> Flow {
-        let executed = self.execute_portal(conn, portal, rows_max).await;
-        self.skip_until_sync |= executed.is_err();
-        executed?;
+        handled?;
         conn.output.flush_if_full().await
     }
 
+    /// Messages that are rarer than those which `serve_messages` handles itself.
     async fn handle(&mut self, conn: &mut Connection, message: Message) -> Flow {
         let extended = !matches!(
             message,
@@ -121,6 +107,10 @@ impl Session {
         let handled = match message {
             Message::Query(query) => return self.simple_query(conn, query).await,
             Message::Parse { name, query, types } => self.parse(conn, name, query, &types).await,
+            Message::Close(target) => {
+                self.close(conn, &target);
+                Ok(())
+            }
             Message::Flush => conn.output.flush().await,
             // Left over from a COPY that failed: its client did not know yet.
             Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => return Ok(()),
@@ -130,9 +120,8 @@ impl Session {
             Message::Bind(_)
             | Message::Describe(_)
             | Message::Execute { .. }
-            | Message::Close(_)
             | Message::Sync
-            | Message::Terminate => return Err(Error::internal("a message that is handled elsewhere")),
+            | Message::Terminate => Err(Error::internal("a message that is handled elsewhere")),
         };
         match handled {
             Err(error) if !extended => {
@@ -140,11 +129,7 @@ impl Session {
                 self.tell_error(conn, &error, false);
                 self.ready(conn).await
             }
-            Err(error) => {
-                self.skip_until_sync = true;
-                Err(error)
-            }
-            Ok(()) => conn.output.flush_if_full().await,
+            handled => self.extended(conn, handled).await,
         }
     }
 

@@ -68,15 +68,14 @@ impl Blocks<'_> {
 
     /// Rows at any positions, in their order.
     pub(super) fn take(&self, positions: &[u32]) -> Result<ArrayRef> {
-        if let [position] = positions {
-            let (group, block, row) = self.place(*position);
-            return Ok(self.block(group, block)?.slice(row, 1));
-        }
+        let block_rows = self.file.block_rows(self.column);
         let mut places = HashMap::new();
         let mut arrays = Vec::new();
         let mut indices = Vec::with_capacity(positions.len());
         for position in positions {
-            let (group, block, row) = self.place(*position);
+            let group = self.file.group_of(*position);
+            let row = position - self.file.group(group).start;
+            let block = row / block_rows;
             let place = match places.get(&(group, block)) {
                 Some(place) => *place,
                 None => {
@@ -85,20 +84,12 @@ impl Blocks<'_> {
                     arrays.len() - 1
                 }
             };
-            indices.push((place, row));
+            indices.push((place, (row % block_rows) as usize));
         }
         if arrays.is_empty() {
             return Ok(self.empty());
         }
         Ok(interleave(&arrays.iter().map(AsRef::as_ref).collect::<Vec<&dyn Array>>(), &indices)?)
-    }
-
-    /// The row group, the block in it and the row in that of a position.
-    fn place(&self, position: u32) -> (usize, u32, usize) {
-        let block_rows = self.file.block_rows(self.column);
-        let group = self.file.group_of(position);
-        let row = position - self.file.group(group).start;
-        (group, row / block_rows, (row % block_rows) as usize)
     }
 
     fn block(&self, group: usize, block: u32) -> Result<ArrayRef> {
