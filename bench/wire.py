@@ -12,6 +12,10 @@ import psutil
 import psycopg
 
 EFS = (20, 40, 80, 160, 320)
+# Speeds are compared at this recall.
+ENOUGH = 0.98
+# With a filter, until one finds enough.
+FILTER_EFS = (40, 70, 100, 200, 400)
 CLIENTS = (1, 8)
 # More than one client asks in a run.
 TURNS = 1_000_000
