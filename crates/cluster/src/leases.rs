@@ -80,6 +80,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Whether nearly all of its time is left.
+    pub(crate) fn is_new(&self) -> bool {
+        self.until.saturating_duration_since(Instant::now()) > self.leases.lease_max / 16 * 15
+    }
+
     /// 72000 past its time.
     pub(crate) fn check(&self) -> Result<()> {
         if Instant::now() < self.until {
@@ -105,6 +110,7 @@ mod tests {
         let leases = Arc::new(Leases::new(Duration::from_millis(20)));
         let now = || Timestamp(9);
         let first = leases.take(|| Timestamp(3));
+        assert!(first.is_new());
         let mark = leases.mark();
         let second = leases.take(|| Timestamp(5));
         assert_eq!(leases.oldest(now), Timestamp(3));
@@ -115,6 +121,7 @@ mod tests {
         assert!(second.check().is_ok());
         std::thread::sleep(Duration::from_millis(25));
         assert_eq!(leases.oldest(now), Timestamp(9));
+        assert!(!second.is_new());
         assert_eq!(second.check().map_err(|error| error.state()), Err(SqlState::SNAPSHOT_TOO_OLD));
     }
 }

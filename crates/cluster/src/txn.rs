@@ -222,7 +222,11 @@ impl Txn {
             for (txn, _) in view.decisions.iter().filter(|(_, group)| **group == self.group.id) {
                 self.group.wait_resolved(*txn).await;
             }
-            if !self.has_snapshot || self.options.isolation == Isolation::ReadCommitted {
+            let reads_newest = !self.has_snapshot || self.options.isolation == Isolation::ReadCommitted;
+            // The lease that the transaction began with will do if that was just now and nothing was committed since.
+            let will_do =
+                !self.has_snapshot && self.lease.read_ts == self.group.last_commit() && self.lease.is_new();
+            if reads_newest && !will_do {
                 self.lease = Arc::new(self.group.leases.take(|| self.group.last_commit()));
             }
             // A transaction that changed both the catalog and rows in the meantime must be seen whole.

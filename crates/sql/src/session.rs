@@ -5,6 +5,7 @@ mod backends;
 mod command;
 mod control;
 mod copy;
+mod described;
 mod extended;
 mod guard;
 mod identity;
@@ -28,6 +29,7 @@ use crate::outcome::{Notice, Severity};
 use crate::settings::{DEFINITIONS, Settings};
 use crate::wire::connection::Connection;
 use crate::wire::{SqlMetrics, backend};
+use described::Described;
 use guard::Watch;
 use hashbrown::HashMap;
 use portal::Portal;
@@ -64,6 +66,7 @@ pub(crate) struct Session {
     transaction: Transaction,
     portals: HashMap<String, Portal>,
     notices: Vec<Notice>,
+    described: Described,
     /// What the client was last told, in the order of the reported settings.
     told: Vec<String>,
     told_version: u64,
@@ -82,6 +85,7 @@ impl Session {
             transaction: Transaction::default(),
             portals: HashMap::new(),
             notices: Vec::new(),
+            described: Described::default(),
             told: Vec::new(),
             told_version: u64::MAX,
             skip_until_sync: false,

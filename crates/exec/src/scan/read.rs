@@ -40,11 +40,12 @@ pub(super) fn start(
         scan: Cow::Owned(scan.clone()),
         partition,
         query,
+        snapshots: None,
         out,
         measured: Some(measured),
     };
-    if is_quick(scan, query.as_ref()).map_err(to_datafusion)? {
-        let reader = reader(query, Out::Kept(Vec::new()));
+    if let Some(snapshots) = at_hand(scan, query.as_ref()).map_err(to_datafusion)? {
+        let reader = Reader { snapshots: Some(snapshots), ..reader(query, Out::Kept(Vec::new())) };
         let found = stream::once(async move { reader.run() }).map(|batches| match batches {
             Ok(batches) => stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
             Err(error) => stream::iter(vec![Err(to_datafusion(error))]),
@@ -63,14 +64,13 @@ const KEYS_AT_ONCE_MAX: usize = 16;
 impl CollectionScanExec {
     /// The rows of a look-up that is over in less time than it takes to set up a stream; nobody sees how it went. `None` if it may take longer.
     pub(crate) fn look_up_at_once(&self, query: Arc<dyn Statement>) -> Result<Option<Vec<RecordBatch>>> {
-        if !is_quick(self, query.as_ref())? {
-            return Ok(None);
-        }
+        let Some(snapshots) = at_hand(self, query.as_ref())? else { return Ok(None) };
         let reader = Reader {
             left: self.limit().unwrap_or(usize::MAX),
             scan: Cow::Borrowed(self),
             partition: 0,
             query,
+            snapshots: Some(snapshots),
             out: Out::Kept(Vec::new()),
             measured: None,
         };
@@ -78,9 +78,13 @@ impl CollectionScanExec {
     }
 }
 
-fn is_quick(scan: &CollectionScanExec, query: &dyn Statement) -> Result<bool> {
-    let few = scan.lookup.as_ref().is_some_and(|lookup| lookup.rows() <= KEYS_AT_ONCE_MAX);
-    Ok(few && query.snapshots(&scan.table)?.iter().all(|snapshot| snapshot.is_local()))
+/// What a look-up of a few keys reads, if no read can wait for another machine.
+fn at_hand(scan: &CollectionScanExec, query: &dyn Statement) -> Result<Option<Vec<Arc<Snapshot>>>> {
+    if scan.lookup.as_ref().is_none_or(|lookup| lookup.rows() > KEYS_AT_ONCE_MAX) {
+        return Ok(None);
+    }
+    let snapshots = query.snapshots(&scan.table)?;
+    Ok(snapshots.iter().all(|snapshot| snapshot.is_local()).then_some(snapshots))
 }
 
 /// Where batches go.
@@ -93,6 +97,8 @@ struct Reader<'a> {
     scan: Cow<'a, CollectionScanExec>,
     partition: usize,
     query: Arc<dyn Statement>,
+    /// If they have been asked for.
+    snapshots: Option<Vec<Arc<Snapshot>>>,
     out: Out,
     /// Rows that the limit still allows.
     left: usize,
@@ -119,7 +125,10 @@ impl Reader<'_> {
     fn run(mut self) -> Result<Vec<RecordBatch>> {
         let elapsed = self.measured.as_ref().map(|measured| measured.baseline.elapsed_compute().clone());
         let timer = elapsed.as_ref().map(Time::timer);
-        let snapshots = self.query.snapshots(&self.scan.table)?;
+        let snapshots = match self.snapshots.take() {
+            Some(snapshots) => snapshots,
+            None => self.query.snapshots(&self.scan.table)?,
+        };
         let layout = self.query.layout(&self.scan.table);
         let is_all = self.scan.lookup.as_ref().is_some_and(|lookup| lookup.is_all());
         let filter = match &self.scan.predicate {
@@ -222,7 +231,7 @@ impl Reader<'_> {
                 let inputs = snapshot.fetch(layout, &locators, filter.columns())?;
                 batch = filter_record_batch(&batch, &filter.evaluate(&inputs)?)?;
             }
-            if self.send(batch.columns().to_vec(), batch.num_rows())? == Flow::Stop {
+            if self.send_batch(batch) == Flow::Stop {
                 break;
             }
         }
@@ -232,7 +241,10 @@ impl Reader<'_> {
     /// Sends at most what the limit still allows.
     fn send(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<Flow> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let mut batch = RecordBatch::try_new_with_options(self.scan.schema(), columns, &options)?;
+        Ok(self.send_batch(RecordBatch::try_new_with_options(self.scan.schema(), columns, &options)?))
+    }
+
+    fn send_batch(&mut self, mut batch: RecordBatch) -> Flow {
         if batch.num_rows() > self.left {
             batch = batch.slice(0, self.left);
         }
@@ -244,11 +256,11 @@ impl Reader<'_> {
             };
             match &mut self.out {
                 Out::Kept(batches) => batches.push(batch),
-                Out::Sent(out) if out.blocking_send(Ok(batch)).is_err() => return Ok(Flow::Stop),
+                Out::Sent(out) if out.blocking_send(Ok(batch)).is_err() => return Flow::Stop,
                 Out::Sent(_) => {}
             }
         }
-        Ok(if self.left == 0 { Flow::Stop } else { Flow::GoOn })
+        if self.left == 0 { Flow::Stop } else { Flow::GoOn }
     }
 
     fn outputs(&self) -> impl Iterator<Item = ScanColumn> {

@@ -438,6 +438,15 @@ fn parse_oid(text: &str) -> Result<i64> {
 
 /// One value from its text form.
 pub(crate) fn value_from_text(ty: &SqlType, text: &str, style: &InputStyle) -> Result<ScalarValue> {
+    // Most parameters are whole numbers, and a builder takes longer than they do.
+    match ty {
+        SqlType::Int4 => {
+            let value = parse_int(text, "integer", i32::MIN.into(), i32::MAX.into())?;
+            return Ok(ScalarValue::Int32(Some(value as i32)));
+        }
+        SqlType::Int8 => return Ok(ScalarValue::Int64(Some(parse_int(text, "bigint", i64::MIN, i64::MAX)?))),
+        _ => {}
+    }
     let mut column = ColumnBuilder::new(ty, 1);
     column.append_text(text, style)?;
     crate::functions::only_value(&column.finish()).map_err(quiver_exec::from_datafusion)
@@ -445,6 +454,13 @@ pub(crate) fn value_from_text(ty: &SqlType, text: &str, style: &InputStyle) -> R
 
 /// One value from its binary form.
 pub(crate) fn value_from_binary(ty: &SqlType, bytes: &[u8]) -> Result<ScalarValue> {
+    // As above; what is too short or too long is for the builder to tell.
+    match (ty, bytes.len()) {
+        (SqlType::Int2, 2) => return Ok(ScalarValue::Int16(bytes.try_into().ok().map(i16::from_be_bytes))),
+        (SqlType::Int4, 4) => return Ok(ScalarValue::Int32(bytes.try_into().ok().map(i32::from_be_bytes))),
+        (SqlType::Int8, 8) => return Ok(ScalarValue::Int64(bytes.try_into().ok().map(i64::from_be_bytes))),
+        _ => {}
+    }
     let mut column = ColumnBuilder::new(ty, 1);
     column.append_binary(bytes)?;
     crate::functions::only_value(&column.finish()).map_err(quiver_exec::from_datafusion)

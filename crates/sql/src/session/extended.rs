@@ -175,7 +175,7 @@ impl Session {
             Some(schema) => {
                 let count = schema.fields().len();
                 let formats = spread_formats(&formats, count, "result formats but query has", "columns")?;
-                backend::row_description(&mut conn.output.buffer, &schema, &formats)
+                self.described.write(&mut conn.output.buffer, &schema, &formats)
             }
             None => {
                 backend::bare(&mut conn.output.buffer, b'n');
