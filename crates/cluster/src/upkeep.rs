@@ -35,6 +35,8 @@ pub struct RunningJob {
     /// Rows done, rows in all, and how to stop it.
     pub control: JobControl,
     id: u64,
+    /// Nobody waits for it.
+    yields: bool,
 }
 
 /// The scheduler of background work.
@@ -60,6 +62,8 @@ pub(crate) struct Upkeep {
 #[derive(Debug, Default)]
 struct State {
     running: Vec<RunningJob>,
+    /// Shards whose work statements wait for, and how many do.
+    awaited: HashMap<ShardId, usize>,
     next_id: u64,
     /// Shards whose last job failed, and when they may try again.
     backing_off: HashMap<ShardId, Instant>,

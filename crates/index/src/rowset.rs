@@ -1,7 +1,6 @@
 //! A dense set of row positions of one segment: what a filter lets through. Knows nothing of how it was made.
 
 use roaring::RoaringBitmap;
-use std::ops::Range;
 
 /// Row positions below `rows()`, one bit each, with their count at hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +21,6 @@ impl RowSet {
         let mut set = RowSet { words: vec![!0; (rows as usize).div_ceil(64)], rows, len: rows };
         set.clear_beyond();
         set
-    }
-
-    /// The rows of a range, out of `rows`.
-    pub fn of_range(rows: u32, range: Range<u32>) -> RowSet {
-        let range = range.start.min(rows)..range.end.min(rows);
-        let below = |row: u32, word: u32| match row.saturating_sub(word * 64) {
-            bits @ 0..64 => (1_u64 << bits) - 1,
-            _ => !0,
-        };
-        let words = (0..rows.div_ceil(64)).map(|word| below(range.end, word) & !below(range.start, word));
-        RowSet { words: words.collect(), rows, len: range.len() as u32 }
     }
 
     /// The rows of a bitmap that are below `rows`.
@@ -105,6 +93,22 @@ impl RowSet {
         self.combine(other, |own, other| own & !other);
     }
 
+    /// One of so many sets that have about as many of the rows each, one behind the other. `number` is below `count`.
+    pub fn share(&self, number: u32, count: u32) -> RowSet {
+        let bound = |number: u32| u64::from(self.len) * u64::from(number) / u64::from(count.max(1));
+        let own = bound(number)..if number + 1 >= count { u64::MAX } else { bound(number + 1) };
+        let mut share = RowSet::new(self.rows);
+        let mut before = 0u64;
+        for (own_word, word) in share.words.iter_mut().zip(&self.words) {
+            if own.contains(&before) {
+                *own_word = *word;
+                share.len += word.count_ones();
+            }
+            before += u64::from(word.count_ones());
+        }
+        share
+    }
+
     /// The rows, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         positions(self.words.iter().copied())
@@ -160,22 +164,6 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    #[test]
-    fn a_range_has_its_rows() {
-        for rows in [0, 1, 63, 64, 65, 200] {
-            for (start, end) in
-                [(0, 0), (0, 1), (0, 64), (3, 70), (63, 65), (64, 128), (0, 200), (190, 300), (150, 150)]
-            {
-                let set = RowSet::of_range(rows, start..end);
-                assert_eq!(
-                    set,
-                    RowSet::from_fn(rows, |row| (start..end).contains(&row)),
-                    "{start}..{end} of {rows}"
-                );
-            }
-        }
-    }
-
     proptest! {
         #[test]
         fn behaves_like_a_set(
@@ -207,6 +195,12 @@ mod tests {
                 prop_assert_eq!(less.remove(*row), a.contains(row));
             }
             same(&less, a.difference(&b).copied().collect());
+            for count in 1u32..6 {
+                let shares: Vec<RowSet> = (0..count).map(|number| set(&first).share(number, count)).collect();
+                assert_eq!(shares.iter().flat_map(RowSet::iter).collect::<Vec<_>>(), a.iter().copied().collect::<Vec<_>>());
+                let most = a.len() as u32 / count + 65;
+                assert!(shares.iter().all(|share| share.rows() == rows && share.len() <= most && share.len() as usize == share.iter().count()));
+            }
         }
     }
 

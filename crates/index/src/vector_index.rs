@@ -4,7 +4,7 @@ use crate::ivf::is_list_file;
 use crate::segment::exact_outcome;
 use crate::sparse::is_sparse_file;
 use crate::{
-    BuildControl, BuildStats, HnswGraph, HnswParams, IvfIndex, IvfParams, Mapped, Metric, RowSet,
+    BuildControl, BuildStats, Expected, HnswGraph, HnswParams, IvfIndex, IvfParams, Mapped, Metric, RowSet,
     SearchOutcome, SparseIndex, VectorColumn,
 };
 use quiver_base::Result;
@@ -91,6 +91,22 @@ impl VectorIndex {
             VectorIndex::Hnsw(graph) => graph.rows(),
             VectorIndex::IvfFlat(lists) => lists.rows(),
             VectorIndex::Sparse(lists) => lists.rows(),
+        }
+    }
+
+    /// If a search among the allowed rows of these vectors is going to look at each of them: what its rows take in nanoseconds, and what it
+    /// was weighed against. Such a search may be done in pieces, each among some of the rows.
+    pub fn exact_cost(
+        &self,
+        vectors: &VectorColumn,
+        k: usize,
+        effort: Effort,
+        allowed: Option<&RowSet>,
+    ) -> Option<(f64, Expected)> {
+        let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
+        match self {
+            VectorIndex::Hnsw(graph) => graph.exact_cost(k, effort.ef, survivors),
+            VectorIndex::IvfFlat(_) | VectorIndex::Sparse(_) => None,
         }
     }
 

@@ -39,6 +39,11 @@ impl StorageEnv {
 pub struct StorageOptions {
     /// Unflushed bytes of one shard past which it is flushed.
     pub memtable_bytes_max: usize,
+    /// Rows that come no faster than this are indexed as they come, small segments first; faster ones once memory is full of them, as that takes
+    /// less work in all.
+    pub trickle_bytes_per_second: usize,
+    /// Unflushed bytes of one shard past which it is flushed while rows come so slowly: searches compare them one by one.
+    pub trickle_bytes_max: usize,
     /// Segments smaller than this are merged before they get a graph; below it rows are searched exactly.
     pub index_rows_min: usize,
     /// How many segments of similar size are merged at once.
@@ -66,7 +71,9 @@ impl Default for StorageOptions {
     fn default() -> Self {
         StorageOptions {
             memtable_bytes_max: 64 << 20,
-            index_rows_min: 4_096,
+            trickle_bytes_per_second: 8 << 20,
+            trickle_bytes_max: 8 << 20,
+            index_rows_min: 1_024,
             compaction_fan_in: 4,
             segment_rows_max: 4 << 20,
             tombstones_max: 10_000,

@@ -1,6 +1,7 @@
 //! What a shard is: recent rows in memory, sealed segments in object storage, and immutable snapshots over both.
 //! Knows Arrow, Parquet and object_store; knows no SQL, no Raft and no DataFusion.
 
+mod arrivals;
 mod chunk;
 mod column_cache;
 mod columns;

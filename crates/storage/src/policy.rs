@@ -15,6 +15,17 @@ const SIZE_RATIO: u64 = 4;
 /// How many times `settle_after` a small segment waits to be merged before it gets a graph of its own.
 const MERGE_PATIENCE: u32 = 10;
 
+/// How fast rows come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Faster than they could be indexed in small pieces.
+    Load,
+    /// Slowly.
+    Trickle,
+    /// Nothing has been written for a while: what is there may be brought into its final form.
+    Settled,
+}
+
 /// What the choice depends on.
 pub(crate) struct Policy<'a> {
     pub(crate) env: &'a StorageEnv,
@@ -23,8 +34,7 @@ pub(crate) struct Policy<'a> {
     pub(crate) layout: &'a TableLayout,
     pub(crate) running: &'a [Job],
     pub(crate) oldest_read_ts: Timestamp,
-    /// Nothing has been written for a while: what is there may be brought into its final form.
-    pub(crate) settled: bool,
+    pub(crate) pace: Pace,
 }
 
 impl Policy<'_> {
@@ -43,12 +53,17 @@ impl Policy<'_> {
         (!self.running.iter().any(|other| other.conflicts(&job))).then_some(job)
     }
 
-    /// Memory is full, or what is in it should have a graph and no more is coming.
+    /// Memory is full, or what is in it should have a graph and little or no more is coming.
     fn flush(&self) -> Option<Job> {
-        let memtable = &self.version.memtable;
-        let full = memtable.bytes() >= self.env.options.memtable_bytes_max;
-        let indexed = !self.layout.vector_indexes.is_empty();
-        let due = self.settled && indexed && memtable.rows() >= self.env.options.index_rows_min;
+        let (memtable, options) = (&self.version.memtable, &self.env.options);
+        let full = memtable.bytes() >= options.memtable_bytes_max;
+        let indexed = !self.layout.vector_indexes.is_empty() && memtable.rows() >= options.index_rows_min;
+        let due = indexed
+            && match self.pace {
+                Pace::Load => false,
+                Pace::Trickle => memtable.bytes() >= options.trickle_bytes_max,
+                Pace::Settled => true,
+            };
         if full || due { self.job(JobKind::Flush, JobInput::Memtable) } else { None }
     }
 
@@ -71,7 +86,7 @@ impl Policy<'_> {
         // Of runs that are equally long the last counts: that of the smallest segments.
         let starts = alike.values().flat_map(|list| (0..list.len()).rev().map(move |first| &list[first..]));
         let run = starts.map(|list| similar(list, rows_max)).max_by_key(|run| run.len())?;
-        let enough = if self.settled { 2 } else { self.env.options.compaction_fan_in.max(2) };
+        let enough = if self.pace == Pace::Settled { 2 } else { self.env.options.compaction_fan_in.max(2) };
         if run.len() < enough { None } else { self.job(JobKind::Compact, JobInput::Segments(run)) }
     }
 
@@ -87,11 +102,11 @@ impl Policy<'_> {
         self.job(JobKind::Compact, JobInput::Segments(vec![sealed.meta().id]))
     }
 
-    /// While rows arrive, a small segment gets a graph only if it has not been merged for a while.
+    /// While rows are loaded, a small segment gets a graph only if it has not been merged for a while.
     fn build_index(&self) -> Option<Job> {
         let options = &self.env.options;
         let due = |sealed: &&Sealed| {
-            self.settled
+            self.pace != Pace::Load
                 || sealed.meta().object_bytes() >= 2 * options.memtable_bytes_max as u64
                 || sealed.known_since.elapsed() >= options.settle_after * MERGE_PATIENCE
         };

@@ -100,6 +100,8 @@ pub struct SearchResult {
 /// A thread is worth it where it reads so many numbers that another would have to read otherwise: most of a millisecond. This crate's tests
 /// have few rows and go both ways.
 const THREAD_WORTH: u64 = if cfg!(test) { 100 } else { 2 << 20 };
+/// Nanoseconds of work that are worth a thread which waits for work already.
+const PIECE_NS: f64 = if cfg!(test) { 100.0 } else { 60_000.0 };
 /// Vectors that the walk of a graph compares for each candidate that it keeps, or fewer.
 const COMPARED_PER_CANDIDATE: u64 = 20;
 

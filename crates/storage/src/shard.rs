@@ -1,8 +1,10 @@
 //! The door to one shard: apply, snapshot, background work.
 
+use crate::arrivals::Arrivals;
+use crate::chunk::batch_bytes;
 use crate::gc::{self, Retired};
 use crate::job::{Job, JobControl, JobInput, JobKind};
-use crate::policy::Policy;
+use crate::policy::{Pace, Policy};
 use crate::run::{Run, wanted_graphs};
 use crate::version::Version;
 use crate::{Publish, PublishOutcome, ShardWrite, Snapshot, StorageEnv, TableLayout, manifest};
@@ -36,7 +38,7 @@ pub struct Shard {
     id: ShardId,
     env: Arc<StorageEnv>,
     version: RwLock<Arc<Version>>,
-    last_write: Mutex<Instant>,
+    arrivals: Mutex<Arrivals>,
     /// Shared by running jobs, whose objects no manifest names yet; alone for who deletes objects that none names.
     writing_objects: RwLock<()>,
     /// One collector at a time.
@@ -75,7 +77,7 @@ impl Shard {
             id,
             env,
             version: RwLock::new(Arc::new(version)),
-            last_write: Mutex::new(Instant::now()),
+            arrivals: Mutex::new(Arrivals::new(Instant::now())),
             writing_objects: RwLock::new(()),
             collecting: Mutex::new(()),
             local: Mutex::new(local),
@@ -99,13 +101,13 @@ impl Shard {
     /// Makes a write visible at `ts`, which is above all before it. Also what `txn` has staged, if given.
     pub fn commit(&self, ts: Timestamp, write: ShardWrite, staged: Option<TxnId>) {
         self.change(|version| version.commit(ts, &write, staged, &self.env));
-        *self.last_write.lock() = Instant::now();
+        self.note_arrival(&write);
     }
 
     /// Keeps a part of a large transaction, invisible to others until its commit.
     pub fn stage(&self, txn: TxnId, write: ShardWrite) {
         self.change(|version| version.stage(txn, &write, &self.env));
-        *self.last_write.lock() = Instant::now();
+        self.note_arrival(&write);
     }
 
     /// Drops what a transaction staged.
@@ -195,8 +197,7 @@ impl Shard {
         running: &[Job],
         oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        let settled = self.last_write.lock().elapsed() >= self.env.options.settle_after;
-        self.work(layout, running, oldest_read_ts, settled)
+        self.work(layout, running, oldest_read_ts, self.pace())
     }
 
     /// As [`Shard::pending_work`], without waiting whether more is written: for CREATE INDEX, VACUUM and shutdown.
@@ -206,7 +207,7 @@ impl Shard {
         running: &[Job],
         oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        self.work(layout, running, oldest_read_ts, true)
+        self.work(layout, running, oldest_read_ts, Pace::Settled)
     }
 
     fn work(
@@ -214,11 +215,11 @@ impl Shard {
         layout: &TableLayout,
         running: &[Job],
         oldest_read_ts: Timestamp,
-        settled: bool,
+        pace: Pace,
     ) -> Option<Job> {
         let version = self.version();
         let (env, shard) = (self.env.as_ref(), self.id);
-        Policy { env, shard, version: &version, layout, running, oldest_read_ts, settled }.choose()
+        Policy { env, shard, version: &version, layout, running, oldest_read_ts, pace }.choose()
     }
 
     /// A flush of everything now in memory (for VACUUM, shutdown, checkpoints and tests); `None` if there is nothing.
@@ -325,6 +326,27 @@ impl Shard {
 
     pub(crate) fn version(&self) -> Arc<Version> {
         self.version.read().clone()
+    }
+
+    /// Whether rows come slowly, and work on them should leave processors to others: the next rows will find it done anyway.
+    pub fn is_trickling(&self) -> bool {
+        self.pace() == Pace::Trickle
+    }
+
+    fn pace(&self) -> Pace {
+        let (arrivals, now, options) = (*self.arrivals.lock(), Instant::now(), &self.env.options);
+        if arrivals.quiet_for(now) >= options.settle_after {
+            Pace::Settled
+        } else if arrivals.bytes_per_second(now) <= options.trickle_bytes_per_second as f64 {
+            Pace::Trickle
+        } else {
+            Pace::Load
+        }
+    }
+
+    fn note_arrival(&self, write: &ShardWrite) {
+        let bytes = write.inserts.iter().map(|rows| batch_bytes(&rows.batch)).sum();
+        self.arrivals.lock().note(bytes, Instant::now());
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Version) -> T) -> T {

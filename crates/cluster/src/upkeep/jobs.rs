@@ -8,16 +8,20 @@ use crate::data::DataGroup;
 use crate::proposer::Stamp;
 use crate::requests::Outcome;
 use bytes::Bytes;
-use quiver_base::{DatabaseId, Error, IndexId, Result, SqlState, TableId, TxnId};
+use quiver_base::{DatabaseId, Error, IndexId, Result, ShardId, SqlState, TableId, TxnId};
 use quiver_storage::{Job, JobControl, JobKind, Publish, Shard, TableLayout};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 
 /// How long a shard rests after a job failed.
 const BACK_OFF: Duration = Duration::from_secs(5);
+
+/// How nice threads of merges and index builds are that nobody waits for: at 10 a thread gets a tenth of what one at 0 gets beside it.
+#[cfg(target_os = "linux")]
+const YIELDING: libc::c_int = 10;
 
 /// A shard and whose it is.
 #[derive(Clone, Debug)]
@@ -37,6 +41,33 @@ impl Drop for CancelOnDrop {
     }
 }
 
+/// A statement waits for work on a shard: none of it yields to others meanwhile.
+struct Awaited<'a>(&'a Upkeep, ShardId);
+
+impl<'a> Awaited<'a> {
+    /// What runs already and yields is stopped. It is done anew, as fast as it can be.
+    fn new(upkeep: &'a Upkeep, shard: ShardId) -> Awaited<'a> {
+        let mut state = upkeep.state.lock();
+        *state.awaited.entry(shard).or_default() += 1;
+        for running in state.running.iter().filter(|running| running.yields && running.job.shard == shard) {
+            running.control.cancel.store(true, Ordering::Release);
+        }
+        Awaited(upkeep, shard)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        let left = state.awaited.get(&self.1).map_or(0, |count| count - 1);
+        if left == 0 {
+            state.awaited.remove(&self.1);
+        } else {
+            state.awaited.insert(self.1, left);
+        }
+    }
+}
+
 impl Upkeep {
     /// Takes the job that `pick` finds, given those that run on the shard already.
     pub(super) fn claim(
@@ -49,8 +80,14 @@ impl Upkeep {
         let job = pick(&running.map(|running| running.job.clone()).collect::<Vec<_>>())?;
         state.next_id += 1;
         let control = JobControl { threads: self.thread_count, ..JobControl::default() };
-        let running =
-            RunningJob { database: place.database, table: place.table, job, control, id: state.next_id };
+        let running = RunningJob {
+            database: place.database,
+            table: place.table,
+            job,
+            control,
+            id: state.next_id,
+            yields: false,
+        };
         state.running.push(running.clone());
         Some(running)
     }
@@ -79,7 +116,12 @@ impl Upkeep {
             permit = Some(threads.clone().try_acquire_owned().ok()?);
             Some(job)
         });
-        if let Some(job) = claimed {
+        if let Some(mut job) = claimed {
+            let is_awaited = self.state.lock().awaited.contains_key(&job.job.shard);
+            job.yields = !is_awaited && matches!(job.job.kind, JobKind::Compact | JobKind::BuildIndex);
+            if job.yields && place.shard.is_trickling() {
+                job.control.threads = self.thread_count.div_ceil(2);
+            }
             drop(self.spawn(cluster, group, place, job, permit));
         }
         found
@@ -127,6 +169,7 @@ impl Upkeep {
         place: &Place,
         pick: impl Fn(&[Job]) -> Option<Job>,
     ) -> Result<bool> {
+        let _awaited = Awaited::new(self, place.shard.id());
         let mut ended = self.ended.subscribe();
         loop {
             ended.borrow_and_update();
@@ -161,7 +204,8 @@ async fn run(
     let oldest = group.leases.oldest(|| group.last_commit());
     let (shard, layout) = (place.shard.clone(), place.layout.clone());
     let (job, control) = (running.job.clone(), running.control.clone());
-    let publish = blocking(move || shard.run_job(&job, &layout, oldest, &control)).await?;
+    let work = move || shard.run_job(&job, &layout, oldest, &control);
+    let publish = if running.yields { yielding(work).await? } else { blocking(work).await? };
     let command = Command {
         blobs: vec![(place.shard.id().0, Bytes::from(publish.encode()))],
         ..Command::new(Kind::Publish, TxnId(0))
@@ -192,6 +236,28 @@ async fn discard(place: &Place, publish: Publish) -> Result<()> {
     })
     .await
 }
+
+/// Runs work on a thread of its own that yields the processors to all others, as do threads that it starts: what searches wait for comes first.
+async fn yielding<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    let run = move || {
+        yield_to_others();
+        let _ = done.send(work());
+    };
+    let spawned = std::thread::Builder::new().name("quiver-upkeep".to_owned()).spawn(run);
+    spawned.map_err(|cause| Error::io("could not start a thread", cause))?;
+    result.await.unwrap_or_else(|_| Err(Error::internal("a storage task failed")))
+}
+
+/// Elsewhere a priority is a whole process's.
+#[cfg(target_os = "linux")]
+fn yield_to_others() {
+    // SAFETY: it reads three numbers; 0 is this thread. Whether it works or not, the work gets done.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, YIELDING) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn yield_to_others() {}
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)

@@ -28,7 +28,7 @@ pub use kept::Earlier;
 pub use quantization::Quantization;
 
 use crate::sieve::Sketch;
-use crate::{Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
+use crate::{Expected, Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
 use quiver_base::{MemoryBudget, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -186,6 +186,12 @@ impl HnswGraph {
     /// What the codes say for certain of scores of this query; `None` where they say too little.
     pub(crate) fn sketch(&self, vectors: &VectorColumn, query: &[f32]) -> Option<impl Sketch> {
         sketch::sketch(self, vectors, query, Certainty::Certain)
+    }
+
+    /// If a search among so many rows is going to look at each of them: what its rows take in nanoseconds, and what it was weighed against.
+    pub(crate) fn exact_cost(&self, k: usize, ef: usize, survivors: u32) -> Option<(f64, Expected)> {
+        let plan = plan::Plan::new(&self.file.header, k, ef, survivors);
+        plan.exact.then_some((plan.rows_ns, plan.expected))
     }
 
     /// Finds the `k` nearest of the allowed rows; see [`search_segment`](crate::search_segment).

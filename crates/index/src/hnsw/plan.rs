@@ -3,7 +3,6 @@
 
 use super::calibrate::widened;
 use super::format::{CodeKind, Header};
-use super::search::Question;
 use crate::Expected;
 
 /// What rounding a query costs before the first code is looked at, in nanoseconds.
@@ -28,6 +27,8 @@ pub(super) struct Plan {
     /// How far a filtered walk may go.
     pub(super) patience: Patience,
     pub(super) expected: Expected,
+    /// What looking at every allowed row is expected to take, in nanoseconds, besides what it takes for few rows too.
+    pub(super) rows_ns: f64,
 }
 
 /// How long a walk with a filter goes on. What a filter lets through may be far from where the query is; then a walk meets few such
@@ -60,8 +61,9 @@ fn walked(m: u16, ef: usize, share: f64) -> f64 {
 }
 
 impl Plan {
-    pub(super) fn new(header: &Header, question: &Question<'_>, survivors: u32) -> Plan {
-        let ef = effort(header, question.k, question.ef);
+    /// `survivors` are the rows that are allowed.
+    pub(super) fn new(header: &Header, k: usize, ef: usize, survivors: u32) -> Plan {
+        let ef = effort(header, k, ef);
         // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
         let dim = f64::from(header.dim);
         let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
@@ -72,7 +74,7 @@ impl Plan {
         let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
         let walked = walked(header.params.m, ef, share).min(f64::from(header.nodes));
         let plain_ns = f64::from(survivors) * row_ns;
-        let compared = SIEVE_COMPARED + 3.0 * question.k as f64;
+        let compared = SIEVE_COMPARED + 3.0 * k as f64;
         let bounded = matches!(header.codes, CodeKind::Rabitq(_)) || header.has_code_errors();
         let sieved_ns = match bounded {
             true => SIEVE_START_NS + f64::from(survivors) * code_ns(header) + compared * row_ns,
@@ -91,6 +93,7 @@ impl Plan {
             ef,
             patience,
             expected: Expected { walk: walked as u64, exact: exact as u64 },
+            rows_ns: plain_ns.min(f64::from(survivors) * code_ns(header)),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
         return exact_outcome(vectors, metric, query, k, allowed);
     }
     let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
-    let plan = Plan::new(&graph.file.header, question, survivors);
+    let plan = Plan::new(&graph.file.header, k, question.ef, survivors);
     let by_codes = || plan.by_codes.then(|| sketch(graph, vectors, query, Certainty::Likely)).flatten();
     let exact = || match by_codes() {
         Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed),

@@ -1,7 +1,9 @@
 //! Threads for searches that take long: as many as there are idle processors, so that many searches at once do not fight over them.
 //! Knows no vectors.
 
+use parking_lot::Mutex;
 use quiver_base::Result;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::num::NonZero;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +13,13 @@ static SEARCHING: AtomicUsize = AtomicUsize::new(0);
 
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+
+/// Threads that wait for pieces: to wake one takes a few microseconds, to start one some tens. More than processors, as a search must not wait
+/// for the end of another one's piece; those that have nothing to do cost nothing. `None` if the system gives none.
+static THREADS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
+    let builder = ThreadPoolBuilder::new().num_threads(2 * *PROCESSORS);
+    builder.thread_name(|number| format!("quiver-search-{number}")).build().ok()
+});
 
 /// A thread that searches, for as long as it does.
 #[derive(Debug)]
@@ -29,13 +38,8 @@ impl Drop for Searching {
     }
 }
 
-/// Pieces that a long search should be cut into at most: more would find no thread.
-pub(super) fn pieces_max() -> usize {
-    *PROCESSORS
-}
-
 /// Processors that no search uses.
-fn idle() -> usize {
+pub(super) fn idle() -> usize {
     PROCESSORS.saturating_sub(SEARCHING.load(Ordering::Relaxed))
 }
 
@@ -55,6 +59,11 @@ fn on_threads<T: Send>(
     if helpers == 0 {
         return (0..pieces).map(work).collect();
     }
+    // A thread of the pool that waits in it would take up another search's piece.
+    let nested = rayon::current_thread_index().is_some();
+    let Some(threads) = THREADS.as_ref().filter(|_| !nested) else {
+        return (0..pieces).map(work).collect();
+    };
     let next = AtomicUsize::new(0);
     let take = || -> Result<Vec<(usize, T)>> {
         let mut done = Vec::new();
@@ -66,21 +75,22 @@ fn on_threads<T: Send>(
             done.push((piece, work(piece)?));
         }
     };
-    let mut done = std::thread::scope(|scope| {
-        let help = || {
-            let _searching = Searching::begin();
-            take()
-        };
-        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(help)).collect();
-        let mut done = take()?;
-        for helper in helpers {
-            match helper.join() {
-                Ok(found) => done.extend(found?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+    let helped = Mutex::new(Vec::with_capacity(helpers));
+    let own = threads.in_place_scope(|scope| {
+        for _ in 0..helpers {
+            let searching = Searching::begin();
+            scope.spawn(|_| {
+                let _searching = searching;
+                let found = take();
+                helped.lock().push(found);
+            });
         }
-        Ok::<_, quiver_base::Error>(done)
-    })?;
+        take()
+    });
+    let mut done = own?;
+    for found in helped.into_inner() {
+        done.extend(found?);
+    }
     done.sort_unstable_by_key(|(piece, _)| *piece);
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }

@@ -1,18 +1,17 @@
 //! Search in a sealed segment: through an index if it has one for the distance asked for, else exactly.
 
 use super::memory::Rows;
-use super::parallel::{pieces_max, side_by_side};
-use super::{Hit, Search, THREAD_WORTH, VectorQuery};
+use super::parallel::{idle, side_by_side};
+use super::{Hit, PIECE_NS, Search, THREAD_WORTH, VectorQuery};
 use crate::sealed::Sealed;
 use crate::snapshot::Locator;
 use crate::snapshot::part::Part;
 use crate::visibility::Alive;
 use crate::{Opened, Segment, VectorIndexDef};
 use arrow::array::Array;
-use quiver_base::{IndexId, Result};
+use quiver_base::{Error, IndexId, Result};
 use quiver_index::{
-    Neighbor, RowSet, SearchOutcome, SparseVector, Strategy, VectorColumn, VectorIndex, compare_scores,
-    search_segment,
+    Neighbor, RowSet, SearchOutcome, SparseVector, VectorColumn, VectorIndex, compare_scores, search_segment,
 };
 use std::sync::Arc;
 
@@ -31,9 +30,10 @@ impl Search<'_> {
             return self.in_rows(part, sealed, allowed);
         };
         let graph = if self.query.exact { None } else { self.graph(segment)? };
-        let outcome = match &graph {
-            None => self.exact_outcome(&vectors, allowed.as_filter())?,
-            Some(graph) => outcome(self.query, &vectors, Some(graph), allowed.as_filter()),
+        let allowed = allowed.as_filter();
+        let outcome = match graph.as_ref().map(|graph| &***graph) {
+            None => self.exact_outcome(&vectors, allowed)?,
+            Some(graph) => self.through_index(&vectors, graph, allowed)?,
         };
         self.stats.rows_visited += outcome.visited;
         let expected = outcome.expected.unwrap_or_default();
@@ -43,28 +43,63 @@ impl Search<'_> {
         Ok(self.hits_of(part, sealed, &vectors, &outcome))
     }
 
-    /// Compares with all rows: pieces of many rows side by side.
+    /// Looks at all rows: pieces of many rows side by side.
     fn exact_outcome(&self, vectors: &VectorColumn, allowed: Option<&RowSet>) -> Result<SearchOutcome> {
-        let rows = vectors.rows();
-        let numbers = u64::from(allowed.map_or(rows, RowSet::len)) * self.query.query.len() as u64;
-        let pieces = (numbers / THREAD_WORTH).min(pieces_max() as u64) as u32;
-        if pieces < 2 {
-            return Ok(outcome(self.query, vectors, None, allowed));
-        }
-        let query = self.query;
-        let found = side_by_side(pieces as usize, |piece| {
-            let bound = |piece: u32| (u64::from(rows) * u64::from(piece) / u64::from(pieces)) as u32;
-            let mut own = RowSet::of_range(rows, bound(piece as u32)..bound(piece as u32 + 1));
-            if let Some(allowed) = allowed {
-                own.and(allowed);
+        let rows = allowed.map_or(vectors.rows(), RowSet::len);
+        let numbers = u64::from(rows) * self.query.query.len() as u64;
+        self.in_pieces(numbers / THREAD_WORTH, vectors, None, allowed)
+    }
+
+    /// The same of the rows that a filter leaves, if that is what the index is going to do; else its walk, which is one piece.
+    fn through_index(
+        &self,
+        vectors: &VectorColumn,
+        index: &VectorIndex,
+        allowed: Option<&RowSet>,
+    ) -> Result<SearchOutcome> {
+        let VectorQuery { k, effort, .. } = *self.query;
+        match index.exact_cost(vectors, k, effort, allowed) {
+            Some((nanos, expected)) => {
+                let outcome = self.in_pieces((nanos / PIECE_NS) as u64, vectors, Some(index), allowed)?;
+                Ok(SearchOutcome { expected: allowed.map(|_| expected), ..outcome })
             }
-            Ok(outcome(query, vectors, None, Some(&own)))
+            None => Ok(outcome(self.query, vectors, Some(index), allowed)),
+        }
+    }
+
+    /// Looks at all rows in so many pieces, or as many as there are processors for them: each begins anew to look for a bound.
+    fn in_pieces(
+        &self,
+        pieces: u64,
+        vectors: &VectorColumn,
+        index: Option<&VectorIndex>,
+        allowed: Option<&RowSet>,
+    ) -> Result<SearchOutcome> {
+        let query = self.query;
+        let pieces = pieces.min(idle() as u64 + 1) as u32;
+        if pieces < 2 {
+            return Ok(outcome(query, vectors, index, allowed));
+        }
+        let all;
+        let allowed = match allowed {
+            Some(allowed) => allowed,
+            None => {
+                all = RowSet::full(vectors.rows());
+                &all
+            }
+        };
+        let found = side_by_side(pieces as usize, |piece| {
+            Ok(outcome(query, vectors, index, Some(&allowed.share(piece as u32, pieces))))
         })?;
-        let visited = found.iter().map(|outcome| outcome.visited).sum();
-        let mut neighbors: Vec<Neighbor> = found.into_iter().flat_map(|outcome| outcome.neighbors).collect();
-        neighbors.sort_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
-        neighbors.truncate(self.query.k);
-        Ok(SearchOutcome { neighbors, visited, strategy: Strategy::Exact, expected: None })
+        let mut found = found.into_iter();
+        let mut all = found.next().ok_or_else(|| Error::internal("a search of no pieces"))?;
+        for piece in found {
+            all.visited += piece.visited;
+            all.neighbors.extend(piece.neighbors);
+        }
+        all.neighbors.sort_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
+        all.neighbors.truncate(query.k);
+        Ok(all)
     }
 
     fn hits_of(

@@ -80,7 +80,7 @@ impl LocalFs for NoSync {
     }
 }
 
-fn env_at(dir: &Path) -> Arc<StorageEnv> {
+fn env_at(dir: &Path, settle_after: Duration) -> Arc<StorageEnv> {
     let options = StorageOptions {
         range_cache_bytes: 64 << 10,
         cold_bytes_min: 2 << 30,
@@ -92,7 +92,9 @@ fn env_at(dir: &Path) -> Arc<StorageEnv> {
         dead_share_max: 0.3,
         row_group_rows: 16,
         column_cache_bytes: 1 << 20,
-        settle_after: Duration::ZERO,
+        settle_after,
+        trickle_bytes_per_second: 8 << 20,
+        trickle_bytes_max: 3_000,
     };
     let objects = Objects::local(dir, Arc::new(NoSync)).unwrap();
     StorageEnv::new(objects, MemoryBudget::unlimited(), options)
@@ -100,7 +102,9 @@ fn env_at(dir: &Path) -> Arc<StorageEnv> {
 
 impl World {
     fn new(seed: u64, dir: &Path) -> World {
-        let env = env_at(dir);
+        // Settled, or as rows trickle in.
+        let settle_after = if seed.is_multiple_of(2) { Duration::ZERO } else { Duration::from_secs(3600) };
+        let env = env_at(dir, settle_after);
         World {
             rng: StdRng::seed_from_u64(seed),
             leader: Shard::new(ShardId(5), env.clone()),

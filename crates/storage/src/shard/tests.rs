@@ -190,6 +190,7 @@ fn a_load_ends_as_one_indexed_segment() {
         memtable_bytes_max: 20_000,
         index_rows_min: 100,
         settle_after: std::time::Duration::from_secs(3600),
+        trickle_bytes_per_second: 0,
         ..StorageOptions::default()
     };
     let shard = Shard::new(ShardId(1), StorageEnv::new(objects, MemoryBudget::unlimited(), options));
@@ -235,6 +236,71 @@ fn a_load_ends_as_one_indexed_segment() {
     shard.publish(&publish);
     let stats = shard.stats();
     assert_eq!((job.kind, stats.live_rows, stats.tombstones), (JobKind::Compact, 100, 0));
+}
+
+#[test]
+fn rows_that_trickle_in_are_indexed_as_they_come() {
+    let pending = |bytes_per_second, batches: u64| {
+        let options = StorageOptions {
+            index_rows_min: 100,
+            settle_after: std::time::Duration::from_secs(3600),
+            trickle_bytes_per_second: bytes_per_second,
+            trickle_bytes_max: 10_000,
+            ..StorageOptions::default()
+        };
+        let env = StorageEnv::new(env().objects.clone(), MemoryBudget::unlimited(), options);
+        let shard = Shard::new(ShardId(1), env);
+        let index = crate::VectorIndexDef {
+            id: IndexId(7),
+            of: crate::Indexed::Column { column: VECTOR, rows: None },
+            metric: Metric::L2,
+            kind: VectorIndexKind::Hnsw(quiver_index::HnswParams::default()),
+        };
+        let layout = TableLayout { vector_indexes: vec![index], ..layout() };
+        for ts in 1..=batches {
+            let rows: Vec<Row> = (0..100).map(|row| Row::new(ts * 100 + row, row as i64)).collect();
+            shard.commit(Timestamp(ts), insert(&rows), None);
+        }
+        let mut kinds = Vec::new();
+        while let Some(job) = shard.pending_work(&layout, &[], Timestamp(batches)) {
+            kinds.push(job.kind);
+            let control = JobControl { threads: 1, ..JobControl::default() };
+            let publish = shard.run_job(&job, &layout, Timestamp(batches), &control).unwrap();
+            assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+        }
+        kinds
+    };
+    assert_eq!(pending(64 << 20, 20), [JobKind::Flush, JobKind::BuildIndex]);
+    assert_eq!(pending(64 << 20, 1), [], "too few to be worth a segment");
+    assert_eq!(pending(0, 20), [], "too fast to be indexed in small pieces");
+}
+
+#[test]
+fn searches_at_once_find_what_each_finds_alone() {
+    let shard = Shard::new(ShardId(1), env());
+    let mut list: Vec<Row> = (1..=600).map(|id| Row::new(id, (id * 37 % 600) as i64)).collect();
+    list[77].vector = None;
+    shard.commit(Timestamp(1), insert(&list), None);
+    shard.commit(Timestamp(2), ShardWrite { inserts: vec![], deletes: vec![RowId(3), RowId(400)] }, None);
+    let flush = shard.flush_job().unwrap();
+    for is_sealed in [false, true] {
+        if is_sealed {
+            let publish = shard.run_job(&flush, &layout(), Timestamp(1), &JobControl::default()).unwrap();
+            shard.publish(&publish);
+        }
+        let snapshots = [1, 2].map(|ts| shard.snapshot(Timestamp(ts), None));
+        let queries: Vec<[f32; 4]> =
+            (0..24).map(|at| [at as f32 / 9.0, at as f32 * 25.0, 0.5, -1.0]).collect();
+        let ask = |at: usize| nearest(&snapshots[at % 2], &queries[at], at % 7 + 1);
+        let alone: Vec<_> = (0..queries.len()).map(ask).collect();
+        assert!(alone.iter().enumerate().all(|(at, found)| found.len() == at % 7 + 1));
+        std::thread::scope(|scope| {
+            for at in 0..queries.len() {
+                let (ask, alone) = (&ask, &alone);
+                scope.spawn(move || (0..30).for_each(|_| assert_eq!(ask(at), alone[at])));
+            }
+        });
+    }
 }
 
 #[test]
