@@ -24,6 +24,8 @@ pub(crate) enum Pace {
     Trickle,
     /// Nothing has been written for a while: what is there may be brought into its final form.
     Settled,
+    /// So may what is in segments, as a statement waits for it; what came into memory since stays there, or there would be no end of it.
+    Awaited,
 }
 
 /// What the choice depends on.
@@ -60,7 +62,7 @@ impl Policy<'_> {
         let indexed = !self.layout.vector_indexes.is_empty() && memtable.rows() >= options.index_rows_min;
         let due = indexed
             && match self.pace {
-                Pace::Load => false,
+                Pace::Load | Pace::Awaited => false,
                 Pace::Trickle => memtable.bytes() >= options.trickle_bytes_max,
                 Pace::Settled => true,
             };
@@ -86,7 +88,11 @@ impl Policy<'_> {
         // Of runs that are equally long the last counts: that of the smallest segments.
         let starts = alike.values().flat_map(|list| (0..list.len()).rev().map(move |first| &list[first..]));
         let run = starts.map(|list| similar(list, rows_max)).max_by_key(|run| run.len())?;
-        let enough = if self.pace == Pace::Settled { 2 } else { self.env.options.compaction_fan_in.max(2) };
+        let enough = if matches!(self.pace, Pace::Settled | Pace::Awaited) {
+            2
+        } else {
+            self.env.options.compaction_fan_in.max(2)
+        };
         if run.len() < enough { None } else { self.job(JobKind::Compact, JobInput::Segments(run)) }
     }
 

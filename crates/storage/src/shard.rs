@@ -200,14 +200,14 @@ impl Shard {
         self.work(layout, running, oldest_read_ts, self.pace())
     }
 
-    /// As [`Shard::pending_work`], without waiting whether more is written: for CREATE INDEX, VACUUM and shutdown.
+    /// As [`Shard::pending_work`], for what is in segments and without waiting whether more is written: for CREATE INDEX and VACUUM.
     pub fn pending_work_now(
         &self,
         layout: &TableLayout,
         running: &[Job],
         oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        self.work(layout, running, oldest_read_ts, Pace::Settled)
+        self.work(layout, running, oldest_read_ts, Pace::Awaited)
     }
 
     fn work(

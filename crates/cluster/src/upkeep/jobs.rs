@@ -106,9 +106,14 @@ impl Upkeep {
         let oldest = group.leases.oldest(|| group.last_commit());
         let mut permit = None;
         let mut found = false;
+        let is_awaited = self.state.lock().awaited.contains_key(&place.shard.id());
         let claimed = self.claim(&place, |running| {
             let job = place.shard.pending_work(&place.layout, running, oldest)?;
             found = true;
+            // A new segment would be more to wait for.
+            if job.kind == JobKind::Flush && is_awaited && place.shard.is_trickling() {
+                return None;
+            }
             let threads = match job.kind {
                 JobKind::Flush | JobKind::Spill | JobKind::WriteDeletes => &self.flush_thread,
                 JobKind::Compact | JobKind::BuildIndex => &self.threads,
@@ -117,7 +122,6 @@ impl Upkeep {
             Some(job)
         });
         if let Some(mut job) = claimed {
-            let is_awaited = self.state.lock().awaited.contains_key(&job.job.shard);
             job.yields = !is_awaited && matches!(job.job.kind, JobKind::Compact | JobKind::BuildIndex);
             if job.yields && place.shard.is_trickling() {
                 job.control.threads = self.thread_count.div_ceil(2);

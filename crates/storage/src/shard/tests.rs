@@ -222,6 +222,10 @@ fn a_load_ends_as_one_indexed_segment() {
         shard.commit(Timestamp(ts), insert(&list), None);
         drain(ts, false);
     }
+    if let Some(flush) = shard.flush_job() {
+        let rest = shard.run_job(&flush, &layout, Timestamp(30), &control).unwrap();
+        assert_eq!(shard.publish(&rest), PublishOutcome::Done);
+    }
     drain(30, true);
     let stats = shard.stats();
     assert_eq!((stats.segments, stats.live_rows, stats.memtable_rows), (1, 3000, 0), "{kinds:?}");
