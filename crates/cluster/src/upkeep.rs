@@ -227,7 +227,7 @@ impl Upkeep {
             }
         }
         if let Some((_, group, place)) = largest {
-            let flush = |running: &[Job]| {
+            let flush = |running: &[Job], _| {
                 let flushing = running.iter().any(|job| job.kind == JobKind::Flush);
                 if flushing { None } else { place.shard.flush_job() }
             };

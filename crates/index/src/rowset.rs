@@ -196,10 +196,15 @@ mod tests {
             }
             same(&less, a.difference(&b).copied().collect());
             for count in 1u32..6 {
-                let shares: Vec<RowSet> = (0..count).map(|number| set(&first).share(number, count)).collect();
-                assert_eq!(shares.iter().flat_map(RowSet::iter).collect::<Vec<_>>(), a.iter().copied().collect::<Vec<_>>());
+                let whole = set(&first);
+                let shares: Vec<RowSet> = (0..count).map(|number| whole.share(number, count)).collect();
+                let joined: Vec<u32> = shares.iter().flat_map(RowSet::iter).collect();
+                prop_assert_eq!(joined, whole.iter().collect::<Vec<_>>());
                 let most = a.len() as u32 / count + 65;
-                assert!(shares.iter().all(|share| share.rows() == rows && share.len() <= most && share.len() as usize == share.iter().count()));
+                for share in shares {
+                    prop_assert!(share.rows() == rows && share.len() <= most);
+                    prop_assert_eq!(share.len() as usize, share.iter().count());
+                }
             }
         }
     }

@@ -50,7 +50,7 @@ pub(crate) struct Options {
     /// Threads for flushes, merges and index builds [default: the number of cores]
     #[arg(long, env = "QUIVER_BACKGROUND_THREADS", value_name = "N")]
     background_threads: Option<usize>,
-    /// Unflushed bytes of one shard past which it is written as a segment [default: 64MB]
+    /// Unflushed bytes of one shard past which it is written as a segment; less where rows come slowly and have a vector index [default: 64MB]
     #[arg(long, env = "QUIVER_MEMTABLE_SIZE", value_name = "SIZE")]
     memtable_size: Option<String>,
     /// Vectors of a segment in a remote object store from which size on an ivfflat search reads parts of them in place of fetching

@@ -200,6 +200,17 @@ impl Shard {
         self.work(layout, running, oldest_read_ts, self.pace())
     }
 
+    /// As [`Shard::pending_work`], while a statement waits for what is in segments: rows that come stay in memory until it is full, as new
+    /// segments would be more to wait for.
+    pub fn pending_work_meanwhile(
+        &self,
+        layout: &TableLayout,
+        running: &[Job],
+        oldest_read_ts: Timestamp,
+    ) -> Option<Job> {
+        self.work(layout, running, oldest_read_ts, Pace::Load)
+    }
+
     /// As [`Shard::pending_work`], for what is in segments and without waiting whether more is written: for CREATE INDEX and VACUUM.
     pub fn pending_work_now(
         &self,

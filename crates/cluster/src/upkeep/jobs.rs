@@ -41,7 +41,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// A statement waits for work on a shard: none of it yields to others meanwhile.
+/// A statement waits for work on a shard, until this is dropped: none of it yields to others meanwhile.
 struct Awaited<'a>(&'a Upkeep, ShardId);
 
 impl<'a> Awaited<'a> {
@@ -69,24 +69,28 @@ impl Drop for Awaited<'_> {
 }
 
 impl Upkeep {
-    /// Takes the job that `pick` finds, given those that run on the shard already.
+    /// Takes the job that `pick` finds, given those that run on the shard already and whether a statement waits for its work.
     pub(super) fn claim(
         &self,
         place: &Place,
-        pick: impl FnOnce(&[Job]) -> Option<Job>,
+        pick: impl FnOnce(&[Job], bool) -> Option<Job>,
     ) -> Option<RunningJob> {
         let mut state = self.state.lock();
+        let is_awaited = state.awaited.contains_key(&place.shard.id());
         let running = state.running.iter().filter(|running| running.job.shard == place.shard.id());
-        let job = pick(&running.map(|running| running.job.clone()).collect::<Vec<_>>())?;
+        let job = pick(&running.map(|running| running.job.clone()).collect::<Vec<_>>(), is_awaited)?;
         state.next_id += 1;
-        let control = JobControl { threads: self.thread_count, ..JobControl::default() };
+        let yields = !is_awaited && matches!(job.kind, JobKind::Compact | JobKind::BuildIndex);
+        let is_gentle = yields && place.shard.is_trickling();
+        let threads = if is_gentle { self.thread_count.div_ceil(2) } else { self.thread_count };
+        let control = JobControl { threads, ..JobControl::default() };
         let running = RunningJob {
             database: place.database,
             table: place.table,
             job,
             control,
             id: state.next_id,
-            yields: false,
+            yields,
         };
         state.running.push(running.clone());
         Some(running)
@@ -106,14 +110,12 @@ impl Upkeep {
         let oldest = group.leases.oldest(|| group.last_commit());
         let mut permit = None;
         let mut found = false;
-        let is_awaited = self.state.lock().awaited.contains_key(&place.shard.id());
-        let claimed = self.claim(&place, |running| {
-            let job = place.shard.pending_work(&place.layout, running, oldest)?;
+        let claimed = self.claim(&place, |running, is_awaited| {
+            let job = match is_awaited {
+                true => place.shard.pending_work_meanwhile(&place.layout, running, oldest),
+                false => place.shard.pending_work(&place.layout, running, oldest),
+            }?;
             found = true;
-            // A new segment would be more to wait for.
-            if job.kind == JobKind::Flush && is_awaited && place.shard.is_trickling() {
-                return None;
-            }
             let threads = match job.kind {
                 JobKind::Flush | JobKind::Spill | JobKind::WriteDeletes => &self.flush_thread,
                 JobKind::Compact | JobKind::BuildIndex => &self.threads,
@@ -121,11 +123,7 @@ impl Upkeep {
             permit = Some(threads.clone().try_acquire_owned().ok()?);
             Some(job)
         });
-        if let Some(mut job) = claimed {
-            job.yields = !is_awaited && matches!(job.job.kind, JobKind::Compact | JobKind::BuildIndex);
-            if job.yields && place.shard.is_trickling() {
-                job.control.threads = self.thread_count.div_ceil(2);
-            }
+        if let Some(job) = claimed {
             drop(self.spawn(cluster, group, place, job, permit));
         }
         found
@@ -158,6 +156,10 @@ impl Upkeep {
         let job = &running.job;
         if error.state() == SqlState::QUERY_CANCELED {
             tracing::debug!(?job, "background work was stopped");
+            // For a statement that waits for it: it goes on at once.
+            if running.yields {
+                return;
+            }
         } else {
             tracing::warn!(?job, %error, "background work failed and will be tried again");
         }
@@ -173,12 +175,11 @@ impl Upkeep {
         place: &Place,
         pick: impl Fn(&[Job]) -> Option<Job>,
     ) -> Result<bool> {
-        let _awaited = Awaited::new(self, place.shard.id());
         let mut ended = self.ended.subscribe();
         loop {
             ended.borrow_and_update();
             let mut idle = true;
-            let claimed = self.claim(place, |running| {
+            let claimed = self.claim(place, |running, _| {
                 idle = running.is_empty();
                 pick(running)
             });
@@ -284,6 +285,7 @@ impl Cluster {
         index: IndexId,
     ) -> Result<()> {
         for (group, place) in self.places(database, table)? {
+            let _awaited = Awaited::new(&self.upkeep, place.shard.id());
             let flush = |running: &[Job]| {
                 let flushing = running.iter().any(|job| job.kind == JobKind::Flush);
                 if flushing { None } else { place.shard.index_flush_job() }
@@ -304,6 +306,7 @@ impl Cluster {
     /// VACUUM: flush, write delete bitmaps, merge until nothing is left to do. `full`: into one segment a shard.
     pub async fn compact(self: &Arc<Self>, database: DatabaseId, table: TableId, full: bool) -> Result<()> {
         for (group, place) in self.places(database, table)? {
+            let _awaited = Awaited::new(&self.upkeep, place.shard.id());
             let flush = |running: &[Job]| {
                 let flushing = running.iter().any(|job| job.kind == JobKind::Flush);
                 if flushing { None } else { place.shard.flush_job() }
@@ -353,5 +356,55 @@ impl Cluster {
         let layout = self.layouts.of(table);
         let place = |shard| Place { database, table: table.id, shard, layout: layout.clone() };
         shards.into_iter().map(place).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+    use arrow::datatypes::Schema;
+    use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+    use quiver_base::{MemoryBudget, RowId, Timestamp};
+    use quiver_storage::objects::RealFs;
+    use quiver_storage::{Objects, RowBatch, ShardWrite, StorageEnv, StorageOptions};
+
+    #[test]
+    fn work_that_a_statement_waits_for_does_not_yield() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = Objects::local(dir.path(), Arc::new(RealFs)).unwrap();
+        let env = StorageEnv::new(objects, MemoryBudget::unlimited(), StorageOptions::default());
+        let place = |shard| {
+            let shard = Shard::new(ShardId(shard), env.clone());
+            let one = RecordBatchOptions::new().with_row_count(Some(1));
+            let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one).unwrap();
+            let row = Arc::new(RowBatch { batch, row_ids: vec![RowId(1)] });
+            shard.commit(Timestamp(1), ShardWrite { inserts: vec![row], deletes: vec![] }, None);
+            Place { database: DatabaseId(1), table: TableId(2), shard, layout: Arc::default() }
+        };
+        let (own, other) = (place(1), place(2));
+        let upkeep = Upkeep::new(4);
+        let job = |place: &Place, kind| {
+            let mut job = place.shard.flush_job().unwrap();
+            job.kind = kind;
+            job
+        };
+        let claim = |place: &Place, kind| upkeep.claim(place, |_, _| Some(job(place, kind))).unwrap();
+        let stopped = |job: &RunningJob| job.control.cancel.load(Ordering::Acquire);
+        let (merge, flush, elsewhere) =
+            (claim(&own, JobKind::Compact), claim(&own, JobKind::Flush), claim(&other, JobKind::Compact));
+        assert!(merge.yields && elsewhere.yields && !flush.yields);
+        {
+            let _first = Awaited::new(&upkeep, own.shard.id());
+            let second = Awaited::new(&upkeep, own.shard.id());
+            assert!(stopped(&merge) && !stopped(&flush) && !stopped(&elsewhere));
+            let again = claim(&own, JobKind::BuildIndex);
+            assert!(!again.yields);
+            drop(second);
+            let _third = Awaited::new(&upkeep, own.shard.id());
+            assert!(!stopped(&again), "it runs as fast as it can already");
+            assert!(!claim(&own, JobKind::Compact).yields);
+        }
+        assert!(claim(&own, JobKind::Compact).yields);
     }
 }

@@ -76,10 +76,8 @@ impl Plan {
         let plain_ns = f64::from(survivors) * row_ns;
         let compared = SIEVE_COMPARED + 3.0 * k as f64;
         let bounded = matches!(header.codes, CodeKind::Rabitq(_)) || header.has_code_errors();
-        let sieved_ns = match bounded {
-            true => SIEVE_START_NS + f64::from(survivors) * code_ns(header) + compared * row_ns,
-            false => f64::INFINITY,
-        };
+        let codes_ns = if bounded { f64::from(survivors) * code_ns(header) } else { f64::INFINITY };
+        let sieved_ns = SIEVE_START_NS + codes_ns + compared * row_ns;
         let exact = plain_ns.min(sieved_ns) / node_ns;
         let patience = Patience {
             compared_max: (exact * GIVEN_UP).max(walked * LENIENT) as u64,
@@ -93,7 +91,7 @@ impl Plan {
             ef,
             patience,
             expected: Expected { walk: walked as u64, exact: exact as u64 },
-            rows_ns: plain_ns.min(f64::from(survivors) * code_ns(header)),
+            rows_ns: plain_ns.min(codes_ns),
         }
     }
 }
