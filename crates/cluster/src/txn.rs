@@ -4,18 +4,19 @@ pub(crate) mod buffer;
 mod commit;
 mod fetch;
 mod insert;
+mod locking;
 mod own_keys;
 
 use crate::cluster::Cluster;
 use crate::data::DataGroup;
 use crate::leases::Lease;
-use crate::locks::{LockSet, Mode, Resource};
+use crate::locks::{LockSet, Mode};
 use crate::read::SnapshotSource;
 use crate::{Catalog, CatalogEdit, Database, ReadView, Table};
 use buffer::Buffer;
 use own_keys::OwnKeys;
 use quiver_base::{
-    DatabaseId, Error, GroupId, IndexId, Reservation, Result, RowId, ShardId, SqlState, TableId, Term, TxnId,
+    DatabaseId, Error, GroupId, IndexId, Reservation, Result, RowId, ShardId, SqlState, Term, TxnId,
 };
 use quiver_storage::TableLayout;
 use std::any::Any;
@@ -310,35 +311,6 @@ impl Txn {
         self.database.schemas.get(&table.schema).map(|schema| schema.name.clone()).unwrap_or_default()
     }
 
-    /// Waits for a table lock; 40P01 on a deadlock, 55P03 on lock_timeout. After a wait the table may have changed or gone: refresh it.
-    pub async fn lock_table(&mut self, table: TableId, lock: TableLock) -> Result<()> {
-        let mode = match lock {
-            TableLock::Shared => Mode::Shared,
-            TableLock::Exclusive => Mode::Exclusive,
-        };
-        self.pin_term()?;
-        self.acquire([Resource::Table(self.database_id, table)], mode).await?;
-        Ok(())
-    }
-
-    /// Locks a name that DDL is about to make or drop, so that two sessions cannot both; exclusive, to the end of the transaction.
-    pub async fn lock_name(&mut self, schema: u32, name: &str) -> Result<()> {
-        self.pin_meta_term()?;
-        let mut bytes = self.database_id.0.to_le_bytes().to_vec();
-        bytes.extend_from_slice(name.as_bytes());
-        let resource = Resource::Name(schema, xxhash_rust::xxh3::xxh3_64(&bytes));
-        self.acquire([resource], Mode::Exclusive).await?;
-        Ok(())
-    }
-
-    /// The same for a name that all databases share: a role's, a database's.
-    pub async fn lock_shared_name(&mut self, kind: &str, name: &str) -> Result<()> {
-        self.pin_meta_term()?;
-        let resource = Resource::Name(0, xxhash_rust::xxh3::xxh3_64(format!("{kind} {name}").as_bytes()));
-        self.acquire([resource], Mode::Exclusive).await?;
-        Ok(())
-    }
-
     /// Takes the newest catalog: what a lock was waited for may have changed it.
     pub fn refresh_catalog(&mut self) -> Result<()> {
         self.rebase(self.cluster.meta.catalog())
@@ -347,50 +319,6 @@ impl Txn {
     /// Keeps something until the transaction has ended, in whatever way.
     pub fn keep(&mut self, held: impl Any + Send + Sync) {
         self.kept.push(Box::new(held));
-    }
-
-    async fn acquire(
-        &mut self,
-        resources: impl IntoIterator<Item = Resource, IntoIter: Send>,
-        mode: Mode,
-    ) -> Result<bool> {
-        self.locks.acquire(resources, mode, self.options.lock_timeout).await
-    }
-
-    /// Keys or rows, exclusively. A transaction may hold millions of them, so their memory is counted.
-    async fn acquire_all(&mut self, resources: Vec<Resource>) -> Result<bool> {
-        self.lock_memory.try_grow("a transaction's locks", resources.len() * LOCK_BYTES)?;
-        self.acquire(resources, Mode::Exclusive).await
-    }
-
-    /// Like [`Txn::lock_rows`] without a wait: locks what is free and unchanged, and says for each row what came of it. For NOWAIT
-    /// and SKIP LOCKED.
-    pub async fn try_lock_rows(
-        &mut self,
-        table: &Arc<Table>,
-        rows: &[RowRef],
-        lock: RowLock,
-    ) -> Result<Vec<RowTry>> {
-        self.begin_write(table).await?;
-        let alone = self.holds_exclusively(table);
-        let mut tried = Vec::with_capacity(rows.len());
-        for row in rows {
-            let own = self.is_own(row);
-            let free = alone || own || self.locks.try_acquire(Resource::Row(row.shard, row.row), lock.mode());
-            tried.push(match free {
-                false => RowTry::Busy,
-                true if own || self.are_live(&[*row]) => RowTry::Locked,
-                true if self.options.isolation == Isolation::RepeatableRead => {
-                    return Err(concurrent_update());
-                }
-                true => RowTry::Changed,
-            });
-        }
-        Ok(tried)
-    }
-
-    fn holds_exclusively(&self, table: &Table) -> bool {
-        self.locks.holds(Resource::Table(self.database_id, table.id), Mode::Exclusive)
     }
 
     fn pin_term(&mut self) -> Result<Term> {
@@ -419,75 +347,6 @@ impl Txn {
             ));
         }
         Ok(())
-    }
-
-    /// What every write begins with: allowed, admitted, the table locked and still as the caller knows it.
-    async fn begin_write(&mut self, table: &Table) -> Result<()> {
-        self.refuse_read_only()?;
-        self.cluster.refuse_stopping()?;
-        self.pin_term()?;
-        if !self.locks.holds(Resource::Table(self.database_id, table.id), Mode::Shared) {
-            self.lock_table(table.id, TableLock::Shared).await?;
-        }
-        let newest = self.cluster.meta.catalog();
-        if !Arc::ptr_eq(&newest, &self.base) && !self.edits_table(table.id) {
-            let newest = newest.databases.get(&self.database_id).and_then(|d| d.tables.get(&table.id));
-            if newest.is_none_or(|newest| newest.shards != table.shards || newest.version != table.version) {
-                return Err(Error::new(
-                    SqlState::SERIALIZATION_FAILURE,
-                    format!("table \"{}\" was changed by a concurrent transaction", table.name),
-                ));
-            }
-        }
-        self.cluster.upkeep.admit_write(&self.cluster).await
-    }
-
-    fn edits_table(&self, table: TableId) -> bool {
-        self.edits.iter().any(|edit| matches!(edit, CatalogEdit::PutTable(_, put) if put.id == table))
-    }
-
-    /// Locks rows that the statement is about to change.
-    pub async fn lock_rows(
-        &mut self,
-        table: &Arc<Table>,
-        rows: &[RowRef],
-        lock: RowLock,
-    ) -> Result<LockOutcome> {
-        self.begin_write(table).await?;
-        let others: Vec<RowRef> = rows.iter().filter(|row| !self.is_own(row)).copied().collect();
-        if self.lock_live(table, &others, lock.mode()).await? {
-            return Ok(LockOutcome::Unchanged);
-        }
-        match self.options.isolation {
-            Isolation::ReadCommitted => Ok(LockOutcome::Changed),
-            Isolation::RepeatableRead => Err(concurrent_update()),
-        }
-    }
-
-    /// Locks rows in order up to the first that is there no more; false if there is one. What comes after it is not kept locked:
-    /// the statement will lock its new version first, and whoever locks in one order must not run into a deadlock.
-    async fn lock_live(&mut self, table: &Table, rows: &[RowRef], mode: Mode) -> Result<bool> {
-        if self.holds_exclusively(table) {
-            return Ok(self.are_live(rows));
-        }
-        self.lock_memory.try_grow("a transaction's locks", rows.len() * LOCK_BYTES)?;
-        let mark = self.locks.mark();
-        let resource = |row: &RowRef| Resource::Row(row.shard, row.row);
-        let resources: Vec<Resource> = rows.iter().map(resource).collect();
-        let mut waiting = resources.iter().copied();
-        loop {
-            let waited = self.locks.acquire_some(&mut waiting, mode, self.options.lock_timeout).await?;
-            let taken = &rows[..rows.len() - waiting.len()];
-            if !self.are_live(taken) {
-                let first_gone = taken.iter().position(|row| !self.are_live(&[*row])).unwrap_or_default();
-                let later = resources[first_gone..].iter().copied().collect();
-                self.locks.release_since(mark, &later);
-                return Ok(false);
-            }
-            if !waited {
-                return Ok(true);
-            }
-        }
     }
 
     fn is_own(&self, row: &RowRef) -> bool {
@@ -591,6 +450,13 @@ impl Drop for Txn {
             self.cluster.upkeep.wake();
         }
     }
+}
+
+fn outdated(table: &Table) -> Error {
+    Error::new(
+        SqlState::SERIALIZATION_FAILURE,
+        format!("table \"{}\" was changed by a concurrent transaction", table.name),
+    )
 }
 
 fn concurrent_update() -> Error {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use futures::SinkExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{TestServer, rows, value};
@@ -143,7 +144,13 @@ async fn waits_end_at_a_cancel_and_at_time_limits() {
             Some("canceling statement due to statement timeout")
         );
     }
-    waiter.batch_execute("SET statement_timeout = 0; SET lock_timeout = 100").await.expect("set");
+    // The cancel may come between two steps of the statement, when nothing of it runs in the session's own task.
+    waiter.batch_execute("SET statement_timeout = 0").await.expect("set");
+    for _ in 0..100 {
+        let itself = waiter.batch_execute("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(3)");
+        assert_eq!(state(&itself.await.expect_err("cancelled")), "57014");
+    }
+    waiter.batch_execute("SET lock_timeout = 100").await.expect("set");
     let error = waiter.batch_execute("SELECT pg_advisory_lock(1)").await.expect_err("too long");
     assert_eq!(state(&error), "55P03");
     // An idle session, in a transaction and not.
@@ -157,6 +164,62 @@ async fn waits_end_at_a_cancel_and_at_time_limits() {
         let error = tokio::time::timeout(Duration::from_secs(5), idle.find(b'E')).await.expect("ended");
         assert!(String::from_utf8_lossy(&error).contains(expected), "{limit}");
     }
+}
+
+/// What statements do that waited for DDL: bound anew, they see the table as it is then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_waited_for_ddl_goes_by_the_new_table() {
+    let server = TestServer::start();
+    let (ddl, writer) = (server.connect().await, server.connect().await);
+    ddl.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int)").await.expect("made");
+    let statements = [
+        ("ALTER TABLE t ADD COLUMN m int DEFAULT 7", "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)", "3"),
+        ("ALTER TABLE t ALTER COLUMN m SET DEFAULT 8", "INSERT INTO t (id) VALUES (4)", "4"),
+        ("CREATE INDEX ON t (n)", "UPDATE t SET n = 10 WHERE id = 1", "4"),
+        ("ALTER TABLE t ALTER COLUMN n TYPE bigint", "UPDATE t SET n = 20 WHERE id = 2", "4"),
+        ("ALTER TABLE t DROP COLUMN n", "DELETE FROM t WHERE id = 1", "3"),
+        (
+            "CREATE INDEX ON t (m)",
+            "WITH gone AS (DELETE FROM t WHERE id = 2 RETURNING id) SELECT * FROM gone",
+            "2",
+        ),
+        ("ALTER TABLE t ADD COLUMN l text DEFAULT 'l'", "SELECT * FROM t FOR UPDATE", "2"),
+        ("ALTER TABLE t ALTER COLUMN m TYPE text", "UPDATE t SET m = '33'", "2"),
+        ("TRUNCATE t", "UPDATE t SET m = 'gone'", "0"),
+    ];
+    for (change, statement, left) in statements {
+        ddl.batch_execute(&format!("BEGIN; {change}")).await.expect(change);
+        let mut wait = Box::pin(writer.batch_execute(statement));
+        assert!(waits(&mut wait).await, "{statement}");
+        ddl.batch_execute("COMMIT").await.expect(change);
+        wait.await.expect(statement);
+        assert_eq!(value(&writer, "SELECT count(*) FROM t").await, left, "{statement}");
+    }
+    ddl.batch_execute("BEGIN; ALTER TABLE t ADD COLUMN k int DEFAULT 5").await.expect("changed");
+    let sink = writer.copy_in("COPY t FROM STDIN");
+    let mut sink = Box::pin(sink);
+    assert!(waits(&mut sink).await);
+    ddl.batch_execute("COMMIT").await.expect("committed");
+    let mut sink = Box::pin(sink.await.expect("begun"));
+    sink.send(bytes::Bytes::from_static(b"1\ta\tb\t6\n")).await.expect("sent");
+    sink.as_mut().finish().await.expect("copied");
+    assert_eq!(value(&writer, "SELECT k FROM t").await, "6");
+    // A snapshot that stays: an index changes nothing, rows that were moved may not be seen.
+    for (change, state_then) in [("CREATE INDEX ON t (k)", None), ("TRUNCATE t", Some("40001"))] {
+        writer.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM t").await.expect("begun");
+        ddl.batch_execute(&format!("BEGIN; {change}")).await.expect(change);
+        let mut wait = Box::pin(writer.batch_execute("UPDATE t SET k = 9"));
+        assert!(waits(&mut wait).await, "{change}");
+        ddl.batch_execute("COMMIT").await.expect(change);
+        let result = wait.await;
+        assert_eq!(result.as_ref().err().map(state), state_then, "{change}");
+        writer.batch_execute("COMMIT").await.expect("ended");
+    }
+    ddl.batch_execute("BEGIN; DROP TABLE t").await.expect("dropped");
+    let mut wait = Box::pin(writer.batch_execute("DELETE FROM t"));
+    assert!(waits(&mut wait).await);
+    ddl.batch_execute("COMMIT").await.expect("committed");
+    assert_eq!(state(&wait.await.expect_err("it is gone")), "42P01");
 }
 
 #[tokio::test(flavor = "multi_thread")]

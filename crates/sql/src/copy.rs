@@ -19,7 +19,6 @@ use crate::statement::StatementContext;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, SelectItem, TableFactor, TableWithJoins};
 use options::{Format, Options};
 use quiver_base::{Error, Result, SqlState};
-use quiver_cluster::TableLock;
 
 /// Starts a COPY.
 pub(crate) async fn execute(ctx: &mut StatementContext<'_>, copy: &CopyStatement) -> Result<Outcome> {
@@ -48,11 +47,13 @@ async fn copy_in(
 ) -> Result<Outcome> {
     let options = Options::parse(&copy.options, false)?;
     let relation = relation_name(name, &ctx.session.database)?;
+    let table = loop {
+        let table = Binder::new(ctx, &[]).table(&relation)?;
+        if !ctx.txn.lock_for_write(&table).await? {
+            break table;
+        }
+    };
     let binder = Binder::new(ctx, &[]);
-    let table = binder.table(&relation)?;
-    ctx.txn.lock_table(table.id, TableLock::Shared).await?;
-    let binder = Binder::new(ctx, &[]);
-    let table = binder.table(&relation)?;
     let positions = target_columns(&table, columns)?;
     let sink = sink::CopyIn::new(&binder, table, positions, options, copy.selection.as_deref())?;
     Ok(Outcome::CopyIn(Box::new(sink)))

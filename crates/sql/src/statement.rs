@@ -17,7 +17,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use quiver_base::{Error, Result, SqlState, SqlType};
-use quiver_cluster::{Catalog, Cluster, Txn};
+use quiver_cluster::{Catalog, Cluster, Table, Txn};
 use quiver_exec::{Engine, ReadyRows, from_datafusion};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -106,6 +106,8 @@ pub(crate) struct Analyzed {
     pub params: Vec<SqlType>,
     /// The result's columns; `None` if it has no rows.
     pub columns: Option<SchemaRef>,
+    /// Whether the client may have been told the columns: they stay then.
+    is_told: bool,
     /// The plan, and what it was made from: used again while that has not changed, and made again once it has.
     plan: Arc<Mutex<Option<Arc<Plan>>>>,
 }
@@ -113,7 +115,12 @@ pub(crate) struct Analyzed {
 impl Analyzed {
     /// A statement that nobody plans: of the session, or empty.
     pub(crate) fn without_plan(parsed: Arc<Parsed>, columns: Option<SchemaRef>) -> Analyzed {
-        Analyzed { parsed, params: Vec::new(), columns, plan: Arc::default() }
+        Analyzed { parsed, params: Vec::new(), columns, is_told: true, plan: Arc::default() }
+    }
+
+    /// The same for a client that will hear of the columns once there are rows.
+    pub(crate) fn untold(self) -> Analyzed {
+        Analyzed { is_told: false, ..self }
     }
 
     /// Whether it is a query that means the same whenever it is read, as long as catalog and settings stay.
@@ -149,7 +156,7 @@ impl Analyzed {
         }
         let declared: Vec<_> = self.params.iter().cloned().map(Some).collect();
         let (bound, _) = bind(ctx, statement, &declared)?;
-        if !same_columns(columns(&bound).as_deref(), self.columns.as_deref()) {
+        if self.is_told && !same_columns(columns(&bound).as_deref(), self.columns.as_deref()) {
             return Err(changed_result());
         }
         let plan = Arc::new(Plan::new(ctx, bound));
@@ -204,6 +211,21 @@ pub(crate) enum Bound {
     Explain(ExplainOptions, Box<Bound>),
 }
 
+impl Bound {
+    /// The tables that INSERT, UPDATE and DELETE write to.
+    fn targets(&self) -> Vec<Arc<Table>> {
+        match self {
+            Bound::Query(_) | Bound::Explain(..) => Vec::new(),
+            Bound::Insert(insert) => vec![insert.table.clone()],
+            Bound::Change(change) => vec![change.table.clone()],
+            Bound::With(with) => {
+                let parts = with.parts.iter().map(|part| &part.bound);
+                parts.chain([&*with.main]).flat_map(Bound::targets).collect()
+            }
+        }
+    }
+}
+
 /// Resolves names and types. `declared[i]` is the type a client or PREPARE gave `$i+1`; parameters without one are inferred,
 /// and fail with 42P18 if they cannot be. Error positions count characters of `parsed.sql`, from 1: the session adds the offset.
 pub(crate) async fn analyze(
@@ -217,11 +239,11 @@ pub(crate) async fn analyze(
             let columns = columns(&bound);
             let plan = Plan::new(ctx, bound);
             let plan = Arc::new(Mutex::new(Some(Arc::new(plan))));
-            Ok(Analyzed { parsed, params, columns, plan })
+            Ok(Analyzed { parsed, params, columns, is_told: true, plan })
         }
         _ => {
             let params = declared.iter().map(|ty| ty.clone().unwrap_or(SqlType::Text)).collect();
-            Ok(Analyzed { parsed, params, columns: None, plan: Arc::default() })
+            Ok(Analyzed { parsed, params, columns: None, is_told: true, plan: Arc::default() })
         }
     }
 }
@@ -300,7 +322,10 @@ pub(crate) async fn execute(
     }
     match &analyzed.parsed.statement {
         Statement::Plannable(statement) => {
-            let plan = analyzed.current_plan(ctx, statement)?;
+            let mut plan = analyzed.current_plan(ctx, statement)?;
+            while lock_targets(ctx, statement, &plan.bound).await? {
+                plan = analyzed.current_plan(ctx, statement)?;
+            }
             if let Bound::Query(query) = &plan.bound
                 && !locks_rows(statement)
                 && let Some(rows) = plan.kept.run(ctx, query, params, &analyzed.params).await?
@@ -316,6 +341,25 @@ pub(crate) async fn execute(
         Statement::Maintenance(command) => maintenance::execute(ctx, command).await,
         Statement::Session(_) | Statement::Empty => Err(Error::internal("a statement of the session")),
     }
+}
+
+/// Locks the tables that a statement writes to, before it reads. Whether one of them was changed first: the statement is bound anew
+/// then, as in PostgreSQL, which knows tables only once it has locked them.
+async fn lock_targets(
+    ctx: &mut StatementContext<'_>,
+    statement: &ast::Statement,
+    bound: &Bound,
+) -> Result<bool> {
+    let targets = match (bound, statement) {
+        (Bound::Query(_), ast::Statement::Query(query)) => dml::locked_tables(ctx, query)?,
+        _ => bound.targets(),
+    };
+    for table in targets {
+        if ctx.txn.lock_for_write(&table).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a statement that writes is called in the refusal of a read-only transaction.

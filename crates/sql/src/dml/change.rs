@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use futures::TryStreamExt;
 use quiver_base::{Error, Result, RowId, ShardId, SqlState, SqlType, TableId};
-use quiver_cluster::{LockOutcome, RowLock, RowRef, Table, TableLock};
+use quiver_cluster::{LockOutcome, RowLock, RowRef, Table};
 use quiver_exec::{ROW_COLUMN, SHARD_COLUMN, from_datafusion};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -311,7 +311,6 @@ pub(crate) async fn run_change(
     params: &[ScalarValue],
     types: &[SqlType],
 ) -> Result<Outcome> {
-    ctx.txn.lock_table(change.table.id, TableLock::Shared).await?;
     let mut attempt = 0;
     let (rows, batch) = loop {
         let binder = Binder::new(ctx, &[]);

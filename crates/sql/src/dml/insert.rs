@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, SetExpr};
 use futures::StreamExt;
 use quiver_base::{Error, Result, SqlState, SqlType};
-use quiver_cluster::{ConflictMode, Table, TableLock};
+use quiver_cluster::{ConflictMode, Table};
 use quiver_exec::from_datafusion;
 use std::sync::Arc;
 
@@ -219,7 +219,6 @@ pub(crate) async fn run_insert(
     params: &[ScalarValue],
     types: &[SqlType],
 ) -> Result<Outcome> {
-    ctx.txn.lock_table(insert.table.id, TableLock::Shared).await?;
     let binder = Binder::new(ctx, &[]);
     let mut writer = Writer::new(insert, &binder, params, types)?;
     match &insert.source {

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use futures::TryStreamExt;
 use quiver_base::{Error, Result, RowId, ShardId, SqlState, SqlType};
-use quiver_cluster::{LockOutcome, RowLock, RowRef, RowTry, Table, TableLock};
+use quiver_cluster::{LockOutcome, RowLock, RowRef, RowTry, Table};
 use quiver_exec::{ROW_COLUMN, SHARD_COLUMN, from_datafusion};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,6 @@ pub(crate) async fn lock_selected(
     let mut restricted = None;
     for (table, qualifier) in tables(ctx, select)? {
         let Some((lock, nonblock)) = clause_for(query, &qualifier) else { continue };
-        ctx.txn.lock_table(table.id, TableLock::Shared).await?;
         let candidates = row_query(query, &qualifier);
         match nonblock {
             None => lock_or_wait(ctx, &table, &candidates, params, lock).await?,
@@ -69,6 +68,16 @@ pub(crate) async fn lock_selected(
         }
     }
     Ok(restricted)
+}
+
+/// The tables whose rows a query locks.
+pub(crate) fn locked_tables(ctx: &StatementContext<'_>, query: &Query) -> Result<Vec<Arc<Table>>> {
+    if query.locks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut tables = tables(ctx, lockable(query)?)?;
+    tables.retain(|(_, qualifier)| clause_for(query, qualifier).is_some());
+    Ok(tables.into_iter().map(|(table, _)| table).collect())
 }
 
 /// The SELECT of a query whose rows are rows of tables.

@@ -36,7 +36,8 @@ impl Watch {
     }
 }
 
-/// Runs `step` to its end or until something stops it; it is dropped then.
+/// Runs `step` to its end or until something stops it; it is dropped then. A cancel that comes after it, while the statement has more
+/// steps to go, stops the next one: only `Interrupt::finish` ends that.
 pub(super) async fn guarded<T>(
     input: &mut Input,
     info: &SessionInfo,
@@ -61,9 +62,9 @@ pub(super) async fn guarded<T>(
         },
     };
     drop(alarm);
-    let asked = info.interrupt.asked();
-    info.interrupt.finish();
     result.map_err(|error| {
+        let asked = info.interrupt.asked();
+        info.interrupt.finish();
         // Whatever still works for the statement in another task ends too: it may hold locks of the session.
         watch.flag.store(true, Ordering::SeqCst);
         // What saw the flag does not know who set it.
@@ -108,8 +109,7 @@ pub(super) async fn waiting<T>(
         stop = info.interrupt.wanted() => Err(stopped(stop)),
         () = sleep_until(watch.deadline) => Err(timed_out()),
     };
-    info.interrupt.finish();
-    result
+    result.inspect_err(|_| info.interrupt.finish())
 }
 
 fn timed_out() -> Error {

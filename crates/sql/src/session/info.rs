@@ -338,14 +338,14 @@ pub(crate) struct Interrupt {
     /// 0 nothing, 1 cancel, 2 terminate.
     wanted: AtomicU8,
     wake: Notify,
-    /// The running statement's flag, which blocking work looks at.
+    /// The running statement's flag, which blocking work looks at. Also there between two of the statement's steps.
     running: Mutex<Option<Arc<AtomicBool>>>,
     /// The flag of the statement that runs or ran last.
     latest: Mutex<Arc<AtomicBool>>,
 }
 
 impl Interrupt {
-    /// Asks the session to stop. A cancel while nothing runs is forgotten.
+    /// Asks the session to stop. A cancel while it waits for its client's next command is forgotten.
     pub(crate) fn request(&self, stop: Stop) {
         let running = self.running.lock();
         match (stop, &*running) {
@@ -375,7 +375,7 @@ impl Interrupt {
         *self.running.lock() = Some(flag);
     }
 
-    /// The statement has ended: a cancel that comes now is too late.
+    /// The session waits for a command, or has answered the stop: a cancel that comes now is too late.
     pub(super) fn finish(&self) {
         let mut running = self.running.lock();
         *running = None;
@@ -398,5 +398,29 @@ impl Interrupt {
         while self.wanted.load(Ordering::SeqCst) < 2 {
             self.wake.notified().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancel_between_two_steps_of_a_statement_is_for_it() {
+        let (interrupt, flag) = (Interrupt::default(), Arc::new(AtomicBool::new(false)));
+        interrupt.request(Stop::Cancel);
+        assert!(!interrupt.asked(), "nothing runs yet");
+        // Two steps, of which the second begins after the cancel.
+        interrupt.start(flag.clone());
+        interrupt.request(Stop::Cancel);
+        interrupt.start(flag.clone());
+        assert!(interrupt.asked() && flag.load(Ordering::SeqCst));
+        interrupt.finish();
+        assert!(!interrupt.asked(), "not for the next statement");
+        interrupt.request(Stop::Cancel);
+        assert!(!interrupt.asked(), "too late");
+        interrupt.request(Stop::Terminate);
+        interrupt.finish();
+        assert!(interrupt.asked(), "the session is to end whatever it does");
     }
 }

@@ -49,7 +49,7 @@ impl Session {
                 if step.alone {
                     self.remember(&step.query, &[], &analyzed);
                 }
-                self.run_analyzed(conn, &analyzed, &step).await
+                self.run_analyzed(conn, &analyzed.untold(), &step).await
             }
         }
     }

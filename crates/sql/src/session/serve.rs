@@ -63,6 +63,7 @@ impl Session {
         if let Some(message) = conn.input.message_at_hand()? {
             return Ok(Some(message));
         }
+        self.info.interrupt.finish();
         let idle_limit = match self.transaction.block {
             Block::Explicit => self.settings.timeout("idle_in_transaction_session_timeout").map(|limit| {
                 let message = "terminating connection due to idle-in-transaction timeout";
@@ -147,6 +148,7 @@ impl Session {
 
     /// ReadyForQuery, and everything before it leaves.
     pub(super) async fn ready(&mut self, conn: &mut Connection) -> Flow {
+        self.info.interrupt.finish();
         self.tell(conn);
         let status = self.transaction.status();
         backend::ready(&mut conn.output.buffer, status);
