@@ -6,6 +6,8 @@ use crate::rowset::positions;
 use crate::{Metric, Neighbor, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
 use std::ops::Bound;
 
+/// Rows that are looked at together, while memory is asked for that the next ones need.
+pub(crate) const BLOCK: usize = 16;
 /// Rows whose memory is asked for before the one that is looked at.
 const AHEAD: usize = 16;
 
@@ -18,6 +20,54 @@ pub(crate) trait Sketch {
     /// Numbers that the score is surely not below and not above, as [`Metric::score`] computes it. `None` if even the lower
     /// one is above `limit`.
     fn bounds(&self, code: u32, limit: f64) -> Option<(f64, f64)>;
+    /// The lower of these numbers for up to [`BLOCK`] codes.
+    fn lowers(&self, codes: &[u32], lowers: &mut [f64; BLOCK]) {
+        for (code, lower) in codes.iter().zip(lowers) {
+            *lower = self.bounds(*code, f64::INFINITY).map_or(f64::NEG_INFINITY, |bounds| bounds.0);
+        }
+    }
+}
+
+/// Some rows and their codes.
+#[derive(Clone, Copy)]
+struct Block {
+    rows: [u32; BLOCK],
+    codes: [u32; BLOCK],
+    len: usize,
+}
+
+/// Calls `look` with each row, and its code and lower bound if it has a code.
+fn sift(
+    sketch: &impl Sketch,
+    rows: impl Iterator<Item = u32>,
+    mut look: impl FnMut(u32, Option<(u32, f64)>),
+) {
+    let none = Block { rows: [0; BLOCK], codes: [0; BLOCK], len: 0 };
+    let (mut ready, mut filling) = (none, none);
+    let mut lowers = [0.0; BLOCK];
+    let mut look_at = |block: &Block, look: &mut dyn FnMut(u32, Option<(u32, f64)>)| {
+        if block.len > 0 {
+            sketch.lowers(&block.codes[..block.len], &mut lowers);
+        }
+        for at in 0..block.len {
+            look(block.rows[at], Some((block.codes[at], lowers[at])));
+        }
+    };
+    for row in rows {
+        let Some(code) = sketch.code(row) else {
+            look(row, None);
+            continue;
+        };
+        sketch.prefetch(code);
+        (filling.rows[filling.len], filling.codes[filling.len]) = (row, code);
+        filling.len += 1;
+        if filling.len == BLOCK {
+            look_at(&ready, &mut look);
+            (ready, filling.len) = (filling, 0);
+        }
+    }
+    look_at(&ready, &mut look);
+    look_at(&filling, &mut look);
 }
 
 /// The `k` nearest of the allowed rows that are not NULL: what [`exact_search`](crate::exact_search) finds.
@@ -33,17 +83,19 @@ pub(crate) fn sieved_outcome(
     let mut limit = f64::INFINITY;
     let mut kept: Vec<(f64, u32)> = Vec::new();
     let mut visited = 0;
-    let look = |row: u32| {
+    sift(sketch, allowed_rows(vectors, allowed), |row, known| {
         visited += 1;
-        let Some(code) = sketch.code(row) else { return kept.push((f64::NEG_INFINITY, row)) };
+        let Some((code, lower)) = known else { return kept.push((f64::NEG_INFINITY, row)) };
+        if lower > limit {
+            return;
+        }
         let Some((lower, upper)) = sketch.bounds(code, limit) else { return };
         kept.push((lower, row));
         // Rounded up, if it was rounded at all.
         if uppers.push((upper as f32).next_up(), row) {
             limit = uppers.bound().map_or(f64::INFINITY, f64::from);
         }
-    };
-    for_each_ahead(allowed_rows(vectors, allowed), |row| prefetch_code(sketch, row), look);
+    });
     kept.retain(|(lower, _)| *lower <= limit);
     kept.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let mut top = TopK::new(k);
@@ -86,15 +138,11 @@ pub(crate) fn within<S: Sketch>(
     let rows = allowed_rows(vectors, allowed);
     match sketch.filter(|_| limit.is_finite()) {
         None => for_each_ahead(rows, |row| prefetch(vectors.raw(row)), compare),
-        Some(sketch) => for_each_ahead(
-            rows,
-            |row| prefetch_code(sketch, row),
-            |row| {
-                if sketch.code(row).is_none_or(|code| sketch.bounds(code, limit).is_some()) {
-                    compare(row);
-                }
-            },
-        ),
+        Some(sketch) => sift(sketch, rows, |row, known| {
+            if known.is_none_or(|(_, lower)| lower <= limit) {
+                compare(row);
+            }
+        }),
     }
     found
 }
@@ -130,12 +178,6 @@ pub(crate) fn allowed_rows<'a>(
         Some(allowed) => word & allowed.words().get(at).copied().unwrap_or(0),
         None => word,
     }))
-}
-
-fn prefetch_code(sketch: &impl Sketch, row: u32) {
-    if let Some(code) = sketch.code(row) {
-        sketch.prefetch(code);
-    }
 }
 
 /// Asks for each row's memory some rows before its turn: survivors of a filter lie too far apart for the CPU to

@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 
 type F32Kernel = unsafe fn(&[f32], &[f32]) -> f32;
 type IntegerKernel = unsafe fn(&[u8], &[i8]) -> i32;
+/// One query and four vectors of its length.
+type FourKernel = unsafe fn([&[u8]; 4], &[i8]) -> [i32; 4];
 type CosineKernel = unsafe fn(&[f32], &[f32]) -> (f32, f32, f32);
 
 /// One implementation of every kernel. They are `unsafe fn` because each may need CPU features; a value of
@@ -23,6 +25,7 @@ struct Kernels {
     l1: F32Kernel,
     dot_and_norms: CosineKernel,
     dot_u8_i8: IntegerKernel,
+    dot4_u8_i8: FourKernel,
     dot_u1_i8: IntegerKernel,
     dot_u2_i8: IntegerKernel,
     dot_u4_i8: IntegerKernel,
@@ -36,6 +39,7 @@ const PORTABLE: Kernels = Kernels {
     l1: portable::l1,
     dot_and_norms: portable::dot_and_norms,
     dot_u8_i8: portable::dot_u8_i8,
+    dot4_u8_i8: portable::dot4_u8_i8,
     dot_u1_i8: portable::dot_packed::<1>,
     dot_u2_i8: portable::dot_packed::<2>,
     dot_u4_i8: portable::dot_packed::<4>,
@@ -116,6 +120,15 @@ pub fn dot_u8_i8(codes: &[u8], query: &[i8]) -> i32 {
     let (codes, query) = same_length(codes, query);
     // SAFETY: as in `l2_squared`.
     unsafe { (kernels().dot_u8_i8)(codes, query) }
+}
+
+/// [`dot_u8_i8`] of four vectors and one query, which costs less than four times one. Of longer vectors the rest is ignored; all are
+/// taken for as long as the shortest.
+#[inline]
+pub fn dot4_u8_i8(codes: [&[u8]; 4], query: &[i8]) -> [i32; 4] {
+    let len = codes.iter().fold(query.len(), |len, codes| len.min(codes.len()));
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().dot4_u8_i8)(codes.map(|codes| &codes[..len]), &query[..len]) }
 }
 
 /// As much of a plane as there is a query for, and the query of just that much.

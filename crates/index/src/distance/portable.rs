@@ -36,6 +36,10 @@ pub(crate) fn dot_u8_i8(a: &[u8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum()
 }
 
+pub(crate) fn dot4_u8_i8(codes: [&[u8]; 4], query: &[i8]) -> [i32; 4] {
+    codes.map(|codes| dot_u8_i8(codes, query))
+}
+
 pub(crate) fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
     a.iter().zip(b).map(|(x, y)| i32::from(x.abs_diff(*y))).sum()
 }

@@ -84,6 +84,9 @@ fn integer_kernels_are_exact() {
                     portable::dot_u8_i8(codes, query),
                     "{name} {len}"
                 );
+                let four = [codes, other, codes, &codes[..]];
+                let products = four.map(|codes| portable::dot_u8_i8(codes, query));
+                assert_eq!((kernels.dot4_u8_i8)(four, query), products, "{name} {len}");
                 assert_eq!((kernels.l1_u8)(codes, other), portable::l1_u8(codes, other), "{name} {len}");
             }
         }
@@ -148,5 +151,6 @@ fn derived_numbers() {
     assert_eq!(norm(&[3.0, 4.0]), 5.0);
     assert_eq!(cosine(&[1.0, 0.0], &[2.0, 0.0]), 1.0);
     assert!(cosine(&[0.0, 0.0], &[2.0, 0.0]).is_nan());
+    assert_eq!(dot4_u8_i8([&[1; 9], &[2; 9], &[3; 7], &[4; 9]], &[1; 8]), [7, 14, 21, 28]);
     assert!(available().iter().any(|k| k.name == kernel_name()));
 }

@@ -13,6 +13,7 @@ const AVX2: Kernels = Kernels {
     l1: avx2::l1,
     dot_and_norms: avx2::dot_and_norms,
     dot_u8_i8: avx2::dot_u8_i8,
+    dot4_u8_i8: avx2::dot4_u8_i8,
     dot_u1_i8: avx2::dot_packed::<1>,
     dot_u2_i8: avx2::dot_packed::<2>,
     dot_u4_i8: avx2::dot_packed::<4>,
@@ -26,13 +27,19 @@ const AVX512: Kernels = Kernels {
     l1: avx512::l1,
     dot_and_norms: avx512::dot_and_norms,
     dot_u8_i8: avx512::dot_u8_i8,
+    dot4_u8_i8: avx2::dot4_u8_i8,
     dot_u1_i8: avx512::dot_packed::<1>,
     dot_u2_i8: avx512::dot_packed::<2>,
     dot_u4_i8: avx512::dot_packed::<4>,
     l1_u8: avx512::l1_u8,
 };
 
-const AVX512_VNNI: Kernels = Kernels { name: "avx512vnni", dot_u8_i8: avx512::dot_u8_i8_vnni, ..AVX512 };
+const AVX512_VNNI: Kernels = Kernels {
+    name: "avx512vnni",
+    dot_u8_i8: avx512::dot_u8_i8_vnni,
+    dot4_u8_i8: avx512::dot4_u8_i8_vnni,
+    ..AVX512
+};
 
 /// What this CPU can run, the best last.
 pub(super) fn available() -> Vec<&'static Kernels> {
@@ -40,7 +47,8 @@ pub(super) fn available() -> Vec<&'static Kernels> {
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         found.push(&AVX2);
     }
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+    // All that have the second have the first.
+    if !found.is_empty() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
         found.push(&AVX512);
         if is_x86_feature_detected!("avx512vnni") {
             found.push(&AVX512_VNNI);
@@ -141,6 +149,41 @@ mod avx2 {
             sum = _mm256_add_epi32(sum, products);
         }
         sum_i32(sum) + super::super::portable::dot_u8_i8(&a[whole..len], &b[whole..len])
+    }
+
+    /// The sums of four registers.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn sums_i32(v: [__m256i; 4]) -> [i32; 4] {
+        let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+        let sums = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+        [
+            _mm_extract_epi32::<0>(sums),
+            _mm_extract_epi32::<1>(sums),
+            _mm_extract_epi32::<2>(sums),
+            _mm_extract_epi32::<3>(sums),
+        ]
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn dot4_u8_i8(codes: [&[u8]; 4], query: &[i8]) -> [i32; 4] {
+        const STEP: usize = 16;
+        let len = codes.iter().fold(query.len(), |len, codes| len.min(codes.len()));
+        let whole = len - len % STEP;
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for at in (0..whole).step_by(STEP) {
+            // SAFETY: at + STEP <= whole <= all lengths; the loads need no alignment.
+            let y = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(query.as_ptr().add(at).cast()) });
+            for (codes, sum) in codes.iter().zip(&mut sums) {
+                // SAFETY: as above.
+                let x = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(codes.as_ptr().add(at).cast()) });
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, y));
+            }
+        }
+        let mut sums = sums_i32(sums);
+        for (codes, sum) in codes.iter().zip(&mut sums) {
+            *sum += super::super::portable::dot_u8_i8(&codes[whole..len], &query[whole..len]);
+        }
+        sums
     }
 
     /// Products of numbers below 16 and of an i8 are summed in 16 bits over one register of plane bytes: at most
@@ -325,6 +368,37 @@ mod avx512 {
             at += 64;
         }
         _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd))
+    }
+
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vnni")]
+    pub(super) fn dot4_u8_i8_vnni(codes: [&[u8]; 4], query: &[i8]) -> [i32; 4] {
+        let len = codes.iter().fold(query.len(), |len, codes| len.min(codes.len()));
+        let mut sums = [_mm512_setzero_si512(); 4];
+        let mut at = 0;
+        while at + 64 <= len {
+            // SAFETY: at + 64 <= len, which none is shorter than; the loads need no alignment.
+            let y = unsafe { _mm512_loadu_si512(query.as_ptr().add(at).cast()) };
+            for (codes, sum) in codes.iter().zip(&mut sums) {
+                // SAFETY: as above.
+                let x = unsafe { _mm512_loadu_si512(codes.as_ptr().add(at).cast()) };
+                *sum = _mm512_dpbusd_epi32(*sum, x, y);
+            }
+            at += 64;
+        }
+        if at < len {
+            let y = load_bytes(&query[..len], at);
+            for (codes, sum) in codes.iter().zip(&mut sums) {
+                *sum = _mm512_dpbusd_epi32(*sum, load_bytes(&codes[..len], at), y);
+            }
+        }
+        let [a, b, c, d] = sums;
+        avx2::sums_i32([halved(a), halved(b), halved(c), halved(d)])
+    }
+
+    /// The sums of lanes that are half a register apart.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn halved(v: __m512i) -> __m256i {
+        _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v))
     }
 
     /// As for AVX2; not verified on a CPU that has it, but compared with the portable one wherever tests run on one.

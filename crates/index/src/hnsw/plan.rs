@@ -106,5 +106,5 @@ pub(super) fn effort(header: &Header, k: usize, ef: usize) -> usize {
 
 /// Nanoseconds to look at one code of a row among others.
 fn code_ns(header: &Header) -> f64 {
-    5.0 + 0.14 * header.code_stride() as f64
+    5.0 + 0.115 * header.code_stride() as f64
 }

@@ -4,7 +4,7 @@
 use super::codes::{Codes, Quantizer};
 use crate::Metric;
 use crate::distance::{self, prefetch};
-use crate::sieve::Sketch;
+use crate::sieve::{BLOCK, Sketch};
 
 /// Where the codes count from when a query's rounding is weighed: the middle of a byte.
 const MIDDLE: f64 = 127.5;
@@ -93,6 +93,40 @@ impl<'a, N: Fn(u32) -> Option<u32>> ScalarSieve<'a, N> {
             relative,
         }
     }
+
+    /// Error and reach of a node's code; infinite if nothing is known of it.
+    #[inline(always)]
+    fn error(&self, node: u32) -> [f64; 2] {
+        self.errors.get(node as usize).map_or([f64::INFINITY; 2], |pair| pair.map(f64::from))
+    }
+
+    /// A number that the score is surely not below: minus infinity if the code says nothing.
+    #[inline(always)]
+    fn lower(&self, product: f64, term: f64, error: f64, reach: f64) -> f64 {
+        let score = self.offset + term - self.factor * product;
+        let lower = match self.is_l2 {
+            true => {
+                // By the triangle inequality the vector is as far as its code, give or take the error.
+                let nearest = ((score - self.l2_margin(term, reach)).max(0.0).sqrt() - error).max(0.0);
+                nearest * nearest * (1.0 - self.relative)
+            }
+            false => score - self.margin(error, reach),
+        };
+        // Also false for what is no number.
+        let is_known = score.abs() + error + reach < f64::INFINITY;
+        if is_known { lower } else { f64::NEG_INFINITY }
+    }
+
+    #[inline(always)]
+    fn margin(&self, error: f64, reach: f64) -> f64 {
+        self.per_reach * reach + self.per_error * error + self.always
+    }
+
+    /// How wrong the distance of a code may be. The term is as good as an f32.
+    #[inline(always)]
+    fn l2_margin(&self, term: f64, reach: f64) -> f64 {
+        self.per_reach * reach + f64::from(f32::EPSILON) * (term + self.offset.abs())
+    }
 }
 
 impl<N: Fn(u32) -> Option<u32>> Sketch for ScalarSieve<'_, N> {
@@ -103,35 +137,46 @@ impl<N: Fn(u32) -> Option<u32>> Sketch for ScalarSieve<'_, N> {
 
     #[inline(always)]
     fn prefetch(&self, node: u32) {
-        self.codes.prefetch(node);
-        if let Some(error) = self.errors.get(node as usize..node as usize + 1) {
-            prefetch(error);
-        }
+        // The rest lies close together, in the order of the rows, and comes without being asked for.
+        prefetch(self.codes.get(node));
     }
 
     #[inline(always)]
     fn bounds(&self, node: u32, limit: f64) -> Option<(f64, f64)> {
-        let Some([error, reach]) = self.errors.get(node as usize).map(|pair| pair.map(f64::from)) else {
-            return Some((f64::NEG_INFINITY, f64::INFINITY));
-        };
         let product = f64::from(distance::dot_u8_i8(self.codes.get(node), &self.query));
+        let [error, reach] = self.error(node);
         let term = f64::from(self.codes.term(node));
-        let score = self.offset + term - self.factor * product;
-        if !(score.is_finite() && reach.is_finite() && error.is_finite()) {
-            return Some((f64::NEG_INFINITY, f64::INFINITY));
-        }
-        if !self.is_l2 {
-            let margin = self.per_reach * reach + self.per_error * error + self.always;
-            return (score - margin <= limit).then_some((score - margin, score + margin));
-        }
-        // The term is as good as an f32. By the triangle inequality the vector is as far as its code, give or take the error.
-        let margin = self.per_reach * reach + f64::from(f32::EPSILON) * (term + self.offset.abs());
-        let nearest = ((score - margin).max(0.0).sqrt() - error).max(0.0);
-        let lower = nearest * nearest * (1.0 - self.relative);
+        let lower = self.lower(product, term, error, reach);
         if lower > limit {
             return None;
         }
-        let farthest = (score + margin).max(0.0).sqrt() + error;
+        if lower == f64::NEG_INFINITY {
+            return Some((f64::NEG_INFINITY, f64::INFINITY));
+        }
+        let score = self.offset + term - self.factor * product;
+        if !self.is_l2 {
+            return Some((lower, score + self.margin(error, reach)));
+        }
+        let farthest = (score + self.l2_margin(term, reach)).max(0.0).sqrt() + error;
         Some((lower, farthest * farthest * (1.0 + self.relative)))
+    }
+
+    #[inline(always)]
+    fn lowers(&self, nodes: &[u32], lowers: &mut [f64; BLOCK]) {
+        // Beyond the last node the first, again.
+        let node = |at: usize| nodes.get(at).or(nodes.first()).copied().unwrap_or(0);
+        let (mut products, mut terms) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let (mut errors, mut reaches) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for at in (0..BLOCK).step_by(4) {
+            let four = std::array::from_fn(|more| node(at + more));
+            for (more, product) in self.codes.products(four, &self.query).into_iter().enumerate() {
+                products[at + more] = f64::from(product);
+                terms[at + more] = f64::from(self.codes.term(four[more]));
+                [errors[at + more], reaches[at + more]] = self.error(four[more]);
+            }
+        }
+        for at in 0..BLOCK {
+            lowers[at] = self.lower(products[at], terms[at], errors[at], reaches[at]);
+        }
     }
 }

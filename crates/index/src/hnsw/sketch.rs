@@ -9,7 +9,7 @@ use super::{HnswGraph, NodesCoder};
 use crate::Metric;
 use crate::VectorColumn;
 use crate::distance;
-use crate::sieve::Sketch;
+use crate::sieve::{BLOCK, Sketch};
 
 /// Standard deviations that no error is expected to be beyond: about one in a million is.
 const LIKELY_DEVIATIONS: f32 = 5.0;
@@ -110,6 +110,14 @@ impl<N: Fn(u32) -> Option<u32>> Sketch for GraphSketch<'_, N> {
         match self {
             GraphSketch::Scalar(sieve) => sieve.bounds(code, limit),
             GraphSketch::Rabitq(sieve) => sieve.bounds(code, limit),
+        }
+    }
+
+    #[inline(always)]
+    fn lowers(&self, codes: &[u32], lowers: &mut [f64; BLOCK]) {
+        match self {
+            GraphSketch::Scalar(sieve) => sieve.lowers(codes, lowers),
+            GraphSketch::Rabitq(sieve) => sieve.lowers(codes, lowers),
         }
     }
 }

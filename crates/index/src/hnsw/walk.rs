@@ -104,6 +104,7 @@ pub(super) struct Scratch {
     visited: Vec<u64>,
     touched: Vec<u32>,
     batch: Vec<u32>,
+    scores: Vec<f32>,
     beam: Vec<Candidate>,
     frontier: BinaryHeap<Reverse<Candidate>>,
     nearest: BinaryHeap<Candidate>,
@@ -181,6 +182,21 @@ impl Scratch {
         self.touched.len() as u64
     }
 
+    /// Scores the unvisited points linked from `point`.
+    #[inline(always)]
+    fn expand(&mut self, links: &impl Links, scorer: &impl Scorer, point: u32) {
+        self.gather(links, scorer, point);
+        self.scores.clear();
+        for (turn, points) in self.batch.chunks(4).enumerate() {
+            let ahead = self.batch.get(turn * 4 + PREFETCH_AHEAD..).unwrap_or_default();
+            ahead.iter().take(4).for_each(|point| scorer.prefetch(*point));
+            match points {
+                [a, b, c, d] => self.scores.extend(scorer.scores([*a, *b, *c, *d])),
+                few => self.scores.extend(few.iter().map(|point| scorer.score(*point))),
+            }
+        }
+    }
+
     /// Gathers the unvisited points linked from `point` and asks for the memory of the first.
     #[inline(always)]
     fn gather(&mut self, links: &impl Links, scorer: &impl Scorer, point: u32) {
@@ -233,14 +249,11 @@ pub(super) fn beam<'s>(
     while let Some(candidate) = scratch.beam.get_mut(next) {
         let point = candidate.point();
         *candidate = candidate.expanded();
-        scratch.gather(links, scorer, point);
+        scratch.expand(links, scorer, point);
         let mut lowest_insert = usize::MAX;
-        for at in 0..scratch.batch.len() {
-            if let Some(ahead) = scratch.batch.get(at + PREFETCH_AHEAD) {
-                scorer.prefetch(*ahead);
-            }
-            let found = Candidate::new(scorer.score(scratch.batch[at]), scratch.batch[at]);
-            let beam = &mut scratch.beam;
+        let beam = &mut scratch.beam;
+        for (point, score) in scratch.batch.iter().zip(&scratch.scores) {
+            let found = Candidate::new(*score, *point);
             if beam.len() >= ef {
                 if beam.last().is_some_and(|worst| found >= *worst) {
                     continue;
@@ -299,13 +312,9 @@ pub(super) fn filtered_beam(
                 return None;
             }
         }
-        scratch.gather(links, scorer, candidate.point());
-        for at in 0..scratch.batch.len() {
-            if let Some(ahead) = scratch.batch.get(at + PREFETCH_AHEAD) {
-                scorer.prefetch(*ahead);
-            }
-            let point = scratch.batch[at];
-            let found = Candidate::new(scorer.score(point), point);
+        scratch.expand(links, scorer, candidate.point());
+        for (point, score) in scratch.batch.iter().copied().zip(scratch.scores.iter().copied()) {
+            let found = Candidate::new(score, point);
             let full = scratch.nearest.len() >= ef;
             if full && scratch.nearest.peek().is_some_and(|worst| found >= *worst) {
                 continue;
