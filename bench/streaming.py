@@ -11,6 +11,8 @@ import time
 import wire
 
 BATCH = 100
+# Made before the clock runs: what a client does to make its rows is not what is measured.
+PREPARED = 200
 DRAIN_SECONDS = 120
 # So few rows are compared one by one for good.
 FEW = 1_024
@@ -19,11 +21,12 @@ FEW = 1_024
 class Stream:
     """A client that copies rows, some a second, until it is told to stop. The ids of the rows are above all others.
 
-    It is a process, so that a searching client waits for the server only.
+    It is a process, so that a searching client waits for the server only, and has its rows ready, so that it leaves the processors to the others.
     """
 
     def __init__(self, dsn, data, rate: float):
         self.dsn, self.rate, self.data = dsn, rate, data
+        self.prepared = [Batch(data, turn * BATCH) for turn in range(PREPARED)]
         self.context = multiprocessing.get_context("fork")
         self.done, self.told = self.context.Event(), self.context.Queue()
         self.rows, self.late = 0, 0.0
@@ -49,29 +52,46 @@ class Stream:
             self.told.put(repr(error))
 
     def copy(self) -> None:
-        header, end = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
         with wire.connect(self.dsn) as connection:
             started = time.perf_counter()
             while not self.done.is_set():
                 with connection.cursor().copy(wire.COPY) as into:
-                    into.write(header + self.batch() + end)
+                    into.write(self.prepared[self.rows // BATCH % PREPARED].under(2_000_000 + self.rows))
                 self.rows += BATCH
                 ahead = self.rows / self.rate - (time.perf_counter() - started)
                 self.late = max(self.late, -ahead)
                 self.done.wait(max(0.0, ahead))
 
-    def batch(self) -> bytes:
-        """Rows of the set again, under new ids, moved a little so that no two vectors are equal."""
-        chosen = [(self.rows + i) * 7919 % len(self.data.rows) for i in range(BATCH)]
-        return b"".join(self.row(2_000_000 + self.rows + i, it) for i, it in enumerate(chosen))
 
-    def row(self, key: int, it: int) -> bytes:
-        row = self.data.rows[it]
-        vector = self.data.base[it] * 0.999 + 0.001 * self.data.base[key % len(self.data.base)]
-        fields = [struct.pack(">q", key), row["pos"].encode(), row["lexname"].encode()]
+class Batch:
+    """Rows of the set again, moved a little so that no two vectors are equal, as bytes of a COPY."""
+
+    def __init__(self, data, first: int):
+        self.bytes = bytearray(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+        # Where each row has its id and the first number of its vector.
+        self.places, self.turn = [], 0
+        for at in range(first, first + BATCH):
+            self.append(data, at)
+        self.bytes += b"\xff\xff"
+
+    def append(self, data, at: int) -> None:
+        it = at * 7919 % len(data.rows)
+        row = data.rows[it]
+        vector = data.base[it] * 0.999 + 0.001 * data.base[(at + 2_000_000) % len(data.base)]
+        fields = [bytes(8), row["pos"].encode(), row["lexname"].encode()]
         fields += [", ".join(row["words"]).encode(), row["gloss"].encode(), struct.pack(">i", row["pointers"])]
         fields.append(wire.vector_bytes(vector))
-        return struct.pack(">h", 7) + b"".join(struct.pack(">i", len(it)) + it for it in fields)
+        start = len(self.bytes) + 6
+        self.bytes += struct.pack(">h", 7) + b"".join(struct.pack(">i", len(it)) + it for it in fields)
+        self.places.append((start, len(self.bytes) - 4 * len(vector), float(vector[0])))
+
+    def under(self, first: int) -> bytes:
+        """With ids from `first` on. The second time vectors are a little different from the first."""
+        for key, (id_at, number_at, number) in enumerate(self.places, first):
+            struct.pack_into(">q", self.bytes, id_at, key)
+            struct.pack_into(">f", self.bytes, number_at, number + 1e-4 * self.turn)
+        self.turn += 1
+        return bytes(self.bytes)
 
 
 def backlog(server) -> float:

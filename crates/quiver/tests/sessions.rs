@@ -204,6 +204,15 @@ async fn a_write_that_waited_for_ddl_goes_by_the_new_table() {
     sink.send(bytes::Bytes::from_static(b"1\ta\tb\t6\n")).await.expect("sent");
     sink.as_mut().finish().await.expect("copied");
     assert_eq!(value(&writer, "SELECT k FROM t").await, "6");
+    // What held the lock wrote rows and nothing else.
+    ddl.batch_execute("BEGIN; SAVEPOINT s; ALTER TABLE t ADD COLUMN j int; ROLLBACK TO s")
+        .await
+        .expect("undone");
+    ddl.batch_execute("INSERT INTO t (id, k) VALUES (2, 6)").await.expect("written");
+    let mut wait = Box::pin(writer.execute("UPDATE t SET k = 7 WHERE k = 6", &[]));
+    assert!(waits(&mut wait).await);
+    ddl.batch_execute("COMMIT").await.expect("committed");
+    assert_eq!(wait.await.expect("changed"), 2);
     // A snapshot that stays: an index changes nothing, rows that were moved may not be seen.
     for (change, state_then) in [("CREATE INDEX ON t (k)", None), ("TRUNCATE t", Some("40001"))] {
         writer.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM t").await.expect("begun");

@@ -118,9 +118,10 @@ impl Analyzed {
         Analyzed { parsed, params: Vec::new(), columns, is_told: true, plan: Arc::default() }
     }
 
-    /// The same for a client that will hear of the columns once there are rows.
+    /// The same for a client that will hear of the columns once there are rows. A plan with others is not shared with those who were told.
     pub(crate) fn untold(self) -> Analyzed {
-        Analyzed { is_told: false, ..self }
+        let plan = Arc::new(Mutex::new(self.plan.lock().clone()));
+        Analyzed { is_told: false, plan, ..self }
     }
 
     /// Whether it is a query that means the same whenever it is read, as long as catalog and settings stay.

@@ -72,7 +72,7 @@ impl Default for StorageOptions {
         StorageOptions {
             memtable_bytes_max: 64 << 20,
             trickle_bytes_per_second: 8 << 20,
-            trickle_bytes_max: 8 << 20,
+            trickle_bytes_max: 4 << 20,
             index_rows_min: 1_024,
             compaction_fan_in: 4,
             segment_rows_max: 4 << 20,

@@ -21,6 +21,12 @@ pub enum JobKind {
     WriteDeletes,
 }
 
+impl JobKind {
+    /// All of them.
+    pub const ALL: [JobKind; 5] =
+        [JobKind::Flush, JobKind::Spill, JobKind::Compact, JobKind::BuildIndex, JobKind::WriteDeletes];
+}
+
 /// A piece of background work that [`crate::Shard::pending_work`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {

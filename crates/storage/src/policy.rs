@@ -35,15 +35,20 @@ pub(crate) struct Policy<'a> {
     pub(crate) version: &'a Version,
     pub(crate) layout: &'a TableLayout,
     pub(crate) running: &'a [Job],
+    /// Kinds that there is no thread for.
+    pub(crate) without_thread: &'a [JobKind],
     pub(crate) oldest_read_ts: Timestamp,
     pub(crate) pace: Pace,
 }
 
 impl Policy<'_> {
-    /// The most useful job that does not get in the way of a running one.
+    /// The most useful job that there is a thread for and that does not get in the way of a running one.
     pub(crate) fn choose(&self) -> Option<Job> {
+        // What trickles in is searched row by row until it has a graph; a merge of it can wait.
+        let graph_first = || if self.pace == Pace::Trickle { self.build_index() } else { None };
         self.flush()
             .or_else(|| self.spill())
+            .or_else(graph_first)
             .or_else(|| self.merge())
             .or_else(|| self.rewrite())
             .or_else(|| self.build_index())
@@ -52,7 +57,8 @@ impl Policy<'_> {
 
     fn job(&self, kind: JobKind, input: JobInput) -> Option<Job> {
         let job = Job { kind, shard: self.shard, input };
-        (!self.running.iter().any(|other| other.conflicts(&job))).then_some(job)
+        let has_thread = !self.without_thread.contains(&kind);
+        (has_thread && !self.running.iter().any(|other| other.conflicts(&job))).then_some(job)
     }
 
     /// Memory is full, or what is in it should have a graph and little or no more is coming.

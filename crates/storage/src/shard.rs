@@ -190,14 +190,16 @@ impl Shard {
 
     // Background work, on the leader only; blocking.
 
-    /// The most useful job now, given that none of `running` may be doubled. Reads at or above `oldest_read_ts` must stay right.
+    /// The most useful job now, given that none of `running` may be doubled and none of kinds `without_thread` can run. Reads at or above
+    /// `oldest_read_ts` must stay right.
     pub fn pending_work(
         &self,
         layout: &TableLayout,
         running: &[Job],
+        without_thread: &[JobKind],
         oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        self.work(layout, running, oldest_read_ts, self.pace())
+        self.work(layout, running, without_thread, oldest_read_ts, self.pace())
     }
 
     /// As [`Shard::pending_work`], while a statement waits for what is in segments: rows that come stay in memory until it is full, as new
@@ -206,9 +208,10 @@ impl Shard {
         &self,
         layout: &TableLayout,
         running: &[Job],
+        without_thread: &[JobKind],
         oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        self.work(layout, running, oldest_read_ts, Pace::Load)
+        self.work(layout, running, without_thread, oldest_read_ts, Pace::Load)
     }
 
     /// As [`Shard::pending_work`], for what is in segments and without waiting whether more is written: for CREATE INDEX and VACUUM.
@@ -218,19 +221,21 @@ impl Shard {
         running: &[Job],
         oldest_read_ts: Timestamp,
     ) -> Option<Job> {
-        self.work(layout, running, oldest_read_ts, Pace::Awaited)
+        self.work(layout, running, &[], oldest_read_ts, Pace::Awaited)
     }
 
     fn work(
         &self,
         layout: &TableLayout,
         running: &[Job],
+        without_thread: &[JobKind],
         oldest_read_ts: Timestamp,
         pace: Pace,
     ) -> Option<Job> {
         let version = self.version();
         let (env, shard) = (self.env.as_ref(), self.id);
-        Policy { env, shard, version: &version, layout, running, oldest_read_ts, pace }.choose()
+        Policy { env, shard, version: &version, layout, running, without_thread, oldest_read_ts, pace }
+            .choose()
     }
 
     /// A flush of everything now in memory (for VACUUM, shutdown, checkpoints and tests); `None` if there is nothing.

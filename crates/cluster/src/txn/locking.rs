@@ -20,15 +20,18 @@ impl Txn {
         Ok(())
     }
 
-    /// Takes the lock that a statement needs which writes to a table, and says whether the table was changed before it had it: the
-    /// statement has begun again then, and is to be bound anew. A snapshot that stays may not see rows that were moved meanwhile:
-    /// 40001.
+    /// Takes the lock that a statement needs which writes to a table. Whether it had to wait, or the table was changed before it had the
+    /// lock: the statement has begun again then, and is to be bound anew. A snapshot that stays may not see rows that were moved
+    /// meanwhile: 40001.
     pub async fn lock_for_write(&mut self, table: &Table) -> Result<bool> {
-        if !self.locks.holds(Resource::Table(self.database_id, table.id), Mode::Shared) {
-            self.lock_table(table.id, TableLock::Shared).await?;
+        self.pin_term()?;
+        let lock = Resource::Table(self.database_id, table.id);
+        let waited = !self.locks.holds(lock, Mode::Shared) && self.acquire([lock], Mode::Shared).await?;
+        let changed = self.changed(table);
+        if !waited && changed.is_none() {
+            return Ok(false);
         }
-        let Some(newest) = self.changed(table) else { return Ok(false) };
-        let is_moved = newest.is_some_and(|newest| newest.shards != table.shards);
+        let is_moved = changed.flatten().is_some_and(|newest| newest.shards != table.shards);
         if is_moved && self.options.isolation == Isolation::RepeatableRead {
             return Err(outdated(table));
         }

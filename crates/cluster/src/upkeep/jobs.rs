@@ -13,7 +13,7 @@ use quiver_storage::{Job, JobControl, JobKind, Publish, Shard, TableLayout};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 /// How long a shard rests after a job failed.
@@ -96,7 +96,17 @@ impl Upkeep {
         Some(running)
     }
 
-    /// Starts the most useful job of a shard. Returns whether there was one, even if no thread was free for it.
+    /// What a job of some kind takes one of.
+    fn threads_for(&self, kind: JobKind) -> &Arc<Semaphore> {
+        match kind {
+            JobKind::Flush | JobKind::Spill | JobKind::WriteDeletes => &self.flush_thread,
+            JobKind::Compact => &self.threads,
+            JobKind::BuildIndex => &self.build_thread,
+        }
+    }
+
+    /// Starts the most useful job of a shard that a thread is free for. Returns whether there was one, or may be one of a kind that none
+    /// is free for.
     pub(super) fn start_pending(
         self: &Arc<Self>,
         cluster: &Arc<Cluster>,
@@ -108,19 +118,20 @@ impl Upkeep {
             return true;
         }
         let oldest = group.leases.oldest(|| group.last_commit());
+        let without_thread: Vec<JobKind> = JobKind::ALL
+            .into_iter()
+            .filter(|kind| self.threads_for(*kind).available_permits() == 0)
+            .collect();
         let mut permit = None;
-        let mut found = false;
+        let mut found = !without_thread.is_empty();
         let claimed = self.claim(&place, |running, is_awaited| {
+            let (shard, layout) = (&place.shard, &place.layout);
             let job = match is_awaited {
-                true => place.shard.pending_work_meanwhile(&place.layout, running, oldest),
-                false => place.shard.pending_work(&place.layout, running, oldest),
+                true => shard.pending_work_meanwhile(layout, running, &without_thread, oldest),
+                false => shard.pending_work(layout, running, &without_thread, oldest),
             }?;
             found = true;
-            let threads = match job.kind {
-                JobKind::Flush | JobKind::Spill | JobKind::WriteDeletes => &self.flush_thread,
-                JobKind::Compact | JobKind::BuildIndex => &self.threads,
-            };
-            permit = Some(threads.clone().try_acquire_owned().ok()?);
+            permit = Some(self.threads_for(job.kind).clone().try_acquire_owned().ok()?);
             Some(job)
         });
         if let Some(job) = claimed {

@@ -106,5 +106,6 @@ pub(super) fn effort(header: &Header, k: usize, ef: usize) -> usize {
 
 /// Nanoseconds to look at one code of a row among others.
 fn code_ns(header: &Header) -> f64 {
-    5.0 + 0.115 * header.code_stride() as f64
+    let a_byte = if header.codes == CodeKind::Scalar8 { 0.115 } else { 0.14 };
+    5.0 + a_byte * header.code_stride() as f64
 }

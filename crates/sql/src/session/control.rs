@@ -471,7 +471,7 @@ impl Session {
         self.ensure_transaction()?;
         let (types, params): (Vec<_>, Vec<_>) =
             values.into_iter().map(|(ty, value)| (Some(ty), value)).unzip();
-        let analyzed = self.analyze(conn, Arc::new(query), &types).await?;
+        let analyzed = self.analyze(conn, Arc::new(query), &types).await?.untold();
         let Executed { outcome, watch } = self.execute(conn, &analyzed, &params, step).await?;
         let Outcome::Rows { schema, stream, .. } = outcome else {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor needs a query that returns rows"));

@@ -369,17 +369,24 @@ impl Interrupt {
         self.wanted.load(Ordering::SeqCst) != 0
     }
 
-    /// A statement begins, or a portal goes on, that looks at `flag`.
+    /// A step of a statement begins, or a portal goes on, that looks at `flag`. A stop that was asked for since the last one is for it.
     pub(super) fn start(&self, flag: Arc<AtomicBool>) {
         self.latest.lock().clone_from(&flag);
-        *self.running.lock() = Some(flag);
+        let mut running = self.running.lock();
+        if self.asked() {
+            flag.store(true, Ordering::SeqCst);
+        }
+        *running = Some(flag);
     }
 
     /// The session waits for a command, or has answered the stop: a cancel that comes now is too late.
     pub(super) fn finish(&self) {
         let mut running = self.running.lock();
-        *running = None;
-        let _ = self.wanted.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let dropped = self.wanted.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        // A cursor goes on with its flag.
+        if let Some(flag) = running.take().filter(|_| dropped) {
+            flag.store(false, Ordering::SeqCst);
+        }
     }
 
     /// Returns when the session is asked to stop.
@@ -410,13 +417,15 @@ mod tests {
         let (interrupt, flag) = (Interrupt::default(), Arc::new(AtomicBool::new(false)));
         interrupt.request(Stop::Cancel);
         assert!(!interrupt.asked(), "nothing runs yet");
-        // Two steps, of which the second begins after the cancel.
+        // Two steps, of which the second begins after the cancel, with a flag of its own.
         interrupt.start(flag.clone());
         interrupt.request(Stop::Cancel);
-        interrupt.start(flag.clone());
-        assert!(interrupt.asked() && flag.load(Ordering::SeqCst));
+        let second = Arc::new(AtomicBool::new(false));
+        interrupt.start(second.clone());
+        assert!(interrupt.asked() && flag.load(Ordering::SeqCst) && second.load(Ordering::SeqCst));
         interrupt.finish();
         assert!(!interrupt.asked(), "not for the next statement");
+        assert!(!second.load(Ordering::SeqCst), "a cursor that was not stopped goes on");
         interrupt.request(Stop::Cancel);
         assert!(!interrupt.asked(), "too late");
         interrupt.request(Stop::Terminate);

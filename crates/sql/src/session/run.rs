@@ -171,6 +171,8 @@ impl Session {
         }
         let unbuilt = std::mem::take(&mut self.transaction.unbuilt);
         self.commit().await?;
+        // Too late for one that came before: all but the wait is done.
+        self.info.interrupt.finish();
         for (table, index) in unbuilt {
             let (cluster, database) = (self.shared.cluster.clone(), self.info.database_id);
             let built = async move { cluster.wait_indexed(database, table, index).await };

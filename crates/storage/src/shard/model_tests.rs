@@ -260,7 +260,7 @@ impl World {
             2 => self.spill_job(),
             3 => self.job_on_one(JobKind::WriteDeletes),
             4 => self.job_on_one(JobKind::BuildIndex),
-            _ => self.leader.pending_work(&self.layout, &running, Timestamp(oldest)),
+            _ => self.leader.pending_work(&self.layout, &running, &[], Timestamp(oldest)),
         });
         let Some(job) = job else { return };
         self.floor = self.floor.max(oldest);

@@ -209,7 +209,7 @@ fn a_load_ends_as_one_indexed_segment() {
         let job = if settled {
             shard.pending_work_now(&layout, &[], Timestamp(ts))
         } else {
-            shard.pending_work(&layout, &[], Timestamp(ts))
+            shard.pending_work(&layout, &[], &[], Timestamp(ts))
         };
         let Some(job) = job else { break };
         kinds.push(job.kind);
@@ -244,7 +244,7 @@ fn a_load_ends_as_one_indexed_segment() {
 
 #[test]
 fn rows_that_trickle_in_are_indexed_as_they_come() {
-    let pending = |bytes_per_second, batches: u64| {
+    let pending = |bytes_per_second, batches: u64, without_thread: &[JobKind]| {
         let options = StorageOptions {
             index_rows_min: 100,
             settle_after: std::time::Duration::from_secs(3600),
@@ -261,22 +261,30 @@ fn rows_that_trickle_in_are_indexed_as_they_come() {
             kind: VectorIndexKind::Hnsw(quiver_index::HnswParams::default()),
         };
         let layout = TableLayout { vector_indexes: vec![index], ..layout() };
+        let mut kinds = Vec::new();
         for ts in 1..=batches {
             let rows: Vec<Row> = (0..100).map(|row| Row::new(ts * 100 + row, row as i64)).collect();
             shard.commit(Timestamp(ts), insert(&rows), None);
-        }
-        let mut kinds = Vec::new();
-        while let Some(job) = shard.pending_work(&layout, &[], Timestamp(batches)) {
-            kinds.push(job.kind);
-            let control = JobControl { threads: 1, ..JobControl::default() };
-            let publish = shard.run_job(&job, &layout, Timestamp(batches), &control).unwrap();
-            assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+            if ts % 20 != 0 && ts != batches {
+                continue;
+            }
+            while let Some(job) = shard.pending_work(&layout, &[], without_thread, Timestamp(ts)) {
+                kinds.push(job.kind);
+                let control = JobControl { threads: 1, ..JobControl::default() };
+                let publish = shard.run_job(&job, &layout, Timestamp(ts), &control).unwrap();
+                assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+            }
         }
         kinds
     };
-    assert_eq!(pending(usize::MAX, 20), [JobKind::Flush, JobKind::BuildIndex]);
-    assert_eq!(pending(usize::MAX, 1), [], "too few to be worth a segment");
-    assert_eq!(pending(0, 20), [], "too fast to be indexed in small pieces");
+    assert_eq!(pending(usize::MAX, 20, &[]), [JobKind::Flush, JobKind::BuildIndex]);
+    assert_eq!(pending(usize::MAX, 1, &[]), [], "too few to be worth a segment");
+    assert_eq!(pending(0, 20, &[]), [], "too fast to be indexed in small pieces");
+    // The fourth segment gets its graph before all four are merged, and whether or not they can be.
+    let mut kinds = [JobKind::Flush, JobKind::BuildIndex].repeat(4);
+    assert_eq!(pending(usize::MAX, 80, &[JobKind::Compact]), kinds);
+    kinds.push(JobKind::Compact);
+    assert_eq!(pending(usize::MAX, 80, &[]), kinds);
 }
 
 #[test]
