@@ -49,8 +49,8 @@ fn sift(
         if block.len > 0 {
             sketch.lowers(&block.codes[..block.len], &mut lowers);
         }
-        for at in 0..block.len {
-            look(block.rows[at], Some((block.codes[at], lowers[at])));
+        for ((row, code), lower) in block.rows.iter().zip(&block.codes).zip(&lowers).take(block.len) {
+            look(*row, Some((*code, *lower)));
         }
     };
     for row in rows {

@@ -118,9 +118,14 @@ impl Upkeep {
             return true;
         }
         let oldest = group.leases.oldest(|| group.last_commit());
+        // While rows trickle in, searches keep a processor: one merge at most, besides an index build.
+        let merges_max = if place.shard.is_trickling() { 1 } else { self.thread_count };
         let without_thread: Vec<JobKind> = JobKind::ALL
             .into_iter()
-            .filter(|kind| self.threads_for(*kind).available_permits() == 0)
+            .filter(|kind| {
+                let left = self.threads_for(*kind).available_permits();
+                left == 0 || *kind == JobKind::Compact && left + merges_max <= self.thread_count
+            })
             .collect();
         let mut permit = None;
         let mut found = !without_thread.is_empty();

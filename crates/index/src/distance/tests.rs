@@ -84,7 +84,7 @@ fn integer_kernels_are_exact() {
                     portable::dot_u8_i8(codes, query),
                     "{name} {len}"
                 );
-                let four = [codes, other, codes, &codes[..]];
+                let four = [codes, other, other, codes];
                 let products = four.map(|codes| portable::dot_u8_i8(codes, query));
                 assert_eq!((kernels.dot4_u8_i8)(four, query), products, "{name} {len}");
                 assert_eq!((kernels.l1_u8)(codes, other), portable::l1_u8(codes, other), "{name} {len}");
