@@ -45,8 +45,9 @@ pub(crate) struct Upkeep {
     state: Mutex<State>,
     /// Threads for merges.
     threads: Arc<Semaphore>,
-    /// Index builds have one of their own: a merge of large segments takes long, and what has no index is searched row by row meanwhile.
-    build_thread: Arc<Semaphore>,
+    /// Index builds have half as many of their own: a merge of large segments takes long, and what has no index is searched row by row
+    /// meanwhile.
+    build_threads: Arc<Semaphore>,
     /// Flushes have one of their own, so that back-pressure can always end.
     flush_thread: Arc<Semaphore>,
     /// One sweep at a time.
@@ -89,7 +90,7 @@ impl Upkeep {
         Upkeep {
             state: Mutex::default(),
             threads: Arc::new(Semaphore::new(thread_count)),
-            build_thread: Arc::new(Semaphore::new(1)),
+            build_threads: Arc::new(Semaphore::new(thread_count.div_ceil(2))),
             flush_thread: Arc::new(Semaphore::new(1)),
             sweeping: Arc::new(Semaphore::new(1)),
             thread_count,

@@ -101,7 +101,7 @@ impl Upkeep {
         match kind {
             JobKind::Flush | JobKind::Spill | JobKind::WriteDeletes => &self.flush_thread,
             JobKind::Compact => &self.threads,
-            JobKind::BuildIndex => &self.build_thread,
+            JobKind::BuildIndex => &self.build_threads,
         }
     }
 
@@ -118,8 +118,9 @@ impl Upkeep {
             return true;
         }
         let oldest = group.leases.oldest(|| group.last_commit());
-        // While rows trickle in, searches keep a processor: one merge at most, besides an index build.
-        let merges_max = if place.shard.is_trickling() { 1 } else { self.thread_count };
+        // While rows trickle in, merges leave half of the processors to searches.
+        let merges_max =
+            if place.shard.is_trickling() { self.thread_count.div_ceil(2) } else { self.thread_count };
         let without_thread: Vec<JobKind> = JobKind::ALL
             .into_iter()
             .filter(|kind| {
