@@ -8,6 +8,7 @@ import re
 import struct
 import time
 
+import numpy as np
 import wire
 
 BATCH = 100
@@ -16,6 +17,8 @@ PREPARED = 200
 DRAIN_SECONDS = 120
 # So few rows are compared one by one for good.
 FEW = 1_024
+# The id of the first row that arrives; those that were there before have lower ones.
+FIRST = 2_000_000
 
 
 class Stream:
@@ -29,6 +32,8 @@ class Stream:
         self.prepared = [Batch(data, turn * BATCH) for turn in range(PREPARED)]
         self.context = multiprocessing.get_context("fork")
         self.done, self.told = self.context.Event(), self.context.Queue()
+        # Rows that have been acknowledged.
+        self.count = self.context.Value("q", 0)
         self.rows, self.late = 0, 0.0
 
     def __enter__(self):
@@ -56,11 +61,16 @@ class Stream:
             started = time.perf_counter()
             while not self.done.is_set():
                 with connection.cursor().copy(wire.COPY) as into:
-                    into.write(self.prepared[self.rows // BATCH % PREPARED].under(2_000_000 + self.rows))
+                    into.write(self.prepared[self.rows // BATCH % PREPARED].under(FIRST + self.rows))
                 self.rows += BATCH
+                self.count.value = self.rows
                 ahead = self.rows / self.rate - (time.perf_counter() - started)
                 self.late = max(self.late, -ahead)
                 self.done.wait(max(0.0, ahead))
+
+
+# By how much the first number of a vector grows each time that its batch is copied again.
+MOVED = 1e-4
 
 
 class Batch:
@@ -69,7 +79,7 @@ class Batch:
     def __init__(self, data, first: int):
         self.bytes = bytearray(b"PGCOPY\n\xff\r\n\0" + bytes(8))
         # Where each row has its id and the first number of its vector.
-        self.places, self.turn = [], 0
+        self.places, self.vectors, self.turn = [], [], 0
         for at in range(first, first + BATCH):
             self.append(data, at)
         self.bytes += b"\xff\xff"
@@ -77,7 +87,8 @@ class Batch:
     def append(self, data, at: int) -> None:
         it = at * 7919 % len(data.rows)
         row = data.rows[it]
-        vector = data.base[it] * 0.999 + 0.001 * data.base[(at + 2_000_000) % len(data.base)]
+        vector = data.base[it] * 0.999 + 0.001 * data.base[(at + FIRST) % len(data.base)]
+        self.vectors.append(vector)
         fields = [bytes(8), row["pos"].encode(), row["lexname"].encode()]
         fields += [", ".join(row["words"]).encode(), row["gloss"].encode(), struct.pack(">i", row["pointers"])]
         fields.append(wire.vector_bytes(vector))
@@ -89,7 +100,7 @@ class Batch:
         """With ids from `first` on. The second time vectors are a little different from the first."""
         for key, (id_at, number_at, number) in enumerate(self.places, first):
             struct.pack_into(">q", self.bytes, id_at, key)
-            struct.pack_into(">f", self.bytes, number_at, number + 1e-4 * self.turn)
+            struct.pack_into(">f", self.bytes, number_at, number + MOVED * self.turn)
         self.turn += 1
         return bytes(self.bytes)
 
@@ -114,7 +125,7 @@ def highest_rate(server, data, seconds: float, first: float) -> dict:
     held, found, rate = 0.0, None, first
     while True:
         with Stream(server.url(), data, rate) as stream:
-            busy = searching(server, data, seconds)
+            latencies, _ = searching(server, data, seconds, stream)
         began = time.perf_counter()
         while backlog(server) > FEW and time.perf_counter() - began < 5:
             time.sleep(0.5)
@@ -122,23 +133,20 @@ def highest_rate(server, data, seconds: float, first: float) -> dict:
         clear(server)
         if left or stream.late > 1:
             return {"rows_per_s": held, "not": rate, "searching": found}
-        held, found, rate = rate, busy, rate * 1.5
+        held, found, rate = rate, wire.speed(latencies, seconds), rate * 1.5
 
 
 def clear(server) -> None:
     with wire.connect(server.url()) as connection:
-        connection.execute("DELETE FROM words WHERE id >= 2000000")
+        connection.execute(f"DELETE FROM words WHERE id >= {FIRST}")
         connection.execute("VACUUM words")
 
 
 def measure(server, data, seconds: float, rate: float) -> dict:
-    """Latencies and recall of a client that searches while `rate` rows a second arrive, and what had to be done afterwards.
-
-    Recall is against the rows that were there before: only answers among those are counted, and ten of them are asked for.
-    """
+    """Latencies and recall of a client that searches while `rate` rows a second arrive, and what had to be done afterwards."""
     idle = wire.searches(server.url(), data, min(seconds, 10), ef=80)
     with Stream(server.url(), data, rate) as stream:
-        busy = searching(server, data, seconds)
+        latencies, answers = searching(server, data, seconds, stream)
     left = backlog(server)
     began = time.perf_counter()
     while backlog(server) > FEW and time.perf_counter() - began < DRAIN_SECONDS:
@@ -150,12 +158,65 @@ def measure(server, data, seconds: float, rate: float) -> dict:
         "rows_per_s": stream.rows / seconds,
         "late_s": stream.late,
         "idle_p99_ms": idle["p99_ms"],
-        "busy": busy,
+        "busy": wire.speed(latencies, seconds) | {"recall": recall(answers, data, stream)},
         "backlog_rows": left,
         "drain_s": drained,
     }
 
 
-def searching(server, data, seconds: float) -> dict:
-    """Searches, with the recall of those nearest rows that were there before."""
-    return wire.searches(server.url(), data, seconds, ef=80, where="id < 1000000")
+class Watching:
+    """A client that searches all rows, and keeps each answer with how many rows had arrived when it was asked for."""
+
+    def __init__(self, dsn, data, stream: Stream):
+        self.connection = wire.connect(dsn)
+        self.connection.execute("SET hnsw.ef_search = 80")
+        self.cursor = self.connection.cursor(binary=True)
+        self.sql = wire.SEARCH.format(columns="id", where="", k=10)
+        self.parameters = [wire.Vector(query) for query in data.queries]
+        self.stream, self.answers = stream, []
+
+    def __enter__(self):
+        return self.ask
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+    def ask(self, turn: int) -> None:
+        it, arrived = turn % len(self.parameters), self.stream.count.value
+        rows = self.cursor.execute(self.sql, (self.parameters[it],)).fetchall()
+        self.answers.append((it, arrived, [row[0] for row in rows]))
+
+    def told(self) -> list:
+        return self.answers
+
+
+def searching(server, data, seconds: float, stream: Stream) -> tuple[list, list]:
+    """Searches for the ten nearest of all rows: latencies and answers."""
+    latencies, (answers,) = wire.together(1, seconds, lambda _: Watching(server.url(), data, stream))
+    return latencies, answers
+
+
+def recall(answers: list, data, stream: Stream) -> float:
+    """The share of rows that are no farther than the tenth of all that had arrived when they were asked for; later ones may be nearer still."""
+    # Some were there before their client was told so.
+    count = stream.rows + BATCH
+    prepared = np.stack([vector for batch in stream.prepared for vector in batch.vectors])
+    arrived = np.tile(prepared, (-(-count // len(prepared)), 1))[:count]
+    arrived[:, 0] += MOVED * (np.arange(count) // len(prepared))
+    far = lambda query, vectors: ((vectors - query) ** 2).sum(axis=1)
+    squares = (arrived * arrived).sum(axis=1)
+    hits, by_query = 0, {}
+    for it, before, ids in answers:
+        by_query.setdefault(it, []).append((before, ids))
+    for it, asked in by_query.items():
+        query = data.queries[it]
+        before_all = far(query, data.base[data.truth[it][:10]])
+        # Only these can be among the ten nearest; by the product first, since there are many.
+        rough = squares - 2 * (arrived @ query) + query @ query
+        near = np.flatnonzero(rough <= before_all.max() + 1e-3)
+        near_far = far(query, arrived[near])
+        for before, ids in asked:
+            tenth = np.sort(np.concatenate([before_all, near_far[near < before]]))[9]
+            vectors = [arrived[row - FIRST] if row >= FIRST else data.base[row] for row in ids]
+            hits += int((far(query, np.stack(vectors)) <= tenth + 1e-6).sum())
+    return hits / max(1, 10 * len(answers))

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import psycopg
 
-EFS = (20, 40, 80, 160, 320)
+EFS = (20, 40, 50, 80, 160, 320)
 # Speeds are compared at this recall.
 ENOUGH = 0.98
 # With a filter, until one finds enough.
