@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// Layouts by table. An entry is used only if the table's columns and indexes are the very same: a rolled-back ALTER may have
-/// used the same version number.
+/// used the same version number. Mostly it is the same table, which is quicker to see.
 #[derive(Debug, Default)]
 pub(crate) struct Layouts {
     entries: Mutex<HashMap<TableId, Entry>>,
@@ -21,8 +21,7 @@ pub(crate) struct Layouts {
 
 #[derive(Debug)]
 struct Entry {
-    columns: Vec<Column>,
-    indexes: Vec<Index>,
+    table: Arc<Table>,
     layout: Arc<TableLayout>,
 }
 
@@ -43,12 +42,15 @@ impl Layouts {
     }
 
     /// The table's layout.
-    pub(crate) fn of(&self, table: &Table) -> Arc<TableLayout> {
-        if let Some(entry) = self.entries.lock().get(&table.id)
-            && entry.columns == table.columns
-            && entry.indexes == table.indexes
-        {
-            return entry.layout.clone();
+    pub(crate) fn of(&self, table: &Arc<Table>) -> Arc<TableLayout> {
+        if let Some(entry) = self.entries.lock().get_mut(&table.id) {
+            if Arc::ptr_eq(&entry.table, table) {
+                return entry.layout.clone();
+            }
+            if entry.table.columns == table.columns && entry.table.indexes == table.indexes {
+                entry.table = table.clone();
+                return entry.layout.clone();
+            }
         }
         let layout = Arc::new(self.build(table));
         if layout.vector_indexes.iter().any(|index| matches!(index.of, Indexed::Unknown)) {
@@ -58,9 +60,7 @@ impl Layouts {
         if entries.len() >= LAYOUTS_MAX {
             entries.clear();
         }
-        let entry =
-            Entry { columns: table.columns.clone(), indexes: table.indexes.clone(), layout: layout.clone() };
-        entries.insert(table.id, entry);
+        entries.insert(table.id, Entry { table: table.clone(), layout: layout.clone() });
         layout
     }
 

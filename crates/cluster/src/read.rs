@@ -99,7 +99,7 @@ impl ReadView {
     }
 
     /// The table as storage wants it described.
-    pub fn layout(&self, table: &Table) -> Arc<TableLayout> {
+    pub fn layout(&self, table: &Arc<Table>) -> Arc<TableLayout> {
         self.0.layouts.of(table)
     }
 }

@@ -303,7 +303,7 @@ impl Txn {
         SnapshotSource { group: self.group.clone(), staged: self.staged, own: self.buffer.written().clone() }
     }
 
-    fn layout(&self, table: &Table) -> Arc<TableLayout> {
+    fn layout(&self, table: &Arc<Table>) -> Arc<TableLayout> {
         self.cluster.layouts.of(table)
     }
 

@@ -27,7 +27,7 @@ pub(crate) trait Statement: Send + Sync + fmt::Debug {
     /// One snapshot a shard, in the order of `table.shards`.
     fn snapshots(&self, table: &Table) -> Result<Vec<Arc<Snapshot>>>;
     /// The table as storage wants it described.
-    fn layout(&self, table: &Table) -> Arc<TableLayout>;
+    fn layout(&self, table: &Arc<Table>) -> Arc<TableLayout>;
     fn search(&self) -> SearchSettings;
     fn is_cancelled(&self) -> bool;
 
@@ -45,7 +45,7 @@ impl Statement for QueryContext {
         self.view.snapshots(table)
     }
 
-    fn layout(&self, table: &Table) -> Arc<TableLayout> {
+    fn layout(&self, table: &Arc<Table>) -> Arc<TableLayout> {
         self.view.layout(table)
     }
 

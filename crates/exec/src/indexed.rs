@@ -20,7 +20,7 @@ use quiver_base::bits::BitsRef;
 use quiver_base::sparse::SparseRef;
 use quiver_base::{ColumnId, Error, Result, SqlType};
 use quiver_cluster::{Index, Table};
-use quiver_index::SparseVector;
+use quiver_index::{Element, SparseVector};
 use quiver_storage::{ColumnStats, ComputedVectors, Indexed, RowFilter, TableLayout, VectorIndexDef};
 use std::any::Any;
 use std::sync::Arc;
@@ -28,8 +28,10 @@ use std::sync::Arc;
 /// What kind of values an index holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexedType {
-    /// `vector` or `halfvec` of so many dimensions.
+    /// `vector` of so many dimensions.
     Dense(u16),
+    /// `halfvec` of so many dimensions.
+    Half(u16),
     /// `bit` of this length, as zeros and ones.
     Bits(u16),
     /// `sparsevec` of so many dimensions.
@@ -40,7 +42,8 @@ impl IndexedType {
     /// Of a SQL type; `None` for those that no vector index holds.
     pub fn of(ty: &SqlType) -> Option<IndexedType> {
         match ty {
-            SqlType::Vector(Some(dim)) | SqlType::Halfvec(Some(dim)) => Some(IndexedType::Dense(*dim)),
+            SqlType::Vector(Some(dim)) => Some(IndexedType::Dense(*dim)),
+            SqlType::Halfvec(Some(dim)) => Some(IndexedType::Half(*dim)),
             SqlType::Sparsevec(Some(dim)) => Some(IndexedType::Sparse(*dim)),
             SqlType::Bit(Some(length)) => u16::try_from(*length).ok().map(IndexedType::Bits),
             _ => None,
@@ -49,7 +52,7 @@ impl IndexedType {
 
     pub(crate) fn dim(self) -> u32 {
         match self {
-            IndexedType::Dense(dim) | IndexedType::Bits(dim) => u32::from(dim),
+            IndexedType::Dense(dim) | IndexedType::Half(dim) | IndexedType::Bits(dim) => u32::from(dim),
             IndexedType::Sparse(dim) => dim,
         }
     }
@@ -57,7 +60,9 @@ impl IndexedType {
     /// The Arrow type of [`IndexedType::vectors`].
     fn data_type(self) -> DataType {
         match self {
-            IndexedType::Dense(dim) | IndexedType::Bits(dim) => SqlType::Vector(Some(dim)).arrow_type(),
+            IndexedType::Dense(dim) | IndexedType::Half(dim) | IndexedType::Bits(dim) => {
+                SqlType::Vector(Some(dim)).arrow_type()
+            }
             IndexedType::Sparse(_) => DataType::Binary,
         }
     }
@@ -65,7 +70,7 @@ impl IndexedType {
     /// Values as vectors.
     fn vectors(self, values: &ArrayRef) -> Result<ArrayRef> {
         match self {
-            IndexedType::Dense(dim) => to_vector(values, Some(dim)),
+            IndexedType::Dense(dim) | IndexedType::Half(dim) => to_vector(values, Some(dim)),
             IndexedType::Sparse(_) => Ok(values.clone()),
             IndexedType::Bits(_) => {
                 let strings = values.as_binary_opt::<i32>();
@@ -143,6 +148,14 @@ impl ComputedVectors for IndexedExpr {
         self.of.dim()
     }
 
+    fn element(&self) -> Element {
+        match self.of {
+            IndexedType::Half(_) => Element::F16,
+            IndexedType::Bits(_) => Element::Bit,
+            IndexedType::Dense(_) | IndexedType::Sparse(_) => Element::F32,
+        }
+    }
+
     fn is_sparse(&self) -> bool {
         matches!(self.of, IndexedType::Sparse(_))
     }
@@ -214,7 +227,7 @@ pub struct IndexChecks(Arc<TableLayout>);
 
 impl IndexChecks {
     /// The checks of a table's indexes, as a statement sees them; `None` if there is nothing to check.
-    pub fn of(state: &SessionState, table: &Table) -> Option<IndexChecks> {
+    pub fn of(state: &SessionState, table: &Arc<Table>) -> Option<IndexChecks> {
         if !table.indexes.iter().any(Index::is_vector) {
             return None;
         }

@@ -69,7 +69,7 @@ impl Values {
         match computed {
             Some(IndexedType::Bits(_)) => return Values::Bit,
             Some(IndexedType::Sparse(_)) => return Values::Sparsevec,
-            Some(IndexedType::Dense(_)) | None => {}
+            Some(IndexedType::Dense(_) | IndexedType::Half(_)) | None => {}
         }
         match ty {
             DataType::FixedSizeList(item, _) | DataType::List(item)
@@ -108,7 +108,7 @@ pub(crate) struct TableView {
 }
 
 impl TableView {
-    pub(crate) fn new(statement: &dyn Statement, table: &Table) -> Result<TableView> {
+    pub(crate) fn new(statement: &dyn Statement, table: &Arc<Table>) -> Result<TableView> {
         let snapshots = statement.snapshots(table)?;
         let shards = table.shards.iter().copied().zip(snapshots).collect();
         Ok(TableView { shards, layout: statement.layout(table) })

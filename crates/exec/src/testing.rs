@@ -39,7 +39,7 @@ impl Statement for TestStatement {
         Ok(table.shards.iter().map(|shard| self.snapshots.lock()[shard].clone()).collect())
     }
 
-    fn layout(&self, table: &Table) -> Arc<TableLayout> {
+    fn layout(&self, table: &Arc<Table>) -> Arc<TableLayout> {
         self.layouts.lock()[&table.id].clone()
     }
 

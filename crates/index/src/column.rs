@@ -1,18 +1,21 @@
-//! The file of one segment's vector column: a presence bitmap and a matrix of f32, read in place.
+//! The file of one segment's vector column: a presence bitmap and a matrix of f32, f16 or bits, read in place.
 //! Knows no index and no row ids; rows are positions.
 //!
 //! ```text
-//! header 64 bytes | presence bitmap, padded to 64 | rows × dim f32, padded to 64 | crc32c of each block | crc32c of those
+//! header 64 bytes | presence bitmap, padded to 64 | rows, padded to 64 | crc32c of each block | crc32c of those
 //! ```
 //! A row that is NULL is all zeros. The blocks cover everything between the header and the checksums.
 
+use crate::Element;
 use crate::mapped::{Mapped, as_bytes, as_numbers};
 use quiver_base::{Error, Result};
 use std::io::{self, Write};
 use std::ops::Range;
 
 const MAGIC: [u8; 8] = *b"QVVECTOR";
-const VERSION: u32 = 1;
+/// Columns of f32 have the version that all had when there was nothing else.
+const VERSION_OF_F32: u32 = 1;
+const VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 const ALIGN: usize = 64;
@@ -21,7 +24,10 @@ const ALIGN: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) rows: usize,
-    pub(crate) dim: usize,
+    pub(crate) dim: u16,
+    pub(crate) element: Element,
+    /// Bytes of a row.
+    pub(crate) row_bytes: usize,
     pub(crate) vectors: usize,
     pub(crate) checksums: usize,
     pub(crate) blocks: usize,
@@ -29,12 +35,13 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(rows: u32, dim: u16) -> Layout {
-        let (rows, dim) = (rows as usize, usize::from(dim));
+    pub(crate) fn new(rows: u32, dim: u16, element: Element) -> Layout {
+        let (rows, row_bytes) = (rows as usize, element.row_bytes(dim));
         let vectors = HEADER_BYTES + (rows.div_ceil(64) * 8).next_multiple_of(ALIGN);
-        let checksums = (vectors + rows * dim * 4).next_multiple_of(ALIGN);
+        let checksums = (vectors + rows * row_bytes).next_multiple_of(ALIGN);
         let blocks = (checksums - HEADER_BYTES).div_ceil(BLOCK_BYTES);
-        Layout { rows, dim, vectors, checksums, blocks, file_bytes: checksums + (blocks + 1) * 4 }
+        let file_bytes = checksums + (blocks + 1) * 4;
+        Layout { rows, dim, element, row_bytes, vectors, checksums, blocks, file_bytes }
     }
 
     pub(crate) fn presence(&self) -> Range<usize> {
@@ -51,32 +58,42 @@ pub struct VectorColumn {
 }
 
 impl VectorColumn {
-    /// Writes a column. The rows are walked twice, since the bitmap comes first.
+    /// Writes a column of f32. The rows are walked twice, since the bitmap comes first.
     pub fn write<'a, I>(out: &mut dyn Write, dim: u16, rows: I) -> Result<()>
     where
         I: ExactSizeIterator<Item = Option<&'a [f32]>> + Clone,
     {
+        let bytes = rows.map(|row| row.map(as_bytes));
+        VectorColumn::write_packed(out, dim, Element::F32, bytes)
+    }
+
+    /// Writes a column of rows as [`Element::pack`] makes them.
+    pub fn write_packed<'a, I>(out: &mut dyn Write, dim: u16, element: Element, rows: I) -> Result<()>
+    where
+        I: ExactSizeIterator<Item = Option<&'a [u8]>> + Clone,
+    {
         let count =
             u32::try_from(rows.len()).map_err(|_| Error::internal("too many rows for one segment"))?;
-        let layout = Layout::new(count, dim);
+        let layout = Layout::new(count, dim, element);
         let mut words = vec![0u64; layout.rows.div_ceil(64)];
         let mut present = 0u32;
         for (row, vector) in rows.clone().enumerate() {
             let Some(vector) = vector else { continue };
-            if vector.len() != layout.dim {
-                return Err(Error::internal(format!("expected {dim} dimensions, not {}", vector.len())));
+            if vector.len() != layout.row_bytes {
+                let (wanted, len) = (layout.row_bytes, vector.len());
+                return Err(Error::internal(format!("a vector of {wanted} bytes was expected, not {len}")));
             }
             words[row / 64] |= 1 << (row % 64);
             present += 1;
         }
         let failed = |e| Error::io("writing a vector column", e);
-        out.write_all(&encode_header(count, dim, present)).map_err(failed)?;
+        out.write_all(&encode_header(&layout, present)).map_err(failed)?;
         let mut body = BlockWriter { out, crc: 0, filled: 0, written: HEADER_BYTES, checksums: Vec::new() };
         body.write(as_bytes(&words)).map_err(failed)?;
         body.pad_to(layout.vectors).map_err(failed)?;
-        let null = vec![0.0f32; layout.dim];
+        let null = vec![0; layout.row_bytes];
         for vector in rows {
-            body.write(as_bytes(vector.unwrap_or(&null))).map_err(failed)?;
+            body.write(vector.unwrap_or(&null)).map_err(failed)?;
         }
         body.pad_to(layout.checksums).map_err(failed)?;
         body.finish().map_err(failed)
@@ -86,10 +103,14 @@ impl VectorColumn {
     pub fn open(bytes: Mapped) -> Result<VectorColumn> {
         let (layout, present) = decode_header(&bytes, bytes.len())?;
         let column = VectorColumn { bytes, layout, present };
-        // Checked once here, so that `words` and `matrix` cannot fail later.
-        if as_numbers::<u64>(&column.bytes[layout.presence()]).is_none()
-            || as_numbers::<f32>(column.matrix_bytes()).is_none()
-        {
+        // Checked once here, so that words and rows cannot fail later.
+        let matrix = &column.bytes[layout.vectors..layout.vectors + layout.rows * layout.row_bytes];
+        let aligned = match layout.element {
+            Element::F32 => as_numbers::<f32>(matrix).is_some(),
+            Element::F16 => as_numbers::<u16>(matrix).is_some(),
+            Element::Bit => true,
+        };
+        if as_numbers::<u64>(&column.bytes[layout.presence()]).is_none() || !aligned {
             return Err(Error::corrupt("vector column: bytes are not aligned"));
         }
         Ok(column)
@@ -131,7 +152,12 @@ impl VectorColumn {
 
     /// Dimensions.
     pub fn dim(&self) -> u16 {
-        self.layout.dim as u16
+        self.layout.dim
+    }
+
+    /// What its vectors are made of.
+    pub fn element(&self) -> Element {
+        self.layout.element
     }
 
     /// Bytes of the file.
@@ -139,9 +165,9 @@ impl VectorColumn {
         self.layout.file_bytes
     }
 
-    /// The vector of a row; `None` when it is NULL or there is no such row.
-    pub fn get(&self, row: u32) -> Option<&[f32]> {
-        self.is_present(row).then(|| self.raw(row))
+    /// The vector of a row; `None` when it is NULL or there is no such row. `buffer` is for one that is not made of f32.
+    pub fn get<'a>(&'a self, row: u32, buffer: &'a mut Vec<f32>) -> Option<&'a [f32]> {
+        self.is_present(row).then(|| self.widened(row, buffer))
     }
 
     /// Whether a row exists and is not NULL.
@@ -150,17 +176,32 @@ impl VectorColumn {
         row < self.rows() && self.presence_words()[row as usize / 64] >> (row % 64) & 1 == 1
     }
 
-    /// The row's place in the matrix: zeros when it is NULL, nothing when there is no such row.
+    /// The row's numbers: zeros when it is NULL, nothing when there is no such row. `buffer` is for one that is not made of f32.
     #[inline]
-    pub fn raw(&self, row: u32) -> &[f32] {
-        let start = row as usize * self.layout.dim;
-        self.matrix().get(start..start + self.layout.dim).unwrap_or_default()
+    pub fn widened<'a>(&'a self, row: u32, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+        match self.floats(row) {
+            Some(vector) => vector,
+            None => {
+                self.layout.element.widen(self.row_bytes(row), self.layout.dim, buffer);
+                buffer
+            }
+        }
     }
 
-    /// All rows one after the other.
-    #[inline]
-    pub(crate) fn matrix(&self) -> &[f32] {
-        as_numbers(self.matrix_bytes()).unwrap_or_default()
+    /// The row's numbers where they lie, in a column of f32.
+    #[inline(always)]
+    pub(crate) fn floats(&self, row: u32) -> Option<&[f32]> {
+        (self.layout.element == Element::F32).then(|| as_numbers(self.row_bytes(row)).unwrap_or_default())
+    }
+
+    /// The row's place in the file: zeros when it is NULL, nothing when there is no such row.
+    #[inline(always)]
+    pub(crate) fn row_bytes(&self, row: u32) -> &[u8] {
+        let start = self.layout.vectors + row as usize * self.layout.row_bytes;
+        if row as usize >= self.layout.rows {
+            return &[];
+        }
+        self.bytes.get(start..start + self.layout.row_bytes).unwrap_or_default()
     }
 
     /// The presence bitmap, 64 rows a word.
@@ -168,18 +209,16 @@ impl VectorColumn {
     pub(crate) fn presence_words(&self) -> &[u64] {
         as_numbers(&self.bytes[self.layout.presence()]).unwrap_or_default()
     }
-
-    fn matrix_bytes(&self) -> &[u8] {
-        &self.bytes[self.layout.vectors..self.layout.vectors + self.layout.rows * self.layout.dim * 4]
-    }
 }
 
-fn encode_header(rows: u32, dim: u16, present: u32) -> [u8; HEADER_BYTES] {
+fn encode_header(layout: &Layout, present: u32) -> [u8; HEADER_BYTES] {
     let mut header = [0u8; HEADER_BYTES];
+    let version = if layout.element == Element::F32 { VERSION_OF_F32 } else { VERSION };
     header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    header[12..16].copy_from_slice(&rows.to_le_bytes());
-    header[16..18].copy_from_slice(&dim.to_le_bytes());
+    header[8..12].copy_from_slice(&version.to_le_bytes());
+    header[12..16].copy_from_slice(&(layout.rows as u32).to_le_bytes());
+    header[16..18].copy_from_slice(&layout.dim.to_le_bytes());
+    header[18] = layout.element.to_code();
     header[20..24].copy_from_slice(&present.to_le_bytes());
     let crc = crc32c::crc32c(&header[..60]);
     header[60..].copy_from_slice(&crc.to_le_bytes());
@@ -196,10 +235,13 @@ pub(crate) fn decode_header(bytes: &[u8], file_bytes: usize) -> Result<(Layout, 
     if number(60) != crc32c::crc32c(&header[..60]) {
         return Err(Error::corrupt("vector column: checksum of the header"));
     }
-    if number(8) != VERSION {
-        return Err(Error::unsupported(format!("vector column format {}", number(8))));
-    }
-    let layout = Layout::new(number(12), u16::from_le_bytes([header[16], header[17]]));
+    let element = match number(8) {
+        VERSION_OF_F32 => Some(Element::F32),
+        VERSION => Element::from_code(header[18]),
+        _ => None,
+    };
+    let element = element.ok_or_else(|| Error::unsupported(format!("vector column format {}", number(8))))?;
+    let layout = Layout::new(number(12), u16::from_le_bytes([header[16], header[17]]), element);
     if file_bytes != layout.file_bytes {
         return Err(Error::corrupt(format!(
             "vector column: {file_bytes} bytes, expected {}",
@@ -284,11 +326,42 @@ mod tests {
             prop_assert_eq!(column.present() as usize, rows.iter().flatten().count());
             for (row, vector) in rows.iter().enumerate() {
                 let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                prop_assert_eq!(column.get(row as u32).map(bits), vector.as_deref().map(bits));
-                prop_assert_eq!(column.raw(row as u32).len(), usize::from(dim));
+                let mut buffer = Vec::new();
+                prop_assert_eq!(column.get(row as u32, &mut buffer).map(bits), vector.as_deref().map(bits));
+                prop_assert_eq!(column.widened(row as u32, &mut buffer).len(), usize::from(dim));
             }
-            prop_assert_eq!(column.get(rows.len() as u32), None);
-            prop_assert_eq!(column.get(u32::MAX), None);
+            let mut buffer = Vec::new();
+            prop_assert!(column.get(rows.len() as u32, &mut buffer).is_none());
+            prop_assert!(column.get(u32::MAX, &mut buffer).is_none());
+        }
+    }
+
+    #[test]
+    fn rows_of_f16_and_of_bits_come_back() {
+        let rows: Vec<Option<Vec<f32>>> = (0..70u16)
+            .map(|row| (row % 5 != 0).then(|| (0..13).map(|d| f32::from(row >> (d % 7) & 1)).collect()))
+            .collect();
+        for element in [Element::F16, Element::Bit] {
+            let pack = |row: &Vec<f32>| {
+                let mut bytes = Vec::new();
+                element.pack(row, &mut bytes);
+                bytes
+            };
+            let packed: Vec<Option<Vec<u8>>> = rows.iter().map(|row| row.as_ref().map(pack)).collect();
+            let mut file = Vec::new();
+            let write = packed.iter().map(Option::as_deref);
+            VectorColumn::write_packed(&mut file, 13, element, write).unwrap();
+            let column = open(&file).unwrap();
+            column.verify().unwrap();
+            assert_eq!((column.element(), column.dim(), column.present()), (element, 13, 56));
+            let mut buffer = Vec::new();
+            for (row, vector) in rows.iter().enumerate() {
+                assert_eq!(column.get(row as u32, &mut buffer), vector.as_deref());
+                assert_eq!(column.floats(row as u32), None);
+            }
+            assert!(column.row_bytes(70).is_empty());
+            let short = [Some(&packed[1].as_ref().unwrap()[1..])];
+            assert!(VectorColumn::write_packed(&mut Vec::new(), 13, element, short.into_iter()).is_err());
         }
     }
 
@@ -327,9 +400,11 @@ mod tests {
             VectorColumn::write(&mut Vec::new(), 3, rows.iter().map(|r| r.as_ref().map(|r| &r[..]))).is_err()
         );
         let mut bytes = encode(1, &[Some(vec![1.0])]);
-        bytes[8] = 2;
-        let crc = crc32c::crc32c(&bytes[..60]);
-        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
-        assert!(open(&bytes).unwrap_err().message().contains("format 2"));
+        for (version, element) in [(3, 0), (2, 3)] {
+            (bytes[8], bytes[18]) = (version, element);
+            let crc = crc32c::crc32c(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+            assert!(open(&bytes).unwrap_err().message().contains(&format!("format {version}")));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A vector column of which parts are read: where they lie, and how each is checked. Knows nobody who reads them.
 
+use crate::Element;
 use crate::column::{BLOCK_BYTES, HEADER_BYTES, Layout, decode_header};
 use quiver_base::{Error, Result};
 use std::ops::Range;
@@ -12,8 +13,13 @@ pub struct ColumnParts {
 
 impl ColumnParts {
     /// A column of so many rows (NULLs included) and dimensions.
-    pub fn new(rows: u32, dim: u16) -> ColumnParts {
-        ColumnParts { layout: Layout::new(rows, dim) }
+    pub fn new(rows: u32, dim: u16, element: Element) -> ColumnParts {
+        ColumnParts { layout: Layout::new(rows, dim, element) }
+    }
+
+    /// What its vectors are made of.
+    pub fn element(&self) -> Element {
+        self.layout.element
     }
 
     /// Bytes of the file.
@@ -23,7 +29,7 @@ impl ColumnParts {
 
     /// The vector of a row that exists.
     pub fn vector(&self, row: u32) -> Range<u64> {
-        let bytes = self.layout.dim * 4;
+        let bytes = self.layout.row_bytes;
         let start = self.layout.vectors + row as usize * bytes;
         start as u64..(start + bytes) as u64
     }
@@ -96,18 +102,15 @@ impl ColumnHead {
     /// Copies a row's vector out of the blocks that hold it, which `block` hands out by number.
     pub fn vector<'a>(&self, row: u32, block: impl Fn(usize) -> &'a [u8], out: &mut Vec<f32>) {
         let place = ColumnParts { layout: self.layout }.vector(row);
-        out.clear();
-        out.resize(self.layout.dim, 0.0);
-        let mut at = 0;
+        let mut bytes = Vec::with_capacity(self.layout.row_bytes);
         for number in self.blocks_of(row) {
             let lies = self.block(number);
             let (start, end) = (place.start.max(lies.start), place.end.min(lies.end));
-            let bytes = &block(number)[(start - lies.start) as usize..(end - lies.start) as usize];
-            for bytes in bytes.as_chunks::<4>().0 {
-                out[at] = f32::from_le_bytes(*bytes);
-                at += 1;
-            }
+            bytes.extend_from_slice(
+                &block(number)[(start - lies.start) as usize..(end - lies.start) as usize],
+            );
         }
+        self.layout.element.widen(&bytes, self.layout.dim, out);
     }
 
     /// Memory that it takes, in bytes.
@@ -120,15 +123,19 @@ impl ColumnHead {
 #[allow(clippy::unwrap_used)] // tests
 mod tests {
     use super::*;
-    use crate::mapped::as_bytes;
     use crate::{Mapped, VectorColumn};
 
-    fn file(rows: u32, dim: u16) -> Vec<u8> {
-        let rows: Vec<Option<Vec<f32>>> = (0..rows)
-            .map(|row| (row % 7 != 3).then(|| (0..dim).map(|at| (row * 31 + u32::from(at)) as f32).collect()))
-            .collect();
+    fn file(rows: u32, dim: u16, element: Element) -> Vec<u8> {
+        let vector =
+            |row: u32| -> Vec<f32> { (0..dim).map(|at| (row * 31 + u32::from(at)) as f32).collect() };
+        let pack = |row: u32| {
+            let mut bytes = Vec::new();
+            element.pack(&vector(row), &mut bytes);
+            bytes
+        };
+        let rows: Vec<Option<Vec<u8>>> = (0..rows).map(|row| (row % 7 != 3).then(|| pack(row))).collect();
         let mut out = Vec::new();
-        VectorColumn::write(&mut out, dim, rows.iter().map(Option::as_deref)).unwrap();
+        VectorColumn::write_packed(&mut out, dim, element, rows.iter().map(Option::as_deref)).unwrap();
         out
     }
 
@@ -138,10 +145,15 @@ mod tests {
 
     #[test]
     fn parts_hold_what_the_file_holds() {
-        for (rows, dim) in [(0, 5), (1, 1), (100, 3), (5000, 50), (1_100_000, 1)] {
-            let file = file(rows, dim);
+        let shapes = [(0, 5), (1, 1), (100, 3), (5000, 50), (1_100_000, 1)];
+        for ((rows, dim), element) in shapes
+            .into_iter()
+            .zip(Element::ALL.into_iter().cycle())
+            .chain([((5000, 50), Element::F16), ((60_000, 90), Element::Bit)])
+        {
+            let file = file(rows, dim, element);
             let column = VectorColumn::open(Mapped::from_bytes(&file)).unwrap();
-            let parts = ColumnParts::new(rows, dim);
+            let parts = ColumnParts::new(rows, dim, element);
             assert_eq!(parts.file_bytes(), file.len() as u64);
             let [beginning, table] = parts.head();
             let head = ColumnHead::open(parts, part(&file, beginning), part(&file, table)).unwrap();
@@ -151,8 +163,8 @@ mod tests {
                 head.blocks_of(row)
                     .for_each(|block| head.check_block(block, part(&file, head.block(block))).unwrap());
                 head.vector(row, |block| part(&file, head.block(block)), &mut vector);
-                assert_eq!(vector, column.raw(row));
-                assert_eq!(part(&file, parts.vector(row)), as_bytes(column.raw(row)));
+                assert_eq!(vector, column.widened(row, &mut Vec::new()));
+                assert_eq!(part(&file, parts.vector(row)), column.row_bytes(row));
             }
             assert!(!head.is_present(rows));
         }
@@ -160,8 +172,8 @@ mod tests {
 
     #[test]
     fn damage_is_found() {
-        let good = file(3000, 20);
-        let parts = ColumnParts::new(3000, 20);
+        let good = file(3000, 20, Element::F32);
+        let parts = ColumnParts::new(3000, 20, Element::F32);
         let [beginning, table] = parts.head();
         let open = |file: &[u8]| {
             ColumnHead::open(parts, part(file, beginning.clone()), part(file, table.clone())).map(drop)
@@ -177,6 +189,9 @@ mod tests {
         let mut block = part(&good, head.block(2)).to_vec();
         block[7] ^= 1;
         assert!(head.check_block(2, &block).is_err());
-        assert!(ColumnHead::open(ColumnParts::new(3000, 21), &good, &good).is_err(), "another shape");
+        assert!(
+            ColumnHead::open(ColumnParts::new(3000, 21, Element::F32), &good, &good).is_err(),
+            "another shape"
+        );
     }
 }

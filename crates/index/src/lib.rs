@@ -4,12 +4,14 @@
 mod column;
 mod column_parts;
 pub mod distance;
+mod element;
 mod hnsw;
 mod ivf;
 mod mapped;
 mod metric;
 pub mod rabitq;
 mod rowset;
+mod scorer;
 mod segment;
 mod sieve;
 mod sparse;
@@ -18,6 +20,7 @@ mod vector_index;
 
 pub use column::VectorColumn;
 pub use column_parts::{ColumnHead, ColumnParts};
+pub use element::Element;
 pub use hnsw::{BuildControl, BuildStats, Earlier, HnswGraph, HnswParams, Quantization};
 pub use ivf::{IvfIndex, IvfParams, ListHead, ListSource, WantedList, WantedVector};
 pub use mapped::Mapped;

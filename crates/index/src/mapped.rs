@@ -37,11 +37,6 @@ impl Mapped {
     pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Mapped {
         Mapped(Arc::new(Bytes::Memory(AlignedBytes::copy(bytes.as_ref()))))
     }
-
-    /// The bytes as f32, in place; none if they are not a whole number of them.
-    pub fn floats(&self) -> &[f32] {
-        as_numbers(self).unwrap_or_default()
-    }
 }
 
 impl Deref for Mapped {
@@ -101,6 +96,8 @@ pub(crate) unsafe trait Plain: Copy {}
 // SAFETY: plain numbers.
 unsafe impl Plain for u8 {}
 // SAFETY: plain numbers.
+unsafe impl Plain for u16 {}
+// SAFETY: plain numbers.
 unsafe impl Plain for u32 {}
 // SAFETY: plain numbers.
 unsafe impl Plain for u64 {}
@@ -149,7 +146,5 @@ mod tests {
         assert_eq!(as_numbers::<u32>(&memory[1..5]), None);
         assert_eq!(as_numbers::<u32>(&memory[..6]), None);
         assert_eq!(as_bytes(&[1u32, 2]), &memory[..]);
-        assert_eq!(Mapped::from_bytes(1.5f32.to_le_bytes()).floats(), [1.5]);
-        assert!(Mapped::from_bytes([0; 5]).floats().is_empty());
     }
 }

@@ -28,9 +28,8 @@ impl Metric {
             Metric::L2 => distance::l2_squared(a, b),
             Metric::InnerProduct => -distance::dot(a, b),
             // Taken to f64 before the subtraction: near zero a difference in f32 would keep no digits.
-            Metric::Cosine => cosine_distance(a, b) as f32,
+            Metric::Cosine | Metric::Jaccard => self.of_products(distance::dot_and_norms(a, b)) as f32,
             Metric::L1 => distance::l1(a, b),
-            Metric::Jaccard => jaccard_distance(a, b) as f32,
         }
     }
 
@@ -48,8 +47,7 @@ impl Metric {
     /// score does.
     pub fn distance_between(self, a: &[f32], b: &[f32]) -> f64 {
         match self {
-            Metric::Cosine => cosine_distance(a, b),
-            Metric::Jaccard => jaccard_distance(a, b),
+            Metric::Cosine | Metric::Jaccard => self.of_products(distance::dot_and_norms(a, b)),
             _ => self.distance(self.score(a, b)),
         }
     }
@@ -62,6 +60,20 @@ impl Metric {
         }
         let score = self.score(a, b);
         (score, self.distance(score))
+    }
+
+    /// A cosine or Jaccard distance, from the inner products `(a·b, a·a, b·b)`.
+    pub(crate) fn of_products(self, (dot, norm_a, norm_b): (f32, f32, f32)) -> f64 {
+        let (dot, norm_a, norm_b) = (f64::from(dot), f64::from(norm_a), f64::from(norm_b));
+        match self {
+            Metric::Jaccard => Metric::jaccard(dot, norm_a + norm_b - dot),
+            _ => 1.0 - (dot / (norm_a * norm_b).sqrt()).clamp(-1.0, 1.0),
+        }
+    }
+
+    /// Nothing in common is as far as can be, even for two vectors without a one.
+    pub fn jaccard(both: f64, either: f64) -> f64 {
+        if both == 0.0 { 1.0 } else { 1.0 - both / either }
     }
 
     /// The number a file holds for this metric.
@@ -98,19 +110,6 @@ impl fmt::Display for Metric {
             Metric::Jaccard => "jaccard",
         })
     }
-}
-
-fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
-    let (dot, norm_a, norm_b) = distance::dot_and_norms(a, b);
-    let similarity = f64::from(dot) / (f64::from(norm_a) * f64::from(norm_b)).sqrt();
-    1.0 - similarity.clamp(-1.0, 1.0)
-}
-
-/// Nothing in common is as far as can be, even for two vectors without a one.
-fn jaccard_distance(a: &[f32], b: &[f32]) -> f64 {
-    let (both, left, right) = distance::dot_and_norms(a, b);
-    let (both, either) = (f64::from(both), f64::from(left) + f64::from(right) - f64::from(both));
-    if both == 0.0 { 1.0 } else { 1.0 - both / either }
 }
 
 #[cfg(test)]

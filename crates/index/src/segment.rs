@@ -1,7 +1,7 @@
 //! How one segment is searched: exactly, through its index, or through its index with a filter; whichever is cheapest
 //! and never comes back short.
 
-use crate::distance::prefetch;
+use crate::scorer::RowScorer;
 use crate::sieve::{allowed_rows, for_each_ahead, within};
 use crate::{Effort, Metric, Neighbor, RowSet, TopK, VectorColumn, VectorIndex, compare_scores};
 use std::fmt;
@@ -130,14 +130,15 @@ pub(crate) fn exact_outcome(
     let mut top = TopK::new(k);
     let mut visited = 0;
     if query.len() == usize::from(vectors.dim()) && k > 0 {
+        let asked = RowScorer::new(vectors, metric, query);
         let mut compare = |row: u32| {
             visited += 1;
-            top.push(metric.score(query, vectors.raw(row)), row);
+            top.push(asked.score(row), row);
         };
         match allowed {
             None => allowed_rows(vectors, None).for_each(&mut compare),
             Some(_) => {
-                for_each_ahead(allowed_rows(vectors, allowed), |row| prefetch(vectors.raw(row)), compare);
+                for_each_ahead(allowed_rows(vectors, allowed), |row| asked.prefetch(row), compare);
             }
         }
     }

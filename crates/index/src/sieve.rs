@@ -1,8 +1,8 @@
 //! Exact answers that compare few vectors: bounds of scores, told by codes, leave out what cannot belong to the answer, and
 //! only the rest is compared in full. Knows neither how codes look nor where they lie.
 
-use crate::distance::prefetch;
 use crate::rowset::positions;
+use crate::scorer::RowScorer;
 use crate::{Metric, Neighbor, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
 use std::ops::Bound;
 
@@ -99,15 +99,16 @@ pub(crate) fn sieved_outcome(
     kept.retain(|(lower, _)| *lower <= limit);
     kept.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let mut top = TopK::new(k);
+    let asked = RowScorer::new(vectors, metric, query);
     for (at, (lower, row)) in kept.iter().enumerate() {
         if top.bound().is_some_and(|bound| *lower > f64::from(bound)) {
             break;
         }
         if let Some((_, ahead)) = kept.get(at + 2) {
-            prefetch(vectors.raw(*ahead));
+            asked.prefetch(*ahead);
         }
         visited += 1;
-        top.push(metric.score(query, vectors.raw(*row)), *row);
+        top.push(asked.score(*row), *row);
     }
     SearchOutcome {
         neighbors: top.into_neighbors(),
@@ -129,15 +130,16 @@ pub(crate) fn within<S: Sketch>(
 ) -> Vec<Neighbor> {
     let limit = score_limit(metric, radius);
     let mut found = Vec::new();
+    let asked = RowScorer::new(vectors, metric, query);
     let mut compare = |row: u32| {
-        let (score, distance) = metric.score_and_distance(query, vectors.raw(row));
+        let (score, distance) = asked.score_and_distance(row);
         if is_inside(distance, radius) {
             found.push(Neighbor { row, score });
         }
     };
     let rows = allowed_rows(vectors, allowed);
     match sketch.filter(|_| limit.is_finite()) {
-        None => for_each_ahead(rows, |row| prefetch(vectors.raw(row)), compare),
+        None => for_each_ahead(rows, |row| asked.prefetch(row), compare),
         Some(sketch) => sift(sketch, rows, |row, known| {
             if known.is_none_or(|(_, lower)| lower <= limit) {
                 compare(row);

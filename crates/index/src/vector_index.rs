@@ -105,7 +105,7 @@ impl VectorIndex {
     ) -> Option<(f64, Expected)> {
         let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
         match self {
-            VectorIndex::Hnsw(graph) => graph.exact_cost(k, effort.ef, survivors),
+            VectorIndex::Hnsw(graph) => graph.exact_cost(vectors.element(), k, effort.ef, survivors),
             VectorIndex::IvfFlat(_) | VectorIndex::Sparse(_) => None,
         }
     }

@@ -4,6 +4,7 @@ use crate::Constraint;
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, Result};
+use quiver_index::Element;
 use std::any::Any;
 use std::fmt::Debug;
 
@@ -33,6 +34,8 @@ pub trait ComputedVectors: Any + Send + Sync + Debug {
     fn columns(&self) -> &[ColumnId];
     /// Dimensions of every vector.
     fn dim(&self) -> u32;
+    /// What dense vectors are made of: what is kept of them.
+    fn element(&self) -> Element;
     /// Whether vectors are sparse.
     fn is_sparse(&self) -> bool;
     /// Rows to compute at once, so that their vectors take little memory.

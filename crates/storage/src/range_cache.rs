@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Parts are about this large, for sizing the cache's tables.
 const PART_BYTES_GUESS: usize = 8 * 1024;
 
-/// A part: the number of what it is of, as [`RangeCache::number`] gave it, and where it begins.
-pub(crate) type PartKey = (u64, u64);
+/// A part: the number of what it is of, as [`RangeCache::number`] gave it, where it begins and where it ends.
+pub(crate) type PartKey = (u64, u64, u64);
 
 #[derive(Clone)]
 struct Part {

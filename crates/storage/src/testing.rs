@@ -128,6 +128,10 @@ impl ComputedVectors for Halved {
         u32::from(self.dim)
     }
 
+    fn element(&self) -> quiver_index::Element {
+        quiver_index::Element::F32
+    }
+
     fn is_sparse(&self) -> bool {
         false
     }

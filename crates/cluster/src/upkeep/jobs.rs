@@ -365,7 +365,12 @@ impl Cluster {
     }
 
     /// A table's shards as far as the group has them.
-    pub(super) fn places_of(&self, database: DatabaseId, group: &DataGroup, table: &Table) -> Vec<Place> {
+    pub(super) fn places_of(
+        &self,
+        database: DatabaseId,
+        group: &DataGroup,
+        table: &Arc<Table>,
+    ) -> Vec<Place> {
         let shards: Vec<Arc<Shard>> = table.shards.iter().filter_map(|shard| group.shard(*shard)).collect();
         if shards.is_empty() {
             return Vec::new();

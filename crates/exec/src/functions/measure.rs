@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 use quiver_base::bits::BitsRef;
 use quiver_base::sparse::SparseRef;
 use quiver_base::{Error, SqlState};
-use quiver_index::Metric;
+use quiver_index::{Metric, distance};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -144,15 +144,11 @@ impl Measure {
             let message = format!("different bit lengths {} and {}", a.len(), b.len());
             return Err(Error::new(SqlState::DATA_EXCEPTION, message));
         }
-        let count = |of: fn(u8, u8) -> u8| {
-            let bytes = a.bytes().iter().zip(b.bytes());
-            bytes.map(|(a, b)| u64::from(of(*a, *b).count_ones())).sum::<u64>() as f64
-        };
         if self.kind == Kind::Hamming {
-            return Ok(count(|a, b| a ^ b));
+            return Ok(distance::hamming(a.bytes(), b.bytes()).into());
         }
-        let (both, left, right) = (count(|a, b| a & b), count(|a, _| a), count(|_, b| b));
-        Ok(if both == 0.0 { 1.0 } else { 1.0 - both / (left + right - both) })
+        let (both, either) = distance::common_bits(a.bytes(), b.bytes());
+        Ok(Metric::jaccard(both.into(), either.into()))
     }
 }
 

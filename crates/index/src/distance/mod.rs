@@ -10,11 +10,16 @@ mod x86;
 
 use std::sync::OnceLock;
 
+pub(crate) use portable::widen;
+
 type F32Kernel = unsafe fn(&[f32], &[f32]) -> f32;
 type IntegerKernel = unsafe fn(&[u8], &[i8]) -> i32;
 /// One query and four vectors of its length.
 type FourKernel = unsafe fn([&[u8]; 4], &[i8]) -> [i32; 4];
 type CosineKernel = unsafe fn(&[f32], &[f32]) -> (f32, f32, f32);
+/// Rows of f16, given as their bits.
+type F16Kernel = unsafe fn(&[f32], &[u16]) -> f32;
+type F16CosineKernel = unsafe fn(&[f32], &[u16]) -> (f32, f32, f32);
 
 /// One implementation of every kernel. They are `unsafe fn` because each may need CPU features; a value of
 /// this type is only made where those were found.
@@ -24,6 +29,12 @@ struct Kernels {
     dot: F32Kernel,
     l1: F32Kernel,
     dot_and_norms: CosineKernel,
+    l2_squared_f16: F16Kernel,
+    dot_f16: F16Kernel,
+    l1_f16: F16Kernel,
+    dot_and_norms_f16: F16CosineKernel,
+    hamming: unsafe fn(&[u8], &[u8]) -> u32,
+    common_bits: unsafe fn(&[u8], &[u8]) -> (u32, u32),
     dot_u8_i8: IntegerKernel,
     dot4_u8_i8: FourKernel,
     dot_u1_i8: IntegerKernel,
@@ -38,6 +49,12 @@ const PORTABLE: Kernels = Kernels {
     dot: portable::dot,
     l1: portable::l1,
     dot_and_norms: portable::dot_and_norms,
+    l2_squared_f16: portable::l2_squared_f16,
+    dot_f16: portable::dot_f16,
+    l1_f16: portable::l1_f16,
+    dot_and_norms_f16: portable::dot_and_norms_f16,
+    hamming: portable::hamming,
+    common_bits: portable::common_bits,
     dot_u8_i8: portable::dot_u8_i8,
     dot4_u8_i8: portable::dot4_u8_i8,
     dot_u1_i8: portable::dot_packed::<1>,
@@ -61,7 +78,7 @@ fn available() -> Vec<&'static Kernels> {
     return vec![&PORTABLE];
 }
 
-/// The kernels in use, for logs: "avx512vnni", "avx512", "avx2", "neon" or "portable".
+/// The kernels in use, for logs: "avx512vnni, vpopcntdq", "avx512vnni", "avx512", "avx2", "neon" or "portable".
 pub fn kernel_name() -> &'static str {
     kernels().name
 }
@@ -101,6 +118,54 @@ pub fn dot_and_norms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
     let (a, b) = same_length(a, b);
     // SAFETY: as in `l2_squared`.
     unsafe { (kernels().dot_and_norms)(a, b) }
+}
+
+/// [`l2_squared`] of a vector of f16, given as their bits.
+#[inline]
+pub fn l2_squared_f16(a: &[f32], b: &[u16]) -> f32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().l2_squared_f16)(a, b) }
+}
+
+/// [`dot`] of a vector of f16, given as their bits.
+#[inline]
+pub fn dot_f16(a: &[f32], b: &[u16]) -> f32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().dot_f16)(a, b) }
+}
+
+/// [`l1`] of a vector of f16, given as their bits.
+#[inline]
+pub fn l1_f16(a: &[f32], b: &[u16]) -> f32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().l1_f16)(a, b) }
+}
+
+/// [`dot_and_norms`] of a vector of f16, given as their bits.
+#[inline]
+pub fn dot_and_norms_f16(a: &[f32], b: &[u16]) -> (f32, f32, f32) {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().dot_and_norms_f16)(a, b) }
+}
+
+/// How many bits differ.
+#[inline]
+pub fn hamming(a: &[u8], b: &[u8]) -> u32 {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().hamming)(a, b) }
+}
+
+/// How many bits are ones in both, and how many in at least one: what a Jaccard distance needs.
+#[inline]
+pub fn common_bits(a: &[u8], b: &[u8]) -> (u32, u32) {
+    let (a, b) = same_length(a, b);
+    // SAFETY: as in `l2_squared`.
+    unsafe { (kernels().common_bits)(a, b) }
 }
 
 /// The cosine of the angle between two vectors; NaN when either is zero.

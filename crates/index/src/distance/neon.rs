@@ -1,8 +1,10 @@
-//! Kernels for AArch64, where NEON is always there. Not verified: written without such a CPU at hand; the
-//! tests in this folder compare them with the portable ones on any that runs them.
+//! Kernels for AArch64, where NEON is always there. Compared with the portable ones under emulation by `scripts/neon`; never timed on
+//! such a CPU.
 
+use super::portable::widen;
 use super::{Kernels, PORTABLE};
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 const LANES: usize = 4;
 
@@ -11,6 +13,12 @@ const NEON: Kernels = Kernels {
     l2_squared,
     dot,
     l1,
+    l2_squared_f16,
+    dot_f16,
+    l1_f16,
+    dot_and_norms_f16,
+    hamming,
+    common_bits,
     dot_u1_i8: dot_packed::<1>,
     dot_u2_i8: dot_packed::<2>,
     dot_u4_i8: dot_packed::<4>,
@@ -21,37 +29,87 @@ pub(super) fn available() -> Vec<&'static Kernels> {
     vec![&NEON]
 }
 
+/// # Safety
+/// Four numbers lie there; no alignment is needed.
+#[target_feature(enable = "neon")]
+unsafe fn load(from: *const f32) -> float32x4_t {
+    // SAFETY: as promised.
+    unsafe { vld1q_f32(from) }
+}
+
+/// # Safety
+/// As for `load`.
+#[target_feature(enable = "neon")]
+unsafe fn load_f16(from: *const u16) -> float32x4_t {
+    let wide: float32x4_t;
+    // SAFETY: as promised; the instruction, for which there is no stable function, changes one register.
+    unsafe {
+        let halves = vld1_u16(from);
+        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) wide, in(vreg) halves, options(pure, nomem, nostack, preserves_flags));
+    }
+    wide
+}
+
 /// Sums `step` over whole registers in four independent chains, then `rest` over the tail.
-macro_rules! f32_kernel {
-    ($name:ident, |$acc:ident, $x:ident, $y:ident| $step:expr, |$p:ident, $q:ident| $rest:expr) => {
+macro_rules! kernel {
+    ($name:ident, $number:ty, $load:ident, $widen:path, |$acc:ident, $x:ident, $y:ident| $step:expr, |$p:ident, $q:ident| $rest:expr) => {
         #[target_feature(enable = "neon")]
-        fn $name(a: &[f32], b: &[f32]) -> f32 {
+        fn $name(a: &[f32], b: &[$number]) -> f32 {
             let len = a.len().min(b.len());
             let whole = len - len % LANES;
             let mut sums = [vdupq_n_f32(0.0); 4];
             for (turn, at) in (0..whole).step_by(LANES).enumerate() {
-                // SAFETY: at + LANES <= whole <= both lengths; the loads need no alignment.
-                let ($x, $y) = unsafe { (vld1q_f32(a.as_ptr().add(at)), vld1q_f32(b.as_ptr().add(at))) };
+                // SAFETY: at + LANES <= whole <= both lengths.
+                let ($x, $y) = unsafe { (load(a.as_ptr().add(at)), $load(b.as_ptr().add(at))) };
                 let $acc = sums[turn % 4];
                 sums[turn % 4] = $step;
             }
             let sum = vaddq_f32(vaddq_f32(sums[0], sums[1]), vaddq_f32(sums[2], sums[3]));
-            let tail: f32 = a[whole..len].iter().zip(&b[whole..len]).map(|($p, $q)| $rest).sum();
+            let rest = |($p, $q): (&f32, &$number)| {
+                let ($p, $q) = (*$p, $widen(*$q));
+                $rest
+            };
+            let tail: f32 = a[whole..len].iter().zip(&b[whole..len]).map(rest).sum();
             vaddvq_f32(sum) + tail
         }
     };
 }
 
-f32_kernel!(
+/// The same for rows of f32 and of f16.
+macro_rules! kernels {
+    ($name:ident, $f16:ident, |$acc:ident, $x:ident, $y:ident| $step:expr, |$p:ident, $q:ident| $rest:expr) => {
+        kernel!($name, f32, load, f32::from, |$acc, $x, $y| $step, |$p, $q| $rest);
+        kernel!($f16, u16, load_f16, widen, |$acc, $x, $y| $step, |$p, $q| $rest);
+    };
+}
+
+kernels!(
     l2_squared,
+    l2_squared_f16,
     |acc, x, y| {
         let difference = vsubq_f32(x, y);
         vfmaq_f32(acc, difference, difference)
     },
     |p, q| (p - q) * (p - q)
 );
-f32_kernel!(dot, |acc, x, y| vfmaq_f32(acc, x, y), |p, q| p * q);
-f32_kernel!(l1, |acc, x, y| vaddq_f32(acc, vabdq_f32(x, y)), |p, q| (p - q).abs());
+kernels!(dot, dot_f16, |acc, x, y| vfmaq_f32(acc, x, y), |p, q| p * q);
+kernels!(l1, l1_f16, |acc, x, y| vaddq_f32(acc, vabdq_f32(x, y)), |p, q| (p - q).abs());
+
+#[target_feature(enable = "neon")]
+fn dot_and_norms_f16(a: &[f32], b: &[u16]) -> (f32, f32, f32) {
+    let len = a.len().min(b.len());
+    let whole = len - len % LANES;
+    let [mut ab, mut aa, mut bb] = [vdupq_n_f32(0.0); 3];
+    for at in (0..whole).step_by(LANES) {
+        // SAFETY: at + LANES <= whole <= both lengths.
+        let (x, y) = unsafe { (load(a.as_ptr().add(at)), load_f16(b.as_ptr().add(at))) };
+        ab = vfmaq_f32(ab, x, y);
+        aa = vfmaq_f32(aa, x, x);
+        bb = vfmaq_f32(bb, y, y);
+    }
+    let rest = super::portable::dot_and_norms_f16(&a[whole..len], &b[whole..len]);
+    (vaddvq_f32(ab) + rest.0, vaddvq_f32(aa) + rest.1, vaddvq_f32(bb) + rest.2)
+}
 
 #[target_feature(enable = "neon")]
 fn dot_packed<const WIDTH: i32>(plane: &[u8], query: &[i8]) -> i32 {
@@ -74,4 +132,40 @@ fn dot_packed<const WIDTH: i32>(plane: &[u8], query: &[i8]) -> i32 {
         }
     }
     vaddvq_s32(sum) + super::portable::dot_packed_from::<WIDTH>(&plane[..len], query, whole)
+}
+
+/// The ones of 16 bytes, as two numbers.
+#[target_feature(enable = "neon")]
+fn ones(bytes: uint8x16_t) -> uint64x2_t {
+    vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(vcntq_u8(bytes))))
+}
+
+#[target_feature(enable = "neon")]
+fn hamming(a: &[u8], b: &[u8]) -> u32 {
+    const STEP: usize = 16;
+    let len = a.len().min(b.len());
+    let whole = len - len % STEP;
+    let mut sum = vdupq_n_u64(0);
+    for at in (0..whole).step_by(STEP) {
+        // SAFETY: at + STEP <= whole <= both lengths; the loads need no alignment.
+        let (x, y) = unsafe { (vld1q_u8(a.as_ptr().add(at)), vld1q_u8(b.as_ptr().add(at))) };
+        sum = vaddq_u64(sum, ones(veorq_u8(x, y)));
+    }
+    vaddvq_u64(sum) as u32 + super::portable::hamming(&a[whole..len], &b[whole..len])
+}
+
+#[target_feature(enable = "neon")]
+fn common_bits(a: &[u8], b: &[u8]) -> (u32, u32) {
+    const STEP: usize = 16;
+    let len = a.len().min(b.len());
+    let whole = len - len % STEP;
+    let [mut both, mut either] = [vdupq_n_u64(0); 2];
+    for at in (0..whole).step_by(STEP) {
+        // SAFETY: at + STEP <= whole <= both lengths; the loads need no alignment.
+        let (x, y) = unsafe { (vld1q_u8(a.as_ptr().add(at)), vld1q_u8(b.as_ptr().add(at))) };
+        both = vaddq_u64(both, ones(vandq_u8(x, y)));
+        either = vaddq_u64(either, ones(vorrq_u8(x, y)));
+    }
+    let rest = super::portable::common_bits(&a[whole..len], &b[whole..len]);
+    (vaddvq_u64(both) as u32 + rest.0, vaddvq_u64(either) as u32 + rest.1)
 }

@@ -48,6 +48,94 @@ fn f32_kernels_agree_with_the_portable_ones() {
 }
 
 #[test]
+fn kernels_of_f16_are_those_of_the_same_numbers_as_f32() {
+    let mut rng = StdRng::seed_from_u64(10);
+    for kernels in available() {
+        for (len, shift) in lengths().flat_map(|len| [(len, 0), (len, 1)]) {
+            let a: Vec<f32> = (0..len + shift).map(|_| rng.random_range(-2.0..2.0)).collect();
+            let halves: Vec<half::f16> =
+                (0..len + shift).map(|_| half::f16::from_f32(rng.random_range(-2.0..2.0))).collect();
+            let bits: Vec<u16> = halves.iter().map(|half| half.to_bits()).collect();
+            let wide: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
+            let (a, bits, wide) = (&a[..len], &bits[shift..], &wide[shift..]);
+            let named = |what| format!("{} {what} of {len}", kernels.name);
+            let magnitude = 16.0 * len as f32;
+            // SAFETY: `available` lists only what this CPU has; the lengths are equal.
+            unsafe {
+                assert!(
+                    close((kernels.l2_squared_f16)(a, bits), portable::l2_squared(a, wide), magnitude),
+                    "{}",
+                    named("l2")
+                );
+                assert!(
+                    close((kernels.dot_f16)(a, bits), portable::dot(a, wide), magnitude),
+                    "{}",
+                    named("dot")
+                );
+                assert!(
+                    close((kernels.l1_f16)(a, bits), portable::l1(a, wide), magnitude),
+                    "{}",
+                    named("l1")
+                );
+                let (got, want) = ((kernels.dot_and_norms_f16)(a, bits), portable::dot_and_norms(a, wide));
+                assert!(close(got.0, want.0, magnitude), "{}", named("dot of cosine"));
+                assert!(
+                    close(got.1, want.1, magnitude) && close(got.2, want.2, magnitude),
+                    "{}",
+                    named("norms")
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn subnormals_of_f16_are_what_they_are() {
+    for kernels in available() {
+        for len in [1, 7, 8, 16, 17, 33, 64, 65, 384] {
+            // The largest that is not a normal number.
+            let (tiny, zero) = (vec![0x03ff_u16; len], vec![0.0f32; len]);
+            let value = half::f16::from_bits(0x03ff).to_f32();
+            let wanted = value * len as f32;
+            let is_near = |found: f32, wanted: f32| (found - wanted).abs() <= wanted * 1e-5;
+            // SAFETY: `available` lists only what this CPU has; the lengths are equal.
+            unsafe {
+                assert!(is_near((kernels.l1_f16)(&zero, &tiny), wanted), "{} {len}", kernels.name);
+                assert!(is_near((kernels.dot_f16)(&vec![1.0; len], &tiny), wanted), "{} {len}", kernels.name);
+                let square = value * value * len as f32;
+                assert!(is_near((kernels.l2_squared_f16)(&zero, &tiny), square), "{} {len}", kernels.name);
+                assert!(
+                    is_near((kernels.dot_and_norms_f16)(&zero, &tiny).2, square),
+                    "{} {len}",
+                    kernels.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_of_bits_are_exact() {
+    let mut rng = StdRng::seed_from_u64(11);
+    for kernels in available() {
+        for (len, shift) in (0..=130).chain([192, 8_000]).flat_map(|len| [(len, 0), (len, 1), (len, 13)]) {
+            let a: Vec<u8> = (0..len + shift).map(|_| rng.random()).collect();
+            let b: Vec<u8> =
+                (0..len + shift).map(|at| if len % 3 == 0 { !a[at] } else { rng.random() }).collect();
+            let (a, b) = (&a[shift..], &b[shift..]);
+            let count =
+                |of: fn(u8, u8) -> u8| a.iter().zip(b).map(|(a, b)| of(*a, *b).count_ones()).sum::<u32>();
+            // SAFETY: `available` lists only what this CPU has; the lengths are equal.
+            unsafe {
+                assert_eq!((kernels.hamming)(a, b), count(|a, b| a ^ b), "{} {len}", kernels.name);
+                let wanted = (count(|a, b| a & b), count(|a, b| a | b));
+                assert_eq!((kernels.common_bits)(a, b), wanted, "{} {len}", kernels.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn portable_kernels_agree_with_f64() {
     with_vectors(|_, a, b| {
         let pairs = || a.iter().zip(b).map(|(x, y)| (f64::from(*x), f64::from(*y)));
@@ -134,6 +222,13 @@ fn nan_infinity_and_subnormals_pass_through() {
                     assert!((kernels.dot)(&a, &b).is_nan());
                     assert!((kernels.l1)(&a, &b).is_nan());
                     assert!((kernels.dot_and_norms)(&a, &b).0.is_nan());
+                    let mut halves = vec![half::f16::ONE.to_bits(); len];
+                    halves[at] = half::f16::NAN.to_bits();
+                    for kernel in [kernels.l2_squared_f16, kernels.dot_f16, kernels.l1_f16] {
+                        assert!(kernel(&b, &halves).is_nan());
+                    }
+                    halves[at] = half::f16::INFINITY.to_bits();
+                    assert_eq!((kernels.l2_squared_f16)(&b, &halves), f32::INFINITY);
                     a[at] = f32::INFINITY;
                     assert_eq!((kernels.l2_squared)(&a, &b), f32::INFINITY);
                     assert_eq!((kernels.l1)(&a, &b), f32::INFINITY);

@@ -1,4 +1,4 @@
-//! Kernels for x86-64: AVX2 with FMA, AVX-512, and AVX-512 with VNNI for the quantised inner product.
+//! Kernels for x86-64: AVX2 with FMA and F16C, AVX-512, AVX-512 with VNNI for the quantised inner product, and with VPOPCNTDQ for bits.
 //!
 //! Every function is called with two slices of one length on a CPU that has the features it is compiled for;
 //! the loads stay below that length.
@@ -12,6 +12,12 @@ const AVX2: Kernels = Kernels {
     dot: avx2::dot,
     l1: avx2::l1,
     dot_and_norms: avx2::dot_and_norms,
+    l2_squared_f16: avx2::l2_squared_f16,
+    dot_f16: avx2::dot_f16,
+    l1_f16: avx2::l1_f16,
+    dot_and_norms_f16: avx2::dot_and_norms_f16,
+    hamming: avx2::hamming,
+    common_bits: avx2::common_bits,
     dot_u8_i8: avx2::dot_u8_i8,
     dot4_u8_i8: avx2::dot4_u8_i8,
     dot_u1_i8: avx2::dot_packed::<1>,
@@ -26,6 +32,12 @@ const AVX512: Kernels = Kernels {
     dot: avx512::dot,
     l1: avx512::l1,
     dot_and_norms: avx512::dot_and_norms,
+    l2_squared_f16: avx512::l2_squared_f16,
+    dot_f16: avx512::dot_f16,
+    l1_f16: avx512::l1_f16,
+    dot_and_norms_f16: avx512::dot_and_norms_f16,
+    hamming: avx2::hamming,
+    common_bits: avx2::common_bits,
     dot_u8_i8: avx512::dot_u8_i8,
     dot4_u8_i8: avx2::dot4_u8_i8,
     dot_u1_i8: avx512::dot_packed::<1>,
@@ -41,10 +53,19 @@ const AVX512_VNNI: Kernels = Kernels {
     ..AVX512
 };
 
+const AVX512_BITS: Kernels = Kernels {
+    name: "avx512vnni, vpopcntdq",
+    hamming: avx512::hamming,
+    common_bits: avx512::common_bits,
+    ..AVX512_VNNI
+};
+
 /// What this CPU can run, the best last.
 pub(super) fn available() -> Vec<&'static Kernels> {
     let mut found: Vec<&'static Kernels> = Vec::new();
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    // All that have the first have the others.
+    let has_more = || is_x86_feature_detected!("f16c") && is_x86_feature_detected!("popcnt");
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && has_more() {
         found.push(&AVX2);
     }
     // All that have the second have the first.
@@ -52,12 +73,16 @@ pub(super) fn available() -> Vec<&'static Kernels> {
         found.push(&AVX512);
         if is_x86_feature_detected!("avx512vnni") {
             found.push(&AVX512_VNNI);
+            if is_x86_feature_detected!("avx512vpopcntdq") {
+                found.push(&AVX512_BITS);
+            }
         }
     }
     found
 }
 
 mod avx2 {
+    use super::super::portable::widen;
     use super::*;
 
     const LANES: usize = 8;
@@ -76,61 +101,108 @@ mod avx2 {
         _mm_cvtsi128_si32(_mm_add_epi32(pair, _mm_shuffle_epi32::<0b10_11_00_01>(pair)))
     }
 
+    /// # Safety
+    /// Eight numbers lie there; no alignment is needed.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load(from: *const f32) -> __m256 {
+        // SAFETY: as promised.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    /// # Safety
+    /// As for `load`.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load_f16(from: *const u16) -> __m256 {
+        // SAFETY: as promised.
+        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(from.cast()) })
+    }
+
     /// Sums `step` over whole registers in four independent chains, then `rest` over the tail.
-    macro_rules! f32_kernel {
-        ($name:ident, |$acc:ident, $x:ident, $y:ident| $step:expr, |$p:ident, $q:ident| $rest:expr) => {
-            #[target_feature(enable = "avx2,fma")]
-            pub(super) fn $name(a: &[f32], b: &[f32]) -> f32 {
+    macro_rules! kernel {
+        ($name:ident, $number:ty, $load:ident, $widen:path, |$acc:ident, $x:ident, $y:ident| $step:expr, |$p:ident, $q:ident| $rest:expr) => {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            pub(super) fn $name(a: &[f32], b: &[$number]) -> f32 {
                 let len = a.len().min(b.len());
                 let mut sums = [_mm256_setzero_ps(); 4];
                 let whole = len - len % LANES;
                 for (turn, at) in (0..whole).step_by(LANES).enumerate() {
-                    // SAFETY: at + LANES <= whole <= both lengths; the loads need no alignment.
-                    let ($x, $y) =
-                        unsafe { (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at))) };
+                    // SAFETY: at + LANES <= whole <= both lengths.
+                    let ($x, $y) = unsafe { (load(a.as_ptr().add(at)), $load(b.as_ptr().add(at))) };
                     let $acc = sums[turn % 4];
                     sums[turn % 4] = $step;
                 }
                 let sum = _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]));
-                let tail: f32 = a[whole..len].iter().zip(&b[whole..len]).map(|($p, $q)| $rest).sum();
+                let rest = |($p, $q): (&f32, &$number)| {
+                    let ($p, $q) = (*$p, $widen(*$q));
+                    $rest
+                };
+                let tail: f32 = a[whole..len].iter().zip(&b[whole..len]).map(rest).sum();
                 sum_f32(sum) + tail
             }
         };
     }
 
-    f32_kernel!(
+    /// The same for rows of f32 and of f16.
+    macro_rules! kernels {
+        ($name:ident, $f16:ident, |$acc:ident, $x:ident, $y:ident| $step:expr, |$p:ident, $q:ident| $rest:expr) => {
+            kernel!($name, f32, load, f32::from, |$acc, $x, $y| $step, |$p, $q| $rest);
+            kernel!($f16, u16, load_f16, widen, |$acc, $x, $y| $step, |$p, $q| $rest);
+        };
+    }
+
+    kernels!(
         l2_squared,
+        l2_squared_f16,
         |acc, x, y| {
             let difference = _mm256_sub_ps(x, y);
             _mm256_fmadd_ps(difference, difference, acc)
         },
         |p, q| (p - q) * (p - q)
     );
-    f32_kernel!(dot, |acc, x, y| _mm256_fmadd_ps(x, y, acc), |p, q| p * q);
-    f32_kernel!(
+    kernels!(dot, dot_f16, |acc, x, y| _mm256_fmadd_ps(x, y, acc), |p, q| p * q);
+    kernels!(
         l1,
+        l1_f16,
         |acc, x, y| _mm256_add_ps(acc, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(x, y))),
         |p, q| (p - q).abs()
     );
 
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn dot_and_norms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-        let len = a.len().min(b.len());
-        let whole = len - len % LANES;
-        let [mut ab, mut aa, mut bb] = [_mm256_setzero_ps(); 3];
-        for at in (0..whole).step_by(LANES) {
-            // SAFETY: at + LANES <= whole <= both lengths; the loads need no alignment.
-            let (x, y) =
-                unsafe { (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at))) };
-            ab = _mm256_fmadd_ps(x, y, ab);
-            aa = _mm256_fmadd_ps(x, x, aa);
-            bb = _mm256_fmadd_ps(y, y, bb);
-        }
-        let mut sums = (sum_f32(ab), sum_f32(aa), sum_f32(bb));
-        for (x, y) in a[whole..len].iter().zip(&b[whole..len]) {
-            sums = (sums.0 + x * y, sums.1 + x * x, sums.2 + y * y);
-        }
-        sums
+    macro_rules! cosine_kernel {
+        ($name:ident, $number:ty, $load:ident, $widen:path) => {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            pub(super) fn $name(a: &[f32], b: &[$number]) -> (f32, f32, f32) {
+                let len = a.len().min(b.len());
+                let whole = len - len % LANES;
+                let [mut ab, mut aa, mut bb] = [_mm256_setzero_ps(); 3];
+                for at in (0..whole).step_by(LANES) {
+                    // SAFETY: at + LANES <= whole <= both lengths.
+                    let (x, y) = unsafe { (load(a.as_ptr().add(at)), $load(b.as_ptr().add(at))) };
+                    ab = _mm256_fmadd_ps(x, y, ab);
+                    aa = _mm256_fmadd_ps(x, x, aa);
+                    bb = _mm256_fmadd_ps(y, y, bb);
+                }
+                let mut sums = (sum_f32(ab), sum_f32(aa), sum_f32(bb));
+                for (x, y) in a[whole..len].iter().zip(&b[whole..len]) {
+                    let (x, y) = (*x, $widen(*y));
+                    sums = (sums.0 + x * y, sums.1 + x * x, sums.2 + y * y);
+                }
+                sums
+            }
+        };
+    }
+
+    cosine_kernel!(dot_and_norms, f32, load, f32::from);
+    cosine_kernel!(dot_and_norms_f16, u16, load_f16, widen);
+
+    #[target_feature(enable = "popcnt")]
+    pub(super) fn hamming(a: &[u8], b: &[u8]) -> u32 {
+        // Compiled for a CPU that counts the ones of a word by one instruction.
+        super::super::portable::hamming(a, b)
+    }
+
+    #[target_feature(enable = "popcnt")]
+    pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u32, u32) {
+        super::super::portable::common_bits(a, b)
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -257,32 +329,55 @@ mod avx512 {
         unsafe { _mm512_maskz_loadu_ps(first_lanes(v.len().saturating_sub(at)), v.as_ptr().wrapping_add(at)) }
     }
 
+    /// As `load`, of f16.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn load_f16(v: &[u16], at: usize) -> __m512 {
+        let mut lanes = [0u16; LANES];
+        let left = v.get(at..).unwrap_or_default();
+        let left = &left[..left.len().min(LANES)];
+        lanes[..left.len()].copy_from_slice(left);
+        // SAFETY: there are LANES of them.
+        unsafe { whole_f16(lanes.as_ptr()) }
+    }
+
+    /// # Safety
+    /// Sixteen numbers lie there; no alignment is needed.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn whole(from: *const f32) -> __m512 {
+        // SAFETY: as promised.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    /// # Safety
+    /// As for `whole`.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn whole_f16(from: *const u16) -> __m512 {
+        // SAFETY: as promised.
+        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
+
     /// Sums `step` over 64 lanes a turn in four independent chains, then over 16, the last of them masked:
     /// zeros add nothing to any of these sums.
-    macro_rules! f32_kernel {
-        ($name:ident, |$acc:ident, $x:ident, $y:ident| $step:expr) => {
+    macro_rules! kernel {
+        ($name:ident, $number:ty, $whole:ident, $load:ident, |$acc:ident, $x:ident, $y:ident| $step:expr) => {
             #[target_feature(enable = "avx512f,avx512bw")]
-            pub(super) fn $name(a: &[f32], b: &[f32]) -> f32 {
+            pub(super) fn $name(a: &[f32], b: &[$number]) -> f32 {
                 let len = a.len().min(b.len());
                 let (a, b) = (&a[..len], &b[..len]);
                 let mut sums = [_mm512_setzero_ps(); 4];
                 let mut at = 0;
                 while at + 4 * LANES <= len {
                     for (chain, sum) in sums.iter_mut().enumerate() {
-                        // SAFETY: at + 4 * LANES <= len; the loads need no alignment.
-                        let ($x, $y) = unsafe {
-                            (
-                                _mm512_loadu_ps(a.as_ptr().add(at + chain * LANES)),
-                                _mm512_loadu_ps(b.as_ptr().add(at + chain * LANES)),
-                            )
-                        };
+                        let at = at + chain * LANES;
+                        // SAFETY: the last of four chains ends at len.
+                        let ($x, $y) = unsafe { (whole(a.as_ptr().add(at)), $whole(b.as_ptr().add(at))) };
                         let $acc = *sum;
                         *sum = $step;
                     }
                     at += 4 * LANES;
                 }
                 while at < len {
-                    let ($x, $y) = (load(a, at), load(b, at));
+                    let ($x, $y) = (load(a, at), $load(b, at));
                     let $acc = sums[0];
                     sums[0] = $step;
                     at += LANES;
@@ -293,25 +388,69 @@ mod avx512 {
         };
     }
 
-    f32_kernel!(l2_squared, |acc, x, y| {
+    /// The same for rows of f32 and of f16.
+    macro_rules! kernels {
+        ($name:ident, $f16:ident, |$acc:ident, $x:ident, $y:ident| $step:expr) => {
+            kernel!($name, f32, whole, load, |$acc, $x, $y| $step);
+            kernel!($f16, u16, whole_f16, load_f16, |$acc, $x, $y| $step);
+        };
+    }
+
+    kernels!(l2_squared, l2_squared_f16, |acc, x, y| {
         let difference = _mm512_sub_ps(x, y);
         _mm512_fmadd_ps(difference, difference, acc)
     });
-    f32_kernel!(dot, |acc, x, y| _mm512_fmadd_ps(x, y, acc));
-    f32_kernel!(l1, |acc, x, y| _mm512_add_ps(acc, _mm512_abs_ps(_mm512_sub_ps(x, y))));
+    kernels!(dot, dot_f16, |acc, x, y| _mm512_fmadd_ps(x, y, acc));
+    kernels!(l1, l1_f16, |acc, x, y| _mm512_add_ps(acc, _mm512_abs_ps(_mm512_sub_ps(x, y))));
 
-    #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) fn dot_and_norms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    macro_rules! cosine_kernel {
+        ($name:ident, $number:ty, $whole:ident, $load:ident) => {
+            #[target_feature(enable = "avx512f,avx512bw")]
+            pub(super) fn $name(a: &[f32], b: &[$number]) -> (f32, f32, f32) {
+                let len = a.len().min(b.len());
+                let (a, b) = (&a[..len], &b[..len]);
+                let [mut ab, mut aa, mut bb] = [_mm512_setzero_ps(); 3];
+                for at in (0..len).step_by(LANES) {
+                    let (x, y) = match at + LANES <= len {
+                        // SAFETY: so many are left.
+                        true => unsafe { (whole(a.as_ptr().add(at)), $whole(b.as_ptr().add(at))) },
+                        false => (load(a, at), $load(b, at)),
+                    };
+                    ab = _mm512_fmadd_ps(x, y, ab);
+                    aa = _mm512_fmadd_ps(x, x, aa);
+                    bb = _mm512_fmadd_ps(y, y, bb);
+                }
+                (_mm512_reduce_add_ps(ab), _mm512_reduce_add_ps(aa), _mm512_reduce_add_ps(bb))
+            }
+        };
+    }
+
+    cosine_kernel!(dot_and_norms, f32, whole, load);
+    cosine_kernel!(dot_and_norms_f16, u16, whole_f16, load_f16);
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+    pub(super) fn hamming(a: &[u8], b: &[u8]) -> u32 {
         let len = a.len().min(b.len());
         let (a, b) = (&a[..len], &b[..len]);
-        let [mut ab, mut aa, mut bb] = [_mm512_setzero_ps(); 3];
-        for at in (0..len).step_by(LANES) {
-            let (x, y) = (load(a, at), load(b, at));
-            ab = _mm512_fmadd_ps(x, y, ab);
-            aa = _mm512_fmadd_ps(x, x, aa);
-            bb = _mm512_fmadd_ps(y, y, bb);
+        let mut sum = _mm512_setzero_si512();
+        for at in (0..len).step_by(64) {
+            let differ = _mm512_xor_si512(load_bytes(a, at), load_bytes(b, at));
+            sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(differ));
         }
-        (_mm512_reduce_add_ps(ab), _mm512_reduce_add_ps(aa), _mm512_reduce_add_ps(bb))
+        _mm512_reduce_add_epi64(sum) as u32
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+    pub(super) fn common_bits(a: &[u8], b: &[u8]) -> (u32, u32) {
+        let len = a.len().min(b.len());
+        let (a, b) = (&a[..len], &b[..len]);
+        let [mut both, mut either] = [_mm512_setzero_si512(); 2];
+        for at in (0..len).step_by(64) {
+            let (x, y) = (load_bytes(a, at), load_bytes(b, at));
+            both = _mm512_add_epi64(both, _mm512_popcnt_epi64(_mm512_and_si512(x, y)));
+            either = _mm512_add_epi64(either, _mm512_popcnt_epi64(_mm512_or_si512(x, y)));
+        }
+        (_mm512_reduce_add_epi64(both) as u32, _mm512_reduce_add_epi64(either) as u32)
     }
 
     /// Loads 64 bytes at `at`, or what is left of them with zeros behind.
@@ -401,7 +540,7 @@ mod avx512 {
         _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v))
     }
 
-    /// As for AVX2; not verified on a CPU that has it, but compared with the portable one wherever tests run on one.
+    /// As for AVX2.
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn dot_packed<const WIDTH: i32>(plane: &[u8], query: &[i8]) -> i32 {
         let stretches = 8 / WIDTH as usize;

@@ -12,6 +12,7 @@ use super::scalar_sieve::{CodeError, code_error};
 use super::walk::FrozenLinks;
 use super::{BuildControl, BuildStats, HnswParams, Quantization};
 use crate::mapped::as_bytes;
+use crate::scorer::{RowScorer, score_rows};
 use crate::{Metric, RowSet, VectorColumn, distance};
 use quiver_base::{Error, Result, SqlState};
 use std::io::Write;
@@ -33,11 +34,11 @@ pub(super) fn build(input: &Input<'_>, control: &BuildControl, out: &mut dyn Wri
     if vectors.rows() >= ROWS_MAX {
         return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many rows for one hnsw graph"));
     }
-    let codes = params.quantization.codes(metric, vectors.dim());
-    // Coarser codes make worse links, and whole vectors slower ones: whatever is kept, nodes are linked by one-byte codes.
+    let codes = params.quantization.codes(metric, vectors.dim(), vectors.element());
+    // Coarser codes make worse links, and whole vectors slower ones: whatever is kept, nodes are linked by one-byte codes, or by bits.
     let linked_by = match codes {
         CodeKind::Scalar8 => CodeKind::Scalar8,
-        _ => Quantization::Auto.codes(metric, vectors.dim()),
+        _ => Quantization::Auto.codes(metric, vectors.dim(), vectors.element()),
     };
     let bytes = memory_bytes(input, linked_by);
     let _memory = control.memory.try_reserve("Building an hnsw index", bytes)?;
@@ -109,14 +110,13 @@ fn encode_by_rabitq(
     let coder = NodeCoder::new(metric, bits, SEED, origin.clone())?;
     let bytes = coder.encode(vectors, &rows, stride);
     let links = FrozenLinks { links: &graph.links, degree: header.degree(), points: header.nodes };
-    let vector = |node: u32| vectors.raw(nodes.row(node));
     let row = |node: u32| nodes.row(node);
     header.seed = SEED;
     header.widths = widths(
         &links,
         graph.entry(),
-        |node| FullScorer { vectors, metric, query: vector(node), row },
-        |node| coder.ask(&bytes, stride, vector(node)),
+        |node| FullScorer { asked: RowScorer::of_row(vectors, metric, row(node)), row },
+        |node| coder.ask(&bytes, stride, vectors.widened(row(node), &mut Vec::new())),
     );
     tracing::debug!(bits, widths = ?header.widths, "encoded an hnsw graph");
     Ok(Encoded { bytes, quantizer: origin, ..Encoded::default() })
@@ -175,9 +175,9 @@ impl Encoded {
         let quantizer = Quantizer::train(metric, vectors, &nodes.first_rows());
         let bytes = vec![0; nodes.count() as usize * stride];
         let mut encoded = Encoded { bytes, stride, quantizer: quantizer.numbers(), ..Encoded::default() };
-        let mut vector = Vec::new();
+        let (mut buffer, mut vector) = (Vec::new(), Vec::new());
         for (node, code) in encoded.bytes.chunks_exact_mut(stride).enumerate() {
-            prepare(metric, vectors.raw(nodes.row(node as u32)), &mut vector);
+            prepare(metric, vectors.widened(nodes.row(node as u32), &mut buffer), &mut vector);
             quantizer.encode(&vector, code);
             if metric == Metric::L2 {
                 encoded.terms.push(quantizer.term(code));
@@ -197,12 +197,12 @@ impl Encoded {
     fn forms(&self, metric: Metric, vectors: &VectorColumn, nodes: &Nodes) -> ProductDistances<'_> {
         let quantizer = Quantizer::from_numbers(metric, &self.quantizer);
         let mut queries = vec![0i8; self.bytes.len()];
-        let mut vector = Vec::new();
+        let (mut buffer, mut vector) = (Vec::new(), Vec::new());
         let forms = queries
             .chunks_exact_mut(self.stride)
             .enumerate()
             .map(|(node, query)| {
-                prepare(metric, vectors.raw(nodes.row(node as u32)), &mut vector);
+                prepare(metric, vectors.widened(nodes.row(node as u32), &mut buffer), &mut vector);
                 quantizer.form(&vector, query)
             })
             .collect();
@@ -218,11 +218,11 @@ struct FullDistances<'a> {
 
 impl Distances for FullDistances<'_> {
     fn between(&self, node: u32, from: u32) -> f32 {
-        self.metric.score(self.vectors.raw(self.nodes.row(node)), self.vectors.raw(self.nodes.row(from)))
+        score_rows(self.vectors, self.metric, self.nodes.row(node), self.nodes.row(from))
     }
 
     fn prefetch(&self, node: u32) {
-        distance::prefetch(self.vectors.raw(self.nodes.row(node)));
+        distance::prefetch(self.vectors.row_bytes(self.nodes.row(node)));
     }
 }
 

@@ -5,6 +5,7 @@
 //! one step for all dimensions.
 
 use crate::distance::{self, prefetch};
+use crate::scorer::RowScorer;
 use crate::{Metric, VectorColumn};
 
 /// Rows looked at to find the range of each dimension.
@@ -34,9 +35,9 @@ impl Quantizer {
         let stride = rows.len().div_ceil(SAMPLE_ROWS).max(1);
         let mut sample: Vec<Vec<f32>> = vec![Vec::with_capacity(rows.len() / stride + 1); dim];
         let (mut least, mut most) = (vec![f32::INFINITY; dim], vec![f32::NEG_INFINITY; dim]);
-        let mut vector = Vec::new();
+        let (mut buffer, mut vector) = (Vec::new(), Vec::new());
         for (at, row) in rows.iter().enumerate() {
-            prepare(metric, vectors.raw(*row), &mut vector);
+            prepare(metric, vectors.widened(*row, &mut buffer), &mut vector);
             for (d, value) in vector.iter().enumerate() {
                 least[d] = least[d].min(*value);
                 most[d] = most[d].max(*value);
@@ -256,9 +257,7 @@ impl Scorer for L1Scorer<'_> {
 
 /// A query against the vectors themselves.
 pub(super) struct FullScorer<'a, R> {
-    pub(super) vectors: &'a VectorColumn,
-    pub(super) metric: Metric,
-    pub(super) query: &'a [f32],
+    pub(super) asked: RowScorer<'a>,
     /// From node to row.
     pub(super) row: R,
 }
@@ -266,11 +265,11 @@ pub(super) struct FullScorer<'a, R> {
 impl<R: Fn(u32) -> u32> Scorer for FullScorer<'_, R> {
     #[inline(always)]
     fn score(&self, node: u32) -> f32 {
-        self.metric.score(self.query, self.vectors.raw((self.row)(node)))
+        self.asked.score((self.row)(node))
     }
 
     #[inline(always)]
     fn prefetch(&self, node: u32) {
-        prefetch(self.vectors.raw((self.row)(node)));
+        self.asked.prefetch((self.row)(node));
     }
 }

@@ -28,7 +28,7 @@ pub use kept::Earlier;
 pub use quantization::Quantization;
 
 use crate::sieve::Sketch;
-use crate::{Expected, Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
+use crate::{Element, Expected, Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
 use quiver_base::{MemoryBudget, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -189,8 +189,14 @@ impl HnswGraph {
     }
 
     /// If a search among so many rows is going to look at each of them: what its rows take in nanoseconds, and what it was weighed against.
-    pub(crate) fn exact_cost(&self, k: usize, ef: usize, survivors: u32) -> Option<(f64, Expected)> {
-        let plan = plan::Plan::new(&self.file.header, k, ef, survivors);
+    pub(crate) fn exact_cost(
+        &self,
+        element: Element,
+        k: usize,
+        ef: usize,
+        survivors: u32,
+    ) -> Option<(f64, Expected)> {
+        let plan = plan::Plan::new(&self.file.header, element, k, ef, survivors);
         plan.exact.then_some((plan.rows_ns, plan.expected))
     }
 

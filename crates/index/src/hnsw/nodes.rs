@@ -1,6 +1,5 @@
 //! Which rows of a column become nodes of a graph, and which of them share one. Knows no links and no codes.
 
-use crate::mapped::as_bytes;
 use crate::rowset::positions;
 use crate::{Metric, RowSet, VectorColumn, distance};
 
@@ -14,10 +13,11 @@ pub(super) struct Nodes {
 
 impl Nodes {
     pub(super) fn of(vectors: &VectorColumn, metric: Metric, only: Option<&RowSet>) -> Nodes {
+        let mut buffer = Vec::new();
         let mut hashed: Vec<(u64, u32)> = positions(vectors.presence_words().iter().copied())
             .filter(|row| only.is_none_or(|only| only.contains(*row)))
-            .filter(|row| can_link(metric, vectors.raw(*row)))
-            .map(|row| (xxhash_rust::xxh3::xxh3_64(as_bytes(vectors.raw(row))), row))
+            .filter(|row| can_link(metric, vectors.widened(*row, &mut buffer)))
+            .map(|row| (xxhash_rust::xxh3::xxh3_64(vectors.row_bytes(row)), row))
             .collect();
         hashed.sort_unstable();
         // Vectors with one hash are compared; different ones become different groups even then.
@@ -30,7 +30,7 @@ impl Nodes {
             }
             let own = groups.len();
             for (_, row) in same_hash {
-                let bytes = |row: u32| as_bytes(vectors.raw(row));
+                let bytes = |row: u32| vectors.row_bytes(row);
                 match groups[own..].iter_mut().find(|group| bytes(group[0]) == bytes(*row)) {
                     Some(group) => group.push(*row),
                     None => groups.push(vec![*row]),

@@ -3,7 +3,7 @@
 
 use super::calibrate::widened;
 use super::format::{CodeKind, Header};
-use crate::Expected;
+use crate::{Element, Expected};
 
 /// What rounding a query costs before the first code is looked at, in nanoseconds.
 const SIEVE_START_NS: f64 = 1500.0;
@@ -62,13 +62,14 @@ fn walked(m: u16, ef: usize, share: f64) -> f64 {
 
 impl Plan {
     /// `survivors` are the rows that are allowed.
-    pub(super) fn new(header: &Header, k: usize, ef: usize, survivors: u32) -> Plan {
+    pub(super) fn new(header: &Header, element: Element, k: usize, ef: usize, survivors: u32) -> Plan {
         let ef = effort(header, k, ef);
         // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
-        let dim = f64::from(header.dim);
-        let row_ns = 4.0 + if survivors < header.rows / 2 { 0.45 * dim } else { 0.2 * dim };
+        // Memory is what they wait for, so bytes count.
+        let row_bytes = element.row_bytes(header.dim) as f64;
+        let row_ns = 4.0 + if survivors < header.rows / 2 { 0.1125 * row_bytes } else { 0.05 * row_bytes };
         let node_ns = match header.codes {
-            CodeKind::Full => 30.0 + 0.5 * dim,
+            CodeKind::Full => 30.0 + 0.125 * row_bytes,
             _ => 30.0 + 0.2 * header.code_stride() as f64,
         };
         let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));

@@ -3,8 +3,8 @@
 
 use super::format::M_MAX;
 use super::{CodeKind, HnswParams};
-use crate::Metric;
 use crate::rabitq::BITS_MAX;
+use crate::{Element, Metric};
 use quiver_base::{Error, Result, SqlState};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,7 +16,7 @@ const CODED_DIMS_MIN: u16 = 17;
 /// Codes of a graph's vectors: `WITH (quantization = …)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Quantization {
-    /// One byte a dimension where that pays: from 17 dimensions on, and not for Jaccard.
+    /// One byte a dimension where that pays: from 17 dimensions on, and not for bits.
     #[default]
     Auto,
     /// No codes.
@@ -29,10 +29,14 @@ pub enum Quantization {
 
 impl Quantization {
     /// What is stored for it; whether it can be is for [`HnswParams::check`] to say.
-    pub(super) fn codes(self, metric: Metric, dim: u16) -> CodeKind {
+    pub(super) fn codes(self, metric: Metric, dim: u16, element: Element) -> CodeKind {
         match self {
             Quantization::None => CodeKind::Full,
-            Quantization::Auto if dim < CODED_DIMS_MIN || metric == Metric::Jaccard => CodeKind::Full,
+            Quantization::Auto
+                if dim < CODED_DIMS_MIN || metric == Metric::Jaccard || element == Element::Bit =>
+            {
+                CodeKind::Full
+            }
             Quantization::Auto | Quantization::Sq8 => CodeKind::Scalar8,
             Quantization::Rabitq(bits) => CodeKind::Rabitq(bits),
         }

@@ -37,15 +37,17 @@ impl NodeCoder {
     /// A centre for these rows.
     pub(super) fn origin(metric: Metric, vectors: &VectorColumn, rows: &[u32]) -> Vec<f32> {
         let step = rows.len().div_ceil(SAMPLE_ROWS).max(1);
-        let sample = rows.iter().step_by(step).map(|row| vectors.raw(*row));
-        Coder::mean(metric, vectors.dim().into(), sample)
+        let vector = |row: &u32| vectors.widened(*row, &mut Vec::new()).to_vec();
+        Coder::mean(metric, vectors.dim().into(), rows.iter().step_by(step).map(vector))
     }
 
     /// The codes of these rows, one after the other.
     pub(super) fn encode(&self, vectors: &VectorColumn, rows: &[u32], stride: usize) -> Vec<u8> {
         let mut bytes = vec![0; rows.len() * stride];
+        let mut buffer = Vec::new();
         for (row, code) in rows.iter().zip(bytes.chunks_exact_mut(stride)) {
-            self.coder.encode(vectors.raw(*row), &self.centre, &mut code[..self.coder.code_bytes()]);
+            let vector = vectors.widened(*row, &mut buffer);
+            self.coder.encode(vector, &self.centre, &mut code[..self.coder.code_bytes()]);
         }
         bytes
     }

@@ -8,7 +8,7 @@ use super::rows::NodeRows;
 use super::sketch::{Certainty, answers, scalar_codes, sketch};
 use super::walk::{Candidate, FrozenLinks, Scratch, beam, filtered_beam, greedy};
 use super::{HnswGraph, NodesCoder};
-use crate::distance::prefetch;
+use crate::scorer::RowScorer;
 use crate::segment::exact_outcome;
 use crate::sieve::{Sketch, sieved_outcome};
 use crate::{Metric, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
@@ -32,7 +32,7 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
         return exact_outcome(vectors, metric, query, k, allowed);
     }
     let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
-    let plan = Plan::new(&graph.file.header, k, question.ef, survivors);
+    let plan = Plan::new(&graph.file.header, vectors.element(), k, question.ef, survivors);
     let by_codes = || plan.by_codes.then(|| sketch(graph, vectors, query, Certainty::Likely)).flatten();
     let exact = || match by_codes() {
         Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed),
@@ -74,7 +74,7 @@ pub(super) fn with_scorer(
         NodesCoder::Full => {
             let rows = NodeRows::of(file);
             let row = |node: u32| rows.of_node(node).first().unwrap_or(node);
-            let scorer = FullScorer { vectors, metric, query, row };
+            let scorer = FullScorer { asked: RowScorer::new(vectors, metric, query), row };
             walk(graph, question, &scorer, scratch, patience)
         }
         NodesCoder::Rabitq(coder) => {
@@ -210,6 +210,7 @@ fn compare_in_full(
         _ => false,
     };
     let vectors = question.vectors;
+    let asked = RowScorer::new(vectors, metric, question.query);
     let mut top = TopK::new(question.k);
     for (at, candidate) in found.iter().enumerate() {
         if hopeless(candidate.point(), top.bound()) {
@@ -218,7 +219,7 @@ fn compare_in_full(
         if let Some(ahead) = found.get(at + AHEAD)
             && let Some(row) = rows.of_node(ahead.point()).first()
         {
-            prefetch(vectors.raw(row));
+            asked.prefetch(row);
         }
         // One comparison for all rows of a node: their vectors are the same.
         let mut score = None;
@@ -226,8 +227,8 @@ fn compare_in_full(
             if question.allowed.is_some_and(|allowed| !allowed.contains(row)) {
                 continue;
             }
-            if let Some(vector) = vectors.get(row) {
-                top.push(*score.get_or_insert_with(|| metric.score(question.query, vector)), row);
+            if vectors.is_present(row) {
+                top.push(*score.get_or_insert_with(|| asked.score(row)), row);
             }
         }
     }

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 mod extend;
+mod packed;
 
 const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1];
 
@@ -104,35 +105,6 @@ fn recall_holds_for_every_metric_and_share() {
     }
 }
 
-/// Bits around a few patterns, as zeros and ones.
-fn bits(rng: &mut StdRng, rows: usize, dim: usize) -> Vec<Option<Vec<f32>>> {
-    let patterns: Vec<Vec<bool>> =
-        (0..40).map(|_| (0..dim).map(|_| rng.random_bool(0.4)).collect()).collect();
-    let noisy = |pattern: &[bool], rng: &mut StdRng| {
-        let bit = |bit: &bool| f32::from(u8::from(*bit ^ rng.random_bool(0.12)));
-        pattern.iter().map(bit).collect::<Vec<f32>>()
-    };
-    (0..rows).map(|row| Some(noisy(&patterns[row % 40], rng))).collect()
-}
-
-#[test]
-fn bits_are_found_by_hamming_and_jaccard() {
-    let mut rng = StdRng::seed_from_u64(31);
-    let rows = bits(&mut rng, 4000, 96);
-    let vectors = column(96, &rows);
-    for metric in [Metric::L2, Metric::Jaccard] {
-        let graph = build(&vectors, metric);
-        let mut found = 0;
-        for query in bits(&mut rng, 50, 96).iter().flatten() {
-            let truth = exact_search(&vectors, metric, query, 10, None);
-            let outcome = graph.search(&vectors, query, 10, 100, None);
-            // Many are equally far: what counts is how far.
-            found += outcome.neighbors.iter().filter(|n| n.score <= truth[9].score).count();
-        }
-        assert!(found >= 475, "{metric}: {found} of 500");
-    }
-}
-
 #[test]
 fn a_graph_over_some_rows_finds_those() {
     let mut rng = StdRng::seed_from_u64(21);
@@ -207,7 +179,8 @@ fn a_filter_far_from_the_query_keeps_its_recall() {
     let (mut sum, mut walked) = (0.0, 0);
     for query in rows.iter().take(40).flatten() {
         // Only the far half is allowed: the walk starts where nothing is.
-        let mut scores: Vec<f32> = (0..20_000).map(|row| Metric::L2.score(query, vectors.raw(row))).collect();
+        let mut scores: Vec<f32> =
+            (0..20_000).map(|row| Metric::L2.score(query, vectors.floats(row).unwrap())).collect();
         let all = scores.clone();
         let (_, median, _) = scores.select_nth_unstable_by(10_000, f32::total_cmp);
         let allowed = RowSet::from_fn(20_000, |row| all[row as usize] > *median);
@@ -328,7 +301,7 @@ fn recall_is_no_less_than_that_of_hnsw_rs() {
     struct Reference<'a>(&'a VectorColumn);
     impl anndists::dist::Distance<u32> for Reference<'_> {
         fn eval(&self, a: &[u32], b: &[u32]) -> f32 {
-            Metric::L2.score(self.0.raw(a[0]), self.0.raw(b[0]))
+            Metric::L2.score(self.0.floats(a[0]).unwrap(), self.0.floats(b[0]).unwrap())
         }
     }
     let mut rng = StdRng::seed_from_u64(8);
@@ -343,8 +316,11 @@ fn recall_is_no_less_than_that_of_hnsw_rs() {
     stored.for_each(|row| reference.insert((&[row], row as usize)));
     let (mut own, mut others) = (0.0, 0.0);
     for query in queries {
-        let truth = exact_search(&vectors, Metric::L2, vectors.raw(query), 10, Some(&allowed));
-        own += recall(&graph.search(&vectors_of_stored, vectors.raw(query), 10, 40, None).neighbors, &truth);
+        let truth = exact_search(&vectors, Metric::L2, vectors.floats(query).unwrap(), 10, Some(&allowed));
+        own += recall(
+            &graph.search(&vectors_of_stored, vectors.floats(query).unwrap(), 10, 40, None).neighbors,
+            &truth,
+        );
         let found = reference.search(&[query], 10, 40);
         let found: Vec<_> =
             found.iter().map(|n| Neighbor { row: n.d_id as u32, score: n.distance }).collect();
@@ -456,14 +432,15 @@ fn filters_ranges_and_odd_rows_with_every_kind_of_code() {
             let graph = VectorIndex::open(Mapped::from_bytes(out)).unwrap();
             for share in [2, 10, 50] {
                 let allowed = RowSet::from_fn(3000, |row| row % 100 < share);
-                let query = vectors.raw(9);
+                let query = vectors.floats(9).unwrap();
                 let truth = exact_search(&vectors, metric, query, 10, Some(&allowed));
                 let effort = Effort { ef: 100, probes: 1 };
                 let found =
                     search_segment(&vectors, Some(&graph), metric, query, 10, effort, Some(&allowed), false);
                 assert!(recall(&found.neighbors, &truth) >= 0.9, "{metric}, {quantization}, {share} %");
-                let radius =
-                    std::ops::Bound::Included(metric.distance_between(query, vectors.raw(truth[9].row)));
+                let radius = std::ops::Bound::Included(
+                    metric.distance_between(query, vectors.floats(truth[9].row).unwrap()),
+                );
                 let range =
                     |index| crate::range_segment(&vectors, index, metric, query, radius, Some(&allowed));
                 assert_eq!(range(Some(&graph)), range(None), "{metric}, {quantization}");
@@ -497,12 +474,17 @@ fn a_file_of_version_1_is_opened_and_searched() {
         let graph = HnswGraph::open(Mapped::from_bytes(&bytes)).unwrap();
         let old = HnswGraph::open(Mapped::from_bytes(as_version_1(&bytes))).unwrap();
         old.verify().unwrap();
-        assert!(old.sketch(&vectors, vectors.raw(9)).is_none());
-        assert_eq!(graph.sketch(&vectors, vectors.raw(9)).is_some(), dim == 40 && metric != Metric::L1);
+        assert!(old.sketch(&vectors, vectors.floats(9).unwrap()).is_none());
+        assert_eq!(
+            graph.sketch(&vectors, vectors.floats(9).unwrap()).is_some(),
+            dim == 40 && metric != Metric::L1
+        );
         let few = RowSet::from_fn(3000, |row| row % 10 == 0);
         for allowed in [None, Some(&few)] {
-            let found = |graph: &HnswGraph| graph.search(&vectors, vectors.raw(9), 10, 40, allowed).neighbors;
-            let truth = exact_search(&vectors, metric, vectors.raw(9), 10, allowed);
+            let found = |graph: &HnswGraph| {
+                graph.search(&vectors, vectors.floats(9).unwrap(), 10, 40, allowed).neighbors
+            };
+            let truth = exact_search(&vectors, metric, vectors.floats(9).unwrap(), 10, allowed);
             assert!(recall(&found(&old), &truth) >= 0.9, "{metric}");
             assert!(recall(&found(&graph), &truth) >= 0.9, "{metric}");
         }
@@ -531,7 +513,7 @@ fn a_damaged_file_is_searched_without_harm() {
             let graph = HnswGraph::open(Mapped::from_bytes(&bad)).unwrap();
             assert!(graph.verify().is_err());
             for allowed in [None, Some(&half)] {
-                let outcome = graph.search(&vectors, vectors.raw(9), 10, 40, allowed);
+                let outcome = graph.search(&vectors, vectors.floats(9).unwrap(), 10, 40, allowed);
                 assert!(outcome.neighbors.iter().all(|n| vectors.is_present(n.row)));
             }
         }

@@ -4,7 +4,6 @@ use super::IvfParams;
 use super::codes::{ListCoder, bits_for, origin};
 use super::format::{Header, NEWEST, new_list, seal, write_head};
 use super::kmeans::{Space, assign, centres, check};
-use crate::mapped::as_bytes;
 use crate::rowset::positions;
 use crate::{BuildControl, BuildStats, Metric, RowSet, VectorColumn, distance};
 use quiver_base::{Error, Result};
@@ -33,9 +32,10 @@ pub(super) fn build(
     control: &BuildControl,
     out: &mut dyn Write,
 ) -> Result<BuildStats> {
+    let mut buffer = Vec::new();
     let rows: Vec<u32> = positions(vectors.presence_words().iter().copied())
         .filter(|row| only.is_none_or(|only| only.contains(*row)))
-        .filter(|row| can_link(metric, vectors.raw(*row)))
+        .filter(|row| can_link(metric, vectors.widened(*row, &mut buffer)))
         .collect();
     let (dim, space) = (usize::from(vectors.dim()), space(metric));
     let lists = usize::from(params.lists.max(1)).min(rows.len());
@@ -75,7 +75,9 @@ fn centre_length(metric: Metric, vectors: &VectorColumn, rows: &[u32]) -> f32 {
     if metric != Metric::InnerProduct || rows.is_empty() {
         return 1.0;
     }
-    let total: f64 = rows.iter().map(|row| f64::from(distance::norm(vectors.raw(*row)))).sum();
+    let mut buffer = Vec::new();
+    let mut norm = |row: &u32| f64::from(distance::norm(vectors.widened(*row, &mut buffer)));
+    let total: f64 = rows.iter().map(&mut norm).sum();
     (total / rows.len() as f64) as f32
 }
 
@@ -139,12 +141,13 @@ impl Lists<'_> {
         let (at, dim) = (list as usize, usize::from(self.header.dim));
         let rows = &self.rows[self.starts[at] as usize..self.starts[at + 1] as usize];
         let checksums: Vec<u32> =
-            rows.iter().map(|row| crc32c::crc32c(as_bytes(self.vectors.raw(*row)))).collect();
+            rows.iter().map(|row| crc32c::crc32c(self.vectors.row_bytes(*row))).collect();
         let (mut bytes, codes) = new_list(&self.header, rows, &checksums);
         if let Some(coder) = coder {
             let centre = coder.centre(&self.centres[at * dim..(at + 1) * dim]);
+            let mut buffer = Vec::new();
             for (row, code) in rows.iter().zip(bytes[codes].chunks_exact_mut(self.header.code_bytes())) {
-                coder.encode(self.vectors.raw(*row), &centre, code);
+                coder.encode(self.vectors.widened(*row, &mut buffer), &centre, code);
             }
         }
         seal(list, &mut bytes);
@@ -173,8 +176,9 @@ impl Prepared {
     fn of(space: Space, vectors: &VectorColumn, rows: &[u32]) -> Prepared {
         let dim = usize::from(vectors.dim());
         let mut values = Vec::with_capacity(rows.len() * dim);
+        let mut buffer = Vec::new();
         for row in rows {
-            let vector = vectors.raw(*row);
+            let vector = vectors.widened(*row, &mut buffer);
             let norm = if space == Space::Sphere { distance::norm(vector) } else { 1.0 };
             let scale = if norm > 0.0 { 1.0 / norm } else { 1.0 };
             values.extend(vector.iter().map(|value| value * scale));

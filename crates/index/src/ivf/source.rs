@@ -55,9 +55,10 @@ impl ListSource for InPlace<'_> {
     }
 
     fn vectors(&self, rows: &[WantedVector], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
-        rows.iter().for_each(|wanted| prefetch(self.vectors.raw(wanted.row)));
+        rows.iter().for_each(|wanted| prefetch(self.vectors.row_bytes(wanted.row)));
+        let mut buffer = Vec::new();
         for (at, wanted) in rows.iter().enumerate() {
-            let vector = self.vectors.get(wanted.row);
+            let vector = self.vectors.get(wanted.row, &mut buffer);
             each(at, vector.ok_or_else(|| Error::corrupt("ivfflat lists: a row without a vector"))?);
         }
         Ok(())

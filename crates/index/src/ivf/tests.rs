@@ -90,7 +90,8 @@ fn found(index: &IvfIndex, vectors: &VectorColumn, queries: &[Vec<f32>], probes:
         assert!(outcome.neighbors.is_sorted_by(|a, b| a.score <= b.score));
         let exactly = probes >= index.lists() as usize;
         assert_eq!(outcome.strategy, if exactly { Strategy::Exact } else { Strategy::Lists });
-        let scores = outcome.neighbors.iter().all(|n| n.score == metric.score(query, vectors.raw(n.row)));
+        let scores =
+            outcome.neighbors.iter().all(|n| n.score == metric.score(query, vectors.floats(n.row).unwrap()));
         assert!(scores, "scores are exact");
         outcome.neighbors.iter().filter(|n| exact.contains(&n.row)).count()
     };
@@ -217,7 +218,7 @@ impl ListSource for Fetched<'_> {
     fn vectors(&self, rows: &[WantedVector], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
         self.round()?;
         for (at, wanted) in rows.iter().enumerate().rev() {
-            let vector = self.vectors.get(wanted.row).unwrap();
+            let vector = self.vectors.floats(wanted.row).unwrap();
             assert_eq!(crc32c::crc32c(as_bytes(vector)), wanted.crc32c);
             each(at, vector);
         }

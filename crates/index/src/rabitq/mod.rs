@@ -110,11 +110,11 @@ impl Coder {
     }
 
     /// The mean of some vectors, each brought into the form that is encoded. Zeros when there are none.
-    pub fn mean<'a>(metric: Metric, dim: usize, vectors: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+    pub fn mean(metric: Metric, dim: usize, vectors: impl Iterator<Item = impl AsRef<[f32]>>) -> Vec<f32> {
         let mut sums = vec![0.0f64; dim];
         let mut count = 0.0f64;
         for vector in vectors {
-            let prepared = prepare(metric, vector);
+            let prepared = prepare(metric, vector.as_ref());
             sums.iter_mut().zip(&*prepared).for_each(|(sum, value)| *sum += f64::from(*value));
             count += 1.0;
         }

@@ -50,10 +50,10 @@ fn brute(
     radius: Bound<f64>,
     allowed: Option<&RowSet>,
 ) -> Vec<u32> {
-    let inside = |row: &u32| is_inside(metric.distance_between(query, vectors.raw(*row)), radius);
+    let inside = |row: &u32| is_inside(metric.distance_between(query, vectors.floats(*row).unwrap()), radius);
     let mut rows: Vec<u32> = allowed_rows(vectors, allowed).filter(inside).collect();
     rows.sort_by(|a, b| {
-        let score = |row: u32| metric.score(query, vectors.raw(row));
+        let score = |row: u32| metric.score(query, vectors.floats(row).unwrap());
         compare_scores(score(*a), score(*b)).then(a.cmp(b))
     });
     rows
@@ -91,13 +91,13 @@ proptest! {
             for row in allowed_rows(&vectors, allowed) {
                 let Some(code) = sketch.code(row) else { continue };
                 let (lower, upper) = sketch.bounds(code, f64::INFINITY).unwrap();
-                let score = f64::from(metric.score(&query, vectors.raw(row)));
+                let score = f64::from(metric.score(&query, vectors.floats(row).unwrap()));
                 prop_assert!(lower <= score, "{} below {} of row {}", lower, score, row);
                 prop_assert!(upper >= score || upper > 1e38, "{} above {} of row {}", upper, score, row);
             }
         }
         let index = VectorIndex::Hnsw(graph);
-        let last = truth.last().map_or(0.0, |last| metric.distance_between(&query, vectors.raw(last.row)));
+        let last = truth.last().map_or(0.0, |last| metric.distance_between(&query, vectors.floats(last.row).unwrap()));
         for radius in [
             Bound::Included(last), Bound::Excluded(last), Bound::Included(last * 1.1), Bound::Excluded(-1.0),
             Bound::Included(f64::NAN), Bound::Excluded(f64::NAN), Bound::Excluded(f64::INFINITY), Bound::Unbounded,
@@ -108,7 +108,7 @@ proptest! {
                 let found_rows: Vec<u32> = found.iter().map(|n| n.row).collect();
                 prop_assert_eq!(&found_rows, &wanted, "{:?}, index {}", radius, index.is_some());
                 for neighbor in found {
-                    let score = metric.score(&query, vectors.raw(neighbor.row));
+                    let score = metric.score(&query, vectors.floats(neighbor.row).unwrap());
                     prop_assert!(compare_scores(score, neighbor.score).is_eq());
                 }
             }

@@ -46,7 +46,8 @@ impl Search<'_> {
     /// Looks at all rows: pieces of many rows side by side.
     fn exact_outcome(&self, vectors: &VectorColumn, allowed: Option<&RowSet>) -> Result<SearchOutcome> {
         let rows = allowed.map_or(vectors.rows(), RowSet::len);
-        let numbers = u64::from(rows) * self.query.query.len() as u64;
+        // As many f32 would be as long.
+        let numbers = u64::from(rows) * vectors.element().row_bytes(vectors.dim()) as u64 / 4;
         self.in_pieces(numbers / THREAD_WORTH, vectors, None, allowed)
     }
 
@@ -109,8 +110,12 @@ impl Search<'_> {
         vectors: &VectorColumn,
         outcome: &SearchOutcome,
     ) -> Vec<Hit> {
-        let distance = |row| Some(self.query.metric.distance_between(&self.query.query, vectors.get(row)?));
-        let hit = |row: u32| {
+        let mut buffer = Vec::new();
+        let mut distance = |row| {
+            let vector = vectors.get(row, &mut buffer)?;
+            Some(self.query.metric.distance_between(&self.query.query, vector))
+        };
+        let mut hit = |row: u32| {
             let row_id = sealed.meta().row_ids.row_id(row)?;
             Some(Hit { distance: distance(row), row_id, locator: Locator { part, row } })
         };

@@ -5,9 +5,12 @@ use super::Segment;
 use super::parts::named;
 use crate::StorageEnv;
 use crate::objects::{ObjectRef, RemoteReads};
+use crate::range_cache::PartKey;
 use parking_lot::Mutex;
 use quiver_base::{Error, IndexId, Reservation, Result};
-use quiver_index::{ColumnHead, ColumnParts, ListHead, ListSource, Mapped, WantedList, WantedVector};
+use quiver_index::{
+    ColumnHead, ColumnParts, Element, ListHead, ListSource, Mapped, WantedList, WantedVector,
+};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +40,11 @@ impl Remote {
         Remote { env: env.clone(), object: object.clone(), number: env.ranges.number() }
     }
 
+    /// A vector may begin where the block does that it lies in.
+    fn key(&self, part: &Range<u64>) -> PartKey {
+        (self.number, part.start, part.end)
+    }
+
     /// Parts, each checked when it comes. Those that are not kept are read in one round.
     fn read(
         &self,
@@ -45,7 +53,7 @@ impl Remote {
         reading: &mut Reading,
     ) -> Result<Vec<Mapped>> {
         let kept: Vec<Option<Mapped>> =
-            parts.iter().map(|part| self.env.ranges.get((self.number, part.start))).collect();
+            parts.iter().map(|part| self.env.ranges.get(self.key(part))).collect();
         let missing: Vec<usize> = (0..parts.len()).filter(|at| kept[*at].is_none()).collect();
         let wanted: Vec<Range<u64>> = missing.iter().map(|at| parts[*at].clone()).collect();
         let mut answer = kept;
@@ -59,7 +67,7 @@ impl Remote {
             for (at, bytes) in missing.into_iter().zip(read) {
                 let part = Mapped::from_bytes(&bytes);
                 check(at, &part).map_err(|error| named(&self.object, error))?;
-                self.env.ranges.put((self.number, parts[at].start), &part);
+                self.env.ranges.put(self.key(&parts[at]), &part);
                 answer[at] = Some(part);
             }
         }
@@ -148,10 +156,12 @@ impl ColdLists {
         let head = ListHead::open(head, object.bytes)?;
         memory
             .try_grow("The head of an ivfflat index", head.memory_bytes().saturating_sub(memory.bytes()))?;
-        let parts = ColumnParts::new(head.rows(), dim);
-        if head.dim() != dim || parts.file_bytes() != vectors.object.bytes {
+        // What the vectors are made of shows in how long their file is; that is checked when anything of it is read.
+        let mut parts = Element::ALL.into_iter().map(|element| ColumnParts::new(head.rows(), dim, element));
+        let parts = parts.find(|parts| parts.file_bytes() == vectors.object.bytes);
+        let Some(parts) = parts.filter(|_| head.dim() == dim) else {
             return Err(Error::corrupt("ivfflat lists: they are of other vectors"));
-        }
+        };
         Ok(Some(ColdLists {
             lists,
             vectors,
@@ -239,15 +249,17 @@ impl ListSource for ColdSource<'_> {
             Err(Error::corrupt(format!("vector column: checksum of row {}", wanted.row)))
         };
         let read = self.cold.vectors.read(&places, check, &mut self.reading.borrow_mut())?;
+        let (element, mut wide) = (self.cold.parts.element(), Vec::new());
         for (at, vector) in read.iter().enumerate() {
-            (self.seen)(rows[at].row, vector.floats());
-            each(at, vector.floats());
+            element.widen(vector, self.cold.head.dim(), &mut wide);
+            (self.seen)(rows[at].row, &wide);
+            each(at, &wide);
         }
         Ok(())
     }
 
     fn vectors_at_once(&self) -> usize {
-        ROUND_BYTES / (usize::from(self.cold.head.dim()) * 4).max(1)
+        ROUND_BYTES / self.cold.parts.element().row_bytes(self.cold.head.dim()).max(1)
     }
 
     fn exact_max(&self, _probed: usize) -> usize {

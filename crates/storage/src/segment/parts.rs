@@ -289,7 +289,7 @@ impl Segment {
         let objects = &self.parts.env.objects;
         let dim = u16::try_from(computed.dim());
         let dim = dim.map_err(|_| Error::internal("too many dimensions for a flat file"))?;
-        let mut spill = VectorSpill::new(objects, dim)?;
+        let mut spill = VectorSpill::new(objects, dim, computed.element())?;
         for start in (0..self.meta.rows).step_by(computed.batch_rows() as usize) {
             let end = self.meta.rows.min(start.saturating_add(computed.batch_rows()));
             let batch = self.read(layout, computed.columns(), start..end)?;

@@ -217,7 +217,8 @@ impl Segment {
             return Err(Error::internal(format!("expected {width} dimensions, not {}", opened.dim())));
         }
         let mut values = Vec::with_capacity(rows.len() * width as usize);
-        rows.iter().for_each(|row| values.extend_from_slice(opened.raw(row)));
+        let mut buffer = Vec::new();
+        rows.iter().for_each(|row| values.extend_from_slice(opened.widened(row, &mut buffer)));
         let nulls = NullBuffer::from_iter(rows.iter().map(|row| opened.is_present(row)));
         let nulls = (nulls.null_count() > 0).then_some(nulls);
         let values = Arc::new(Float32Array::from(values));

@@ -21,6 +21,7 @@ use parquet::schema::types::ColumnPath;
 use quiver_base::{
     ColumnId, Error, FIELD_ID_KEY, Reservation, Result, RowId, SegmentId, ShardId, SqlState, Timestamp,
 };
+use quiver_index::Element;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -77,7 +78,7 @@ impl SegmentWriter {
         let mut vectors = Vec::new();
         for (at, column) in columns.iter().enumerate() {
             if let Some(dim) = vector_dim(column.field.data_type()) {
-                vectors.push((at, VectorSpill::new(&env.objects, dim)?));
+                vectors.push((at, VectorSpill::new(&env.objects, dim, Element::F32)?));
             }
         }
         let mut keys = Vec::new();

@@ -49,6 +49,13 @@ impl Snapshot {
 
     /// Columns of rows, in the order of `rows`.
     pub fn fetch(&self, layout: &TableLayout, rows: &[Locator], columns: &[ColumnId]) -> Result<RecordBatch> {
+        let Some(first) = rows.first() else {
+            return Ok(RecordBatch::new_empty(schema_of(layout, columns)?));
+        };
+        if rows.iter().all(|row| row.part == first.part) {
+            let rows: Vec<u32> = rows.iter().map(|row| row.row).collect();
+            return self.part(first.part)?.take(layout, columns, &rows);
+        }
         let schema = schema_of(layout, columns)?;
         let mut parts: Vec<u32> = rows.iter().map(|row| row.part).collect();
         parts.sort_unstable();
@@ -63,11 +70,7 @@ impl Snapshot {
         let batches =
             parts.iter().zip(&wanted).map(|(part, rows)| self.part(*part)?.take(layout, columns, rows));
         let batches = batches.collect::<Result<Vec<_>>>()?;
-        match batches.as_slice() {
-            [] => Ok(RecordBatch::new_empty(schema)),
-            [only] => Ok(only.clone()),
-            many => interleave_batches(schema, many, &sources),
-        }
+        interleave_batches(schema, &batches, &sources)
     }
 }
 

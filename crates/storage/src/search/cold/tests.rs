@@ -6,14 +6,14 @@ use crate::objects::ObjectsOptions;
 use crate::objects::testing::{Fault, FaultyStore};
 use crate::testing::{KEY, KeyBetween, column};
 use crate::{
-    Indexed, JobControl, ObjectRef, Objects, PublishOutcome, RowBatch, RowFilter, SearchResult, Shard,
-    ShardWrite, StorageEnv, StorageOptions, TableLayout, VectorIndexDef, VectorQuery,
+    ComputedVectors, Indexed, JobControl, ObjectRef, Objects, PublishOutcome, RowBatch, RowFilter,
+    SearchResult, Shard, ShardWrite, StorageEnv, StorageOptions, TableLayout, VectorIndexDef, VectorQuery,
 };
-use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array};
-use arrow::datatypes::{Float32Type, Schema};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int64Array};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, IndexId, MemoryBudget, RowId, ShardId, SqlState, SqlType, Timestamp};
-use quiver_index::{Effort, IvfParams, Metric, VectorIndexKind};
+use quiver_index::{ColumnParts, Effort, Element, IvfParams, Metric, VectorIndexKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -29,6 +29,50 @@ struct Table {
     state: Vec<u8>,
     lists: ObjectRef,
     vectors: ObjectRef,
+}
+
+/// Vectors rounded to what an element can be.
+#[derive(Debug)]
+struct Packed {
+    columns: [ColumnId; 1],
+    dim: u32,
+    element: Element,
+}
+
+impl ComputedVectors for Packed {
+    fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    fn dim(&self) -> u32 {
+        self.dim
+    }
+
+    fn element(&self) -> Element {
+        self.element
+    }
+
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> quiver_base::Result<ArrayRef> {
+        let lists = batch.column(0).as_fixed_size_list();
+        let values = lists.values().as_primitive::<Float32Type>().values().iter();
+        let rounded = Float32Array::from_iter_values(values.map(|value| self.round(*value)));
+        let (item, width) = (Arc::new(Field::new("item", DataType::Float32, true)), self.dim as i32);
+        Ok(Arc::new(FixedSizeListArray::new(item, width, Arc::new(rounded), lists.nulls().cloned())))
+    }
+}
+
+impl Packed {
+    fn round(&self, value: f32) -> f32 {
+        match self.element {
+            Element::F32 => value,
+            Element::F16 => half::f16::from_f32(value).to_f32(),
+            Element::Bit => f32::from(u8::from(value > 0.0)),
+        }
+    }
 }
 
 /// The shard as some node has it.
@@ -61,13 +105,23 @@ fn vector(row: u64, dim: usize) -> Option<Vec<Option<f32>>> {
 
 impl Table {
     fn new(dim: usize, metric: Metric) -> Table {
+        Table::of(dim, metric, Indexed::Column { column: VECTOR, rows: None })
+    }
+
+    /// An index over what is made of the column.
+    fn computed(dim: usize, metric: Metric, element: Element) -> Table {
+        let packed = Packed { columns: [VECTOR], dim: dim as u32, element };
+        Table::of(dim, metric, Indexed::Computed(Arc::new(packed)))
+    }
+
+    fn of(dim: usize, metric: Metric, of: Indexed) -> Table {
         let columns = vec![
             column(KEY, "key", &SqlType::Int8),
             column(VECTOR, "vector", &SqlType::Vector(Some(dim as u16))),
         ];
         let index = VectorIndexDef {
             id: IndexId(7),
-            of: Indexed::Column { column: VECTOR, rows: None },
+            of,
             metric,
             kind: VectorIndexKind::IvfFlat(IvfParams { lists: 40 }),
         };
@@ -94,7 +148,10 @@ impl Table {
         assert!(shard.is_indexed(&layout, IndexId(7)));
         let version = shard.version();
         let meta = version.segments.first().unwrap().meta();
-        let (lists, vectors) = (meta.graphs[0].1.clone(), meta.vectors[0].1.clone());
+        let (lists, vectors) = (
+            meta.graphs[0].1.clone(),
+            meta.index_vector_file(IndexId(7)).unwrap_or(&meta.vectors[0].1).clone(),
+        );
         let state = shard.encode_state()();
         drop(version);
         Table { store, layout, writer: Reader { shard, _cache: cache }, state, lists, vectors }
@@ -110,7 +167,7 @@ impl Table {
     fn query(&self, row: u64, k: usize, filter: Option<(i64, i64)>) -> VectorQuery {
         let index = &self.layout.vector_indexes[0];
         let dim = self.layout.columns[1].field.data_type().clone();
-        let arrow::datatypes::DataType::FixedSizeList(_, dim) = dim else { panic!("a vector") };
+        let DataType::FixedSizeList(_, dim) = dim else { panic!("a vector") };
         VectorQuery {
             column: VECTOR,
             index: None,
@@ -156,6 +213,51 @@ fn a_cold_query_is_three_rounds_deep_and_a_warm_one_reads_nothing() {
             assert_eq!(near.stats.remote_reads, 0);
         }
     }
+}
+
+#[test]
+fn a_vector_where_a_block_begins_is_not_taken_for_the_block() {
+    let table = Table::new(48, Metric::L2);
+    let reader = table.reader();
+    let parts = ColumnParts::new(ROWS as u32, 48, Element::F32);
+    let begins_block = |row: &u64| (parts.vector(*row as u32).start - 64).is_multiple_of(64 * 1024);
+    let first = (0..ROWS).find(begins_block).unwrap();
+    table.search(&reader, &table.query(first, 10, None)).unwrap();
+    let few = table.query(first, 10, Some((first as i64 - 2, first as i64 + 9)));
+    let found = table.search(&reader, &few).unwrap();
+    assert_eq!(rows(&found), rows(&table.search(&table.writer, &few).unwrap()));
+}
+
+#[test]
+fn cold_vectors_of_f16_and_of_bits_are_those_that_lie_here() {
+    let mut bytes = Vec::new();
+    for (element, metric) in [
+        (Element::F32, Metric::L2),
+        (Element::F16, Metric::L2),
+        (Element::F16, Metric::Cosine),
+        (Element::Bit, Metric::L2),
+        (Element::Bit, Metric::Jaccard),
+    ] {
+        let table = Table::computed(48, metric, element);
+        let packed = Packed { columns: [VECTOR], dim: 48, element };
+        let reader = table.reader();
+        for (row, filter) in [(11, None), (1234, None), (42, Some((100, 130)))] {
+            let plain = table.query(row, 10, filter);
+            let query = plain.query.iter().map(|value| packed.round(*value)).collect();
+            let query = VectorQuery { index: Some(IndexId(7)), query, ..plain };
+            let found = table.search(&reader, &query).unwrap();
+            assert!(found.stats.remote_reads > 0, "{element:?} {metric}");
+            let near = table.search(&table.writer, &query).unwrap();
+            // Of bits many are equally far.
+            let distances =
+                |found: &SearchResult| found.hits.iter().map(|hit| hit.distance).collect::<Vec<_>>();
+            assert_eq!(distances(&found), distances(&near), "{element:?} {metric}, row {row}");
+            assert_eq!(found.hits.len(), 10);
+        }
+        bytes.push(table.vectors.bytes);
+    }
+    assert!(bytes[1] * 2 < bytes[0] + 10_000 && bytes[1] == bytes[2], "{bytes:?}");
+    assert!(bytes[3] * 32 < bytes[0] + 100_000 && bytes[3] == bytes[4], "{bytes:?}");
 }
 
 #[test]
