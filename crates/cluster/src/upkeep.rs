@@ -35,8 +35,10 @@ pub struct RunningJob {
     /// Rows done, rows in all, and how to stop it.
     pub control: JobControl,
     id: u64,
-    /// Nobody waits for it.
+    /// Nobody waits for it: it is stopped when somebody begins to wait for such work.
     yields: bool,
+    /// It runs on a thread that yields the processors to all others.
+    is_gentle: bool,
 }
 
 /// The scheduler of background work.

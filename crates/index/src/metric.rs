@@ -62,6 +62,15 @@ impl Metric {
         (score, self.distance(score))
     }
 
+    /// A score that no vector is above whose distance, as SQL shows it, is not above this one.
+    pub fn score_bound(self, distance: f64) -> f32 {
+        if distance.is_nan() {
+            return f32::INFINITY;
+        }
+        let score = if self == Metric::L2 { distance.max(0.0).powi(2) } else { distance };
+        ((score + score.abs() * 1e-6) as f32).next_up()
+    }
+
     /// A cosine or Jaccard distance, from the inner products `(a·b, a·a, b·b)`.
     pub(crate) fn of_products(self, (dot, norm_a, norm_b): (f32, f32, f32)) -> f64 {
         let (dot, norm_a, norm_b) = (f64::from(dot), f64::from(norm_a), f64::from(norm_b));
@@ -127,6 +136,20 @@ mod tests {
         assert_eq!(Metric::Cosine.distance_between(&[1.0, 1.0], &[1.1, 1.1]), 0.0, "clamped");
         assert_eq!(Metric::Jaccard.distance_between(&[1.0, 1.0, 0.0], &[0.0, 1.0, 1.0]), 1.0 - 1.0 / 3.0);
         assert_eq!(Metric::Jaccard.distance_between(&[0.0, 0.0], &[0.0, 0.0]), 1.0);
+    }
+
+    #[test]
+    fn a_bound_of_scores_is_above_those_of_nearer_vectors() {
+        let vectors = [[0.0f32, 0.0], [1.0, 0.0], [-1.0, 0.3], [1e-20, 1e-22], [3e18, -1e18], [0.7, 0.1]];
+        for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1, Metric::Jaccard] {
+            for (a, b) in vectors.iter().flat_map(|a| vectors.iter().map(move |b| (a, b))) {
+                let bound = metric.score_bound(metric.distance_between(a, b));
+                let score = metric.score(a, b);
+                assert!(score.is_nan() || score <= bound, "{metric} of {a:?} and {b:?}: {score} and {bound}");
+            }
+        }
+        assert_eq!(Metric::L2.score_bound(f64::NAN), f32::INFINITY);
+        assert!(Metric::L2.score_bound(2.0) < 4.0001 && Metric::InnerProduct.score_bound(-2.0) < -1.9999);
     }
 
     #[test]

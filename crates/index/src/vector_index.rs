@@ -4,8 +4,8 @@ use crate::ivf::is_list_file;
 use crate::segment::exact_outcome;
 use crate::sparse::is_sparse_file;
 use crate::{
-    BuildControl, BuildStats, Expected, HnswGraph, HnswParams, IvfIndex, IvfParams, Mapped, Metric, RowSet,
-    SearchOutcome, SparseIndex, VectorColumn,
+    BuildControl, BuildStats, Expected, HnswGraph, HnswParams, IvfIndex, IvfParams, Mapped, Metric,
+    Quantization, RowSet, SearchOutcome, SparseIndex, VectorColumn,
 };
 use quiver_base::Result;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,16 @@ pub enum VectorIndexKind {
     Hnsw(HnswParams),
     /// Lists.
     IvfFlat(IvfParams),
+}
+
+impl VectorIndexKind {
+    /// Whether most of what a search compares are codes, if there is no reason against it in the vectors.
+    pub fn has_codes(self) -> bool {
+        match self {
+            VectorIndexKind::Hnsw(params) => params.quantization != Quantization::None,
+            VectorIndexKind::IvfFlat(_) => true,
+        }
+    }
 }
 
 /// How hard a search looks.

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// Segments are of similar size if none is larger than this many times all smaller ones together.
 const SIZE_RATIO: u64 = 4;
+/// The same while rows trickle in: a large segment is not written anew again and again for the sake of few rows, beside searches.
+const TRICKLE_SIZE_RATIO: u64 = 1;
 /// How many times `settle_after` a small segment waits to be merged before it gets a graph of its own.
 const MERGE_PATIENCE: u32 = 10;
 
@@ -92,8 +94,9 @@ impl Policy<'_> {
         }
         alike.values_mut().for_each(|list| list.sort_by_key(|sealed| sealed.live_rows()));
         // Of runs that are equally long the last counts: that of the smallest segments.
+        let ratio = if self.pace == Pace::Trickle { TRICKLE_SIZE_RATIO } else { SIZE_RATIO };
         let starts = alike.values().flat_map(|list| (0..list.len()).rev().map(move |first| &list[first..]));
-        let run = starts.map(|list| similar(list, rows_max)).max_by_key(|run| run.len())?;
+        let run = starts.map(|list| similar(list, ratio, rows_max)).max_by_key(|run| run.len())?;
         let enough = if matches!(self.pace, Pace::Settled | Pace::Awaited) {
             2
         } else {
@@ -157,11 +160,11 @@ impl Policy<'_> {
 }
 
 /// As many of the first segments as are of similar size and fit one; ascending by size.
-fn similar(segments: &[&Sealed], rows_max: u64) -> Vec<SegmentId> {
+fn similar(segments: &[&Sealed], ratio: u64, rows_max: u64) -> Vec<SegmentId> {
     let mut rows = 0u64;
     let fits = segments.iter().take_while(|sealed| {
         let own = u64::from(sealed.live_rows());
-        let similar = rows == 0 || own <= rows * SIZE_RATIO;
+        let similar = rows == 0 || own <= rows * ratio;
         rows += own;
         similar && rows <= rows_max
     });

@@ -72,6 +72,19 @@ impl Publish {
         self.shard
     }
 
+    /// Vectors and their indexes among those objects.
+    pub(crate) fn searched_objects(&self) -> Vec<&ObjectRef> {
+        match &self.change {
+            Change::Flush { add, .. } | Change::Spill { add, .. } | Change::Merge { add, .. } => {
+                add.iter().flat_map(SegmentMeta::searched_objects).collect()
+            }
+            Change::Graphs { add, vectors, .. } => {
+                add.iter().chain(vectors).map(|(_, object)| object).collect()
+            }
+            Change::Deletes { .. } => Vec::new(),
+        }
+    }
+
     /// Objects that exist because of it.
     pub(crate) fn objects(&self) -> Vec<&ObjectRef> {
         match &self.change {

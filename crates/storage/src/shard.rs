@@ -280,6 +280,13 @@ impl Shard {
         let as_of = oldest_read_ts.min(version.newest_ts);
         let (env, shard) = (&self.env, self.id);
         let done = Run { env, shard, version: &version, layout, as_of, control }.run(job);
+        let done = done.and_then(|publish| {
+            publish
+                .searched_objects()
+                .into_iter()
+                .try_for_each(|object| env.objects.check_written(object))?;
+            Ok(publish)
+        });
         let mut local = self.local.lock();
         match &done {
             Ok(publish) => local.unpublished.push(publish.clone()),

@@ -81,8 +81,10 @@ impl Upkeep {
         let job = pick(&running.map(|running| running.job.clone()).collect::<Vec<_>>(), is_awaited)?;
         state.next_id += 1;
         let yields = !is_awaited && matches!(job.kind, JobKind::Compact | JobKind::BuildIndex);
-        let is_gentle = yields && place.shard.is_trickling();
-        let threads = if is_gentle { self.thread_count.div_ceil(2) } else { self.thread_count };
+        let is_trickling = place.shard.is_trickling();
+        // What trickles in is flushed long before memory is full.
+        let is_gentle = yields || (job.kind == JobKind::Flush && !is_awaited && is_trickling);
+        let threads = if yields && is_trickling { self.thread_count.div_ceil(2) } else { self.thread_count };
         let control = JobControl { threads, ..JobControl::default() };
         let running = RunningJob {
             database: place.database,
@@ -91,6 +93,7 @@ impl Upkeep {
             control,
             id: state.next_id,
             yields,
+            is_gentle,
         };
         state.running.push(running.clone());
         Some(running)
@@ -227,7 +230,7 @@ async fn run(
     let (shard, layout) = (place.shard.clone(), place.layout.clone());
     let (job, control) = (running.job.clone(), running.control.clone());
     let work = move || shard.run_job(&job, &layout, oldest, &control);
-    let publish = if running.yields { yielding(work).await? } else { blocking(work).await? };
+    let publish = if running.is_gentle { yielding(work).await? } else { blocking(work).await? };
     let command = Command {
         blobs: vec![(place.shard.id().0, Bytes::from(publish.encode()))],
         ..Command::new(Kind::Publish, TxnId(0))

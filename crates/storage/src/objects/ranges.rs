@@ -2,7 +2,7 @@
 //! whoever asks checks what he gets.
 
 use super::remote::RemoteStore;
-use super::{Objects, Store, check_path};
+use super::{ObjectRef, Objects, Store, check_path};
 use bytes::Bytes;
 use quiver_base::{Error, Result};
 use std::fs::File;
@@ -26,6 +26,11 @@ impl Objects {
     /// Whether an object can be read without a request: it is a file here, or in the cache.
     pub fn is_at_hand(&self, path: &str) -> bool {
         self.is_local() || self.maps.is_cached(path)
+    }
+
+    /// Compares a file that was just written here with its checksums, so that no search has to.
+    pub(crate) fn check_written(&self, object: &ObjectRef) -> Result<()> {
+        if self.is_local() { self.map(object).map(drop) } else { Ok(()) }
     }
 
     /// Parts of one object, unchecked, in the order in which they were asked for: from the cache if the object is there, else with

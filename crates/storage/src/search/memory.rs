@@ -8,7 +8,11 @@ use arrow::array::{Array, ArrayRef, AsArray, Float32Array};
 use arrow::datatypes::{DataType, Float32Type};
 use quiver_base::sparse::SparseRef;
 use quiver_base::{Error, Result, RowId};
+use quiver_index::distance::prefetch;
 use quiver_index::{SparseVector, TopK};
+
+/// Memory of a row is asked for so many rows before its turn: the CPU's own guesses end with each page, and a page holds two or three rows.
+const AHEAD: usize = 4;
 
 impl Search<'_> {
     /// The k nearest rows of a chunk.
@@ -39,13 +43,22 @@ impl Search<'_> {
         let vectors = Vectors::new(column)?;
         let mut top = TopK::new(self.query.k);
         let mut compared = 0;
+        let bound = self.bound().map_or(f32::INFINITY, |distance| metric.score_bound(distance));
         for at in (0..column.len()).filter(|at| allowed.contains(rows.first + *at as u32)) {
+            if at + AHEAD < column.len() {
+                prefetch(vectors.get(at + AHEAD).unwrap_or_default());
+            }
             let Some(vector) = vectors.get(at) else { continue };
             if vector.len() != query.len() {
                 return Err(different_dimensions(vector.len(), query.len()));
             }
-            top.push(metric.score(query, vector), (rows.ids[at], at as u32));
             compared += 1;
+            let score = metric.score(query, vector);
+            // False of what is no number, too: the order of rows decides then, as of what is as far.
+            let is_farther = score > bound;
+            if !is_farther {
+                top.push(score, (rows.ids[at], at as u32));
+            }
         }
         let hit = |(_, (row_id, at)): (f32, (RowId, u32))| Hit {
             distance: vectors.get(at as usize).map(|vector| metric.distance_between(query, vector)),

@@ -11,7 +11,8 @@ use crate::{Opened, Segment, VectorIndexDef};
 use arrow::array::Array;
 use quiver_base::{Error, IndexId, Result};
 use quiver_index::{
-    Neighbor, RowSet, SearchOutcome, SparseVector, VectorColumn, VectorIndex, compare_scores, search_segment,
+    Effort, Neighbor, RowSet, SearchOutcome, SparseVector, VectorColumn, VectorIndex, compare_scores,
+    search_segment,
 };
 use std::sync::Arc;
 
@@ -58,14 +59,25 @@ impl Search<'_> {
         index: &VectorIndex,
         allowed: Option<&RowSet>,
     ) -> Result<SearchOutcome> {
-        let VectorQuery { k, effort, .. } = *self.query;
-        match index.exact_cost(vectors, k, effort, allowed) {
+        let effort = self.effort_among(vectors.rows());
+        match index.exact_cost(vectors, self.query.k, effort, allowed) {
             Some((nanos, expected)) => {
                 let outcome = self.in_pieces((nanos / PIECE_NS) as u64, vectors, Some(index), allowed)?;
                 Ok(SearchOutcome { expected: allowed.map(|_| expected), ..outcome })
             }
-            None => Ok(outcome(self.query, vectors, Some(index), allowed)),
+            None => Ok(outcome(self.query, effort, vectors, Some(index), allowed)),
         }
+    }
+
+    /// How hard a segment of so many rows is searched: as the query says, if it has all rows there are, else so much less that it finds as many of its
+    /// nearest rows as one graph over all would. With a filter as hard as the query says.
+    fn effort_among(&self, rows: u32) -> Effort {
+        let effort = self.query.effort;
+        if self.query.filter.is_some() {
+            return effort;
+        }
+        let all = self.snapshot.parts().iter().map(|part| u64::from(part.rows())).sum();
+        Effort { ef: ef_among(effort.ef, rows, all), ..effort }
     }
 
     /// Looks at all rows in so many pieces, or as many as there are processors for them: each begins anew to look for a bound.
@@ -79,7 +91,7 @@ impl Search<'_> {
         let query = self.query;
         let pieces = pieces.min(idle() as u64 + 1) as u32;
         if pieces < 2 {
-            return Ok(outcome(query, vectors, index, allowed));
+            return Ok(outcome(query, query.effort, vectors, index, allowed));
         }
         let all;
         let allowed = match allowed {
@@ -90,7 +102,7 @@ impl Search<'_> {
             }
         };
         let found = side_by_side(pieces as usize, |piece| {
-            Ok(outcome(query, vectors, index, Some(&allowed.share(piece as u32, pieces))))
+            Ok(outcome(query, query.effort, vectors, index, Some(&allowed.share(piece as u32, pieces))))
         })?;
         let mut found = found.into_iter();
         let mut all = found.next().ok_or_else(|| Error::internal("a search of no pieces"))?;
@@ -206,12 +218,35 @@ impl Search<'_> {
     }
 }
 
+/// Candidates that a walk keeps for the recall that `ef` has in one graph over `all` rows. Walks grow with the logarithm of the rows; measured on WordNet
+/// (decision 15), 1,300 to 41,600 of 115,659 rows need 0.5 to 0.8 of the candidates, this gives 0.5 to 0.87.
+fn ef_among(ef: usize, rows: u32, all: u64) -> usize {
+    let log = |rows: u64| (rows.max(3) as f64).ln();
+    let share = log(rows.into()) / log(all.max(rows.into()));
+    (ef as f64 * share.powf(1.5)).ceil() as usize
+}
+
 fn outcome(
     query: &VectorQuery,
+    effort: Effort,
     vectors: &VectorColumn,
     graph: Option<&VectorIndex>,
     allowed: Option<&RowSet>,
 ) -> SearchOutcome {
-    let VectorQuery { metric, query, k, effort, exact, .. } = query;
-    search_segment(vectors, graph, *metric, query, *k, *effort, allowed, *exact)
+    let VectorQuery { metric, query, k, exact, .. } = query;
+    search_segment(vectors, graph, *metric, query, *k, effort, allowed, *exact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ef_among;
+
+    #[test]
+    fn small_segments_need_fewer_candidates() {
+        assert_eq!(ef_among(80, 100_000, 100_000), 80);
+        assert_eq!(ef_among(80, 100_000, 7), 80);
+        let some: Vec<usize> =
+            [0, 1_300, 2_600, 10_400, 41_600].map(|rows| ef_among(80, rows, 115_659)).into();
+        assert_eq!(some, [3, 39, 45, 57, 70]);
+    }
 }
