@@ -245,7 +245,7 @@ pub(crate) fn round_even(value: f32) -> f32 {
 
 /// Asks the CPU to fetch the first 2 KiB of `data` into its second cache: more lines can be on their way there than to the first.
 #[inline(always)]
-pub fn prefetch<T>(data: &[T]) {
+pub(crate) fn prefetch<T>(data: &[T]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

@@ -8,11 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float32Array};
 use arrow::datatypes::{DataType, Float32Type};
 use quiver_base::sparse::SparseRef;
 use quiver_base::{Error, Result, RowId};
-use quiver_index::distance::prefetch;
 use quiver_index::{SparseVector, TopK};
-
-/// Memory of a row is asked for so many rows before its turn: the CPU's own guesses end with each page, and a page holds two or three rows.
-const AHEAD: usize = 4;
 
 impl Search<'_> {
     /// The k nearest rows of a chunk.
@@ -45,9 +41,6 @@ impl Search<'_> {
         let mut compared = 0;
         let bound = self.bound().map_or(f32::INFINITY, |distance| metric.score_bound(distance));
         for at in (0..column.len()).filter(|at| allowed.contains(rows.first + *at as u32)) {
-            if at + AHEAD < column.len() {
-                prefetch(vectors.get(at + AHEAD).unwrap_or_default());
-            }
             let Some(vector) = vectors.get(at) else { continue };
             if vector.len() != query.len() {
                 return Err(different_dimensions(vector.len(), query.len()));
