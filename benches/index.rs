@@ -3,8 +3,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use quiver_index::{
-    BuildControl, Effort, HnswGraph, HnswParams, Mapped, Metric, RowSet, VectorColumn, VectorIndex, distance,
-    search_segment,
+    BuildControl, Effort, Element, HnswGraph, HnswParams, Mapped, Metric, RowSet, VectorColumn, VectorIndex,
+    distance, search_segment,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -44,6 +44,28 @@ fn kernels(c: &mut Criterion) {
         });
         group.bench_function(format!("dot_u8_i8/{dim}"), |it| {
             it.iter(|| distance::dot_u8_i8(black_box(&codes), black_box(&query)));
+        });
+        let bytes = |element: Element, vector: &[f32]| {
+            let mut bytes = Vec::new();
+            element.pack(vector, &mut bytes);
+            bytes
+        };
+        let halves = bytes(Element::F16, b);
+        let halves: Vec<u16> = halves.as_chunks().0.iter().map(|half| u16::from_le_bytes(*half)).collect();
+        group.bench_function(format!("l2_squared_f16/{dim}"), |it| {
+            it.iter(|| distance::l2_squared_f16(black_box(a), black_box(&halves)));
+        });
+        group.bench_function(format!("cosine_f16/{dim}"), |it| {
+            it.iter(|| distance::dot_and_norms_f16(black_box(a), black_box(&halves)));
+        });
+        let sign =
+            |vector: &[f32]| vector.iter().map(|x| f32::from(u8::from(*x > 0.0))).collect::<Vec<f32>>();
+        let (left, right) = (bytes(Element::Bit, &sign(a)), bytes(Element::Bit, &sign(b)));
+        group.bench_function(format!("hamming/{dim}"), |it| {
+            it.iter(|| distance::hamming(black_box(&left), black_box(&right)));
+        });
+        group.bench_function(format!("common_bits/{dim}"), |it| {
+            it.iter(|| distance::common_bits(black_box(&left), black_box(&right)));
         });
     }
     group.finish();
