@@ -45,12 +45,7 @@ fn kernels(c: &mut Criterion) {
         group.bench_function(format!("dot_u8_i8/{dim}"), |it| {
             it.iter(|| distance::dot_u8_i8(black_box(&codes), black_box(&query)));
         });
-        let bytes = |element: Element, vector: &[f32]| {
-            let mut bytes = Vec::new();
-            element.pack(vector, &mut bytes);
-            bytes
-        };
-        let halves = bytes(Element::F16, b);
+        let halves = Element::F16.packed(b);
         let halves: Vec<u16> = halves.as_chunks().0.iter().map(|half| u16::from_le_bytes(*half)).collect();
         group.bench_function(format!("l2_squared_f16/{dim}"), |it| {
             it.iter(|| distance::l2_squared_f16(black_box(a), black_box(&halves)));
@@ -60,7 +55,7 @@ fn kernels(c: &mut Criterion) {
         });
         let sign =
             |vector: &[f32]| vector.iter().map(|x| f32::from(u8::from(*x > 0.0))).collect::<Vec<f32>>();
-        let (left, right) = (bytes(Element::Bit, &sign(a)), bytes(Element::Bit, &sign(b)));
+        let (left, right) = (Element::Bit.packed(&sign(a)), Element::Bit.packed(&sign(b)));
         group.bench_function(format!("hamming/{dim}"), |it| {
             it.iter(|| distance::hamming(black_box(&left), black_box(&right)));
         });

@@ -342,12 +342,8 @@ mod tests {
             .map(|row| (row % 5 != 0).then(|| (0..13).map(|d| f32::from(row >> (d % 7) & 1)).collect()))
             .collect();
         for element in [Element::F16, Element::Bit] {
-            let pack = |row: &Vec<f32>| {
-                let mut bytes = Vec::new();
-                element.pack(row, &mut bytes);
-                bytes
-            };
-            let packed: Vec<Option<Vec<u8>>> = rows.iter().map(|row| row.as_ref().map(pack)).collect();
+            let pack = |row: &Option<Vec<f32>>| row.as_ref().map(|row| element.packed(row));
+            let packed: Vec<Option<Vec<u8>>> = rows.iter().map(pack).collect();
             let mut file = Vec::new();
             let write = packed.iter().map(Option::as_deref);
             VectorColumn::write_packed(&mut file, 13, element, write).unwrap();

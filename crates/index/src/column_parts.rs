@@ -128,12 +128,8 @@ mod tests {
     fn file(rows: u32, dim: u16, element: Element) -> Vec<u8> {
         let vector =
             |row: u32| -> Vec<f32> { (0..dim).map(|at| (row * 31 + u32::from(at)) as f32).collect() };
-        let pack = |row: u32| {
-            let mut bytes = Vec::new();
-            element.pack(&vector(row), &mut bytes);
-            bytes
-        };
-        let rows: Vec<Option<Vec<u8>>> = (0..rows).map(|row| (row % 7 != 3).then(|| pack(row))).collect();
+        let pack = |row: u32| (row % 7 != 3).then(|| element.packed(&vector(row)));
+        let rows: Vec<Option<Vec<u8>>> = (0..rows).map(pack).collect();
         let mut out = Vec::new();
         VectorColumn::write_packed(&mut out, dim, element, rows.iter().map(Option::as_deref)).unwrap();
         out

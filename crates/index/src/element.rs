@@ -56,6 +56,13 @@ impl Element {
         }
     }
 
+    /// A vector's bytes alone; see [`Element::pack`].
+    pub fn packed(self, vector: &[f32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.pack(vector, &mut bytes);
+        bytes
+    }
+
     /// The vector of `dim` dimensions that these bytes are, in place of what `out` held.
     pub fn widen(self, bytes: &[u8], dim: u16, out: &mut Vec<f32>) {
         out.clear();
@@ -123,8 +130,7 @@ mod tests {
 
     #[test]
     fn bits_lie_as_in_a_bit_string() {
-        let mut bytes = Vec::new();
-        Element::Bit.pack(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0], &mut bytes);
+        let bytes = Element::Bit.packed(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
         assert_eq!(bytes, [0b1000_0010, 0b1000_0000]);
         assert_eq!(Element::from_code(3), None);
     }

@@ -31,11 +31,7 @@ impl<'a> RowScorer<'a> {
             && matches!(metric, Metric::L2 | Metric::Jaccard)
             && query.len() == usize::from(vectors.dim())
             && query.iter().all(|x| *x == 0.0 || *x == 1.0);
-        let bits = is_bits.then(|| {
-            let mut bits = Vec::with_capacity(query.len().div_ceil(8));
-            Element::Bit.pack(&query, &mut bits);
-            bits
-        });
+        let bits = is_bits.then(|| Element::Bit.packed(&query));
         RowScorer { vectors, metric, query, bits }
     }
 
@@ -138,14 +134,7 @@ mod tests {
         [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1, Metric::Jaccard];
 
     fn column(element: Element, dim: u16, rows: &[Vec<f32>]) -> VectorColumn {
-        let packed: Vec<Vec<u8>> = rows
-            .iter()
-            .map(|row| {
-                let mut bytes = Vec::new();
-                element.pack(row, &mut bytes);
-                bytes
-            })
-            .collect();
+        let packed: Vec<Vec<u8>> = rows.iter().map(|row| element.packed(row)).collect();
         let mut file = Vec::new();
         VectorColumn::write_packed(&mut file, dim, element, packed.iter().map(|row| Some(&row[..]))).unwrap();
         VectorColumn::open(Mapped::from_bytes(&file)).unwrap()

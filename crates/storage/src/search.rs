@@ -101,7 +101,7 @@ pub struct SearchResult {
 /// have few rows and go both ways.
 const THREAD_WORTH: u64 = if cfg!(test) { 100 } else { 4 << 20 };
 /// As how many of these numbers a node of a graph counts beside what it is compared by, and how many numbers of its code count as one.
-/// Measured: 40 ns a node with codes of 384 bytes, a third of one a number.
+/// Measured: 40 ns a node with codes of 384 bytes, a fifth to a third of one a number.
 const NODE_NUMBERS: u64 = 80;
 const CODED_NUMBERS: u64 = 8;
 /// Nanoseconds of work that are worth a thread which waits for work already.
@@ -136,6 +136,8 @@ pub(crate) struct Search<'a> {
     pub(crate) layout: &'a TableLayout,
     pub(crate) query: &'a VectorQuery,
     source: Source<'a>,
+    /// Of all parts, dead ones included.
+    rows: u64,
     pub(crate) stats: SearchStats,
     pub(crate) strategies: BTreeMap<String, u64>,
     hits: Vec<Hit>,
@@ -151,7 +153,8 @@ impl Snapshot {
         let source = Source::of(layout, query)?;
         source.check_dimensions(layout, query)?;
         let _searching = Searching::begin();
-        let mut search = Search::new(self, layout, query, source);
+        let rows = self.parts().iter().map(|part| u64::from(part.rows())).sum();
+        let mut search = Search::new(self, layout, query, source, rows);
         if query.k > 0 {
             search.parts()?;
             search.add_nulls()?;
@@ -166,12 +169,14 @@ impl<'a> Search<'a> {
         layout: &'a TableLayout,
         query: &'a VectorQuery,
         source: Source<'a>,
+        rows: u64,
     ) -> Search<'a> {
         Search {
             snapshot,
             layout,
             query,
             source,
+            rows,
             stats: SearchStats::default(),
             strategies: BTreeMap::new(),
             hits: Vec::new(),
@@ -189,8 +194,9 @@ impl<'a> Search<'a> {
             return (0..parts.len()).try_for_each(|part| self.part(part));
         }
         let (snapshot, layout, query, source) = (self.snapshot, self.layout, self.query, self.source);
+        let rows = self.rows;
         let searched = side_by_side(parts.len(), |part| {
-            let mut search = Search::new(snapshot, layout, query, source);
+            let mut search = Search::new(snapshot, layout, query, source, rows);
             search.part(part)?;
             Ok((search.hits, search.qualified, search.stats, search.strategies, search.remote.get()))
         })?;

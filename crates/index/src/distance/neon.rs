@@ -99,14 +99,16 @@ kernels!(l1, l1_f16, |acc, x, y| vaddq_f32(acc, vabdq_f32(x, y)), |p, q| (p - q)
 fn dot_and_norms_f16(a: &[f32], b: &[u16]) -> (f32, f32, f32) {
     let len = a.len().min(b.len());
     let whole = len - len % LANES;
-    let [mut ab, mut aa, mut bb] = [vdupq_n_f32(0.0); 3];
-    for at in (0..whole).step_by(LANES) {
+    // Two chains each: what rounding is allowed for counts on at least eight lanes.
+    let [mut ab, mut aa, mut bb] = [[vdupq_n_f32(0.0); 2]; 3];
+    for (turn, at) in (0..whole).step_by(LANES).enumerate() {
         // SAFETY: at + LANES <= whole <= both lengths.
         let (x, y) = unsafe { (load(a.as_ptr().add(at)), load_f16(b.as_ptr().add(at))) };
-        ab = vfmaq_f32(ab, x, y);
-        aa = vfmaq_f32(aa, x, x);
-        bb = vfmaq_f32(bb, y, y);
+        ab[turn % 2] = vfmaq_f32(ab[turn % 2], x, y);
+        aa[turn % 2] = vfmaq_f32(aa[turn % 2], x, x);
+        bb[turn % 2] = vfmaq_f32(bb[turn % 2], y, y);
     }
+    let [ab, aa, bb] = [ab, aa, bb].map(|[even, odd]| vaddq_f32(even, odd));
     let rest = super::portable::dot_and_norms_f16(&a[whole..len], &b[whole..len]);
     (vaddvq_f32(ab) + rest.0, vaddvq_f32(aa) + rest.1, vaddvq_f32(bb) + rest.2)
 }

@@ -76,8 +76,7 @@ impl Search<'_> {
         if self.query.filter.is_some() {
             return effort;
         }
-        let all = self.snapshot.parts().iter().map(|part| u64::from(part.rows())).sum();
-        Effort { ef: ef_among(effort.ef, rows, all), ..effort }
+        Effort { ef: ef_among(effort.ef, rows, self.rows), ..effort }
     }
 
     /// Looks at all rows in so many pieces, or as many as there are processors for them: each begins anew to look for a bound.

@@ -5,12 +5,8 @@ use crate::{Element, IvfIndex, IvfParams, range_segment};
 use std::ops::Bound;
 
 fn packed(element: Element, dim: usize, rows: &[Option<Vec<f32>>]) -> VectorColumn {
-    let pack = |row: &Vec<f32>| {
-        let mut bytes = Vec::new();
-        element.pack(row, &mut bytes);
-        bytes
-    };
-    let rows: Vec<Option<Vec<u8>>> = rows.iter().map(|row| row.as_ref().map(pack)).collect();
+    let pack = |row: &Option<Vec<f32>>| row.as_ref().map(|row| element.packed(row));
+    let rows: Vec<Option<Vec<u8>>> = rows.iter().map(pack).collect();
     let mut out = Vec::new();
     VectorColumn::write_packed(&mut out, dim as u16, element, rows.iter().map(Option::as_deref)).unwrap();
     VectorColumn::open(Mapped::from_bytes(out)).unwrap()
