@@ -116,7 +116,7 @@ def backlog(server) -> float:
         return float(found[1]) * {"": 1, "K": 1e3, "M": 1e6}[found[2]] if found else 0.0
 
     # What was looked at in segments is mostly of those that are compared row by row, if there is one.
-    return number("memtable_rows") + (number("rows_visited") if re.search(r"searched=.*\bexact: ", text) else 0.0)
+    return number("memtable_rows") + (number("rows_visited") if re.search(r"searched=.*\bexact( by codes)?: ", text) else 0.0)
 
 
 def highest_rate(server, data, seconds: float, first: float) -> dict:

@@ -3,8 +3,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use quiver_index::{
-    BuildControl, Effort, Element, HnswGraph, HnswParams, Mapped, Metric, RowSet, VectorColumn, VectorIndex,
-    distance, search_segment,
+    AskedCodes, BuildControl, Effort, Element, HnswGraph, HnswParams, Mapped, Metric, RowCodes, RowSet,
+    VectorColumn, VectorIndex, distance, exact_search, search_segment, sifted_search,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -89,7 +89,7 @@ fn searches(c: &mut Criterion) {
             group.bench_function(format!("{name}/ef {ef}"), |it| {
                 it.iter(|| {
                     next = (next + 1) % queries.len();
-                    let effort = Effort { ef, probes: 1 };
+                    let effort = Effort { ef, probes: 1, rival: None };
                     search_segment(
                         &column,
                         Some(&graph),
@@ -107,5 +107,44 @@ fn searches(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels, searches);
+/// Rows that no index holds yet: as many as come in one or two seconds.
+fn without_index(c: &mut Criterion) {
+    const ARRIVED: usize = 2_600;
+    let mut random = StdRng::seed_from_u64(3);
+    let mut group = c.benchmark_group("without an index");
+    group.throughput(Throughput::Elements(ARRIVED as u64));
+    for dim in [128u16, 384] {
+        let rows = vectors(&mut random, ARRIVED, dim);
+        let queries = vectors(&mut random, 100, dim);
+        let mut bytes = Vec::new();
+        VectorColumn::write(&mut bytes, dim, rows.iter().map(|row| Some(&row[..])))
+            .expect("a column in memory");
+        let column = VectorColumn::open(Mapped::from_bytes(&bytes)).expect("what was just written");
+        let encode = || {
+            let mut codes = RowCodes::new(dim.into());
+            rows.iter().for_each(|row| codes.push(row));
+            codes
+        };
+        let codes = encode();
+        let mut next = 0;
+        let mut query = || {
+            next = (next + 1) % queries.len();
+            &queries[next]
+        };
+        group.bench_function(format!("exact/{dim}"), |it| {
+            it.iter(|| exact_search(&column, Metric::L2, query(), K, None));
+        });
+        group.bench_function(format!("by codes/{dim}"), |it| {
+            it.iter(|| {
+                let query = query();
+                let asked = AskedCodes::new(Metric::L2, query).expect("a query with a length");
+                sifted_search(&column, (&codes, &asked), (Metric::L2, query), K, None, None)
+            });
+        });
+        group.bench_function(format!("make codes/{dim}"), |it| it.iter(encode));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, kernels, searches, without_index);
 criterion_main!(benches);

@@ -91,6 +91,11 @@ impl Reservation {
         self.bytes += bytes;
     }
 
+    /// Where it was reserved.
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
+    }
+
     /// Gives back `bytes`, at most what is held.
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);

@@ -160,7 +160,11 @@ impl VectorSource {
             query: dense,
             sparse,
             k: wanted.k.min(rows),
-            effort: Effort { ef: settings.ef_search.max(wanted.k.min(rows)), probes: settings.probes },
+            effort: Effort {
+                ef: settings.ef_search.max(wanted.k.min(rows)),
+                probes: settings.probes,
+                rival: None,
+            },
             exact: !settings.use_index,
             filter,
         };

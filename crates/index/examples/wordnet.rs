@@ -151,7 +151,7 @@ fn report(
                 Metric::L2,
                 query,
                 K,
-                Effort { ef, probes: 1 },
+                Effort { ef, probes: 1, rival: None },
                 allowed,
                 false,
             )

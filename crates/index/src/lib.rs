@@ -10,6 +10,7 @@ mod ivf;
 mod mapped;
 mod metric;
 pub mod rabitq;
+mod row_codes;
 mod rowset;
 mod scorer;
 mod segment;
@@ -25,8 +26,11 @@ pub use hnsw::{BuildControl, BuildStats, Earlier, HnswGraph, HnswParams, Quantiz
 pub use ivf::{IvfIndex, IvfParams, ListHead, ListSource, WantedList, WantedVector};
 pub use mapped::Mapped;
 pub use metric::Metric;
+pub use row_codes::{AskedCodes, RowCodes};
 pub use rowset::RowSet;
-pub use segment::{Expected, SearchOutcome, Strategy, exact_search, range_segment, search_segment};
+pub use segment::{
+    Expected, SearchOutcome, Strategy, exact_search, range_segment, search_segment, sifted_search,
+};
 pub use sparse::{SparseBuilder, SparseIndex, SparseVector};
 pub use topk::{Neighbor, TopK, compare_scores};
-pub use vector_index::{Effort, VectorIndex, VectorIndexKind};
+pub use vector_index::{Effort, Rival, VectorIndex, VectorIndexKind};

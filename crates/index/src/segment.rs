@@ -3,7 +3,9 @@
 
 use crate::scorer::RowScorer;
 use crate::sieve::{allowed_rows, for_each_ahead, within};
-use crate::{Effort, Metric, Neighbor, RowSet, TopK, VectorColumn, VectorIndex, compare_scores};
+use crate::{
+    AskedCodes, Effort, Metric, Neighbor, RowCodes, RowSet, TopK, VectorColumn, VectorIndex, compare_scores,
+};
 use std::fmt;
 use std::ops::Bound;
 
@@ -117,6 +119,32 @@ pub fn exact_search(
     allowed: Option<&RowSet>,
 ) -> Vec<Neighbor> {
     exact_outcome(vectors, metric, query, k, allowed).neighbors
+}
+
+/// [`exact_search`] of rows that have codes. What is farther than `rival` may be left out.
+pub fn sifted_search(
+    vectors: &VectorColumn,
+    (codes, asked): (&RowCodes, &AskedCodes),
+    (metric, query): (Metric, &[f32]),
+    k: usize,
+    allowed: Option<&RowSet>,
+    rival: Option<f32>,
+) -> SearchOutcome {
+    let mut top = TopK::new(k);
+    let asked_rows = RowScorer::new(vectors, metric, query);
+    let bound = rival.unwrap_or(f32::INFINITY);
+    let mut compared = 0;
+    let looked_at = codes.sift(asked, allowed_rows(vectors, allowed), bound, |row| {
+        compared += 1;
+        top.push(asked_rows.score(row), row);
+        top.bound().map_or(bound, |farthest| farthest.min(bound))
+    });
+    SearchOutcome {
+        neighbors: top.into_neighbors(),
+        visited: looked_at + compared,
+        strategy: Strategy::ExactByCodes,
+        expected: None,
+    }
 }
 
 /// [`exact_search`], with the number of rows compared.

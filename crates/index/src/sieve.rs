@@ -70,7 +70,8 @@ fn sift(
     look_at(&filling, &mut look);
 }
 
-/// The `k` nearest of the allowed rows that are not NULL: what [`exact_search`](crate::exact_search) finds.
+/// The `k` nearest of the allowed rows that are not NULL: what [`exact_search`](crate::exact_search) finds. What is farther than `rival` may be
+/// left out.
 pub(crate) fn sieved_outcome(
     sketch: &impl Sketch,
     vectors: &VectorColumn,
@@ -78,9 +79,11 @@ pub(crate) fn sieved_outcome(
     query: &[f32],
     k: usize,
     allowed: Option<&RowSet>,
+    rival: Option<f32>,
 ) -> SearchOutcome {
     let mut uppers = TopK::new(k);
-    let mut limit = f64::INFINITY;
+    let rival = rival.map_or(f64::INFINITY, f64::from);
+    let mut limit = rival;
     let mut kept: Vec<(f64, u32)> = Vec::new();
     let mut visited = 0;
     sift(sketch, allowed_rows(vectors, allowed), |row, known| {
@@ -93,7 +96,7 @@ pub(crate) fn sieved_outcome(
         kept.push((lower, row));
         // Rounded up, if it was rounded at all.
         if uppers.push((upper as f32).next_up(), row) {
-            limit = uppers.bound().map_or(f64::INFINITY, f64::from);
+            limit = uppers.bound().map_or(rival, |bound| rival.min(bound.into()));
         }
     });
     kept.retain(|(lower, _)| *lower <= limit);

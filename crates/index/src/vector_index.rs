@@ -31,12 +31,23 @@ impl VectorIndexKind {
 }
 
 /// How hard a search looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effort {
     /// Candidates that the walk of a graph keeps.
     pub ef: usize,
     /// Lists that are looked through.
     pub probes: usize,
+    /// What other segments have, if that is as many rows as are wanted.
+    pub rival: Option<Rival>,
+}
+
+/// What has been found in other segments: nothing farther is wanted of this one, and the walk of a graph ends sooner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rival {
+    /// A score that none of it is above.
+    pub score: f32,
+    /// Candidates of a walk that are looked from even if they are farther, as nearer ones may be behind them.
+    pub looked_from: usize,
 }
 
 /// An index file, opened.
@@ -115,7 +126,10 @@ impl VectorIndex {
     ) -> Option<(f64, Expected)> {
         let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
         match self {
-            VectorIndex::Hnsw(graph) => graph.exact_cost(vectors.element(), k, effort.ef, survivors),
+            VectorIndex::Hnsw(graph) => {
+                let rival = effort.rival.filter(|_| allowed.is_none());
+                graph.exact_cost(vectors.element(), k, effort.ef, survivors, rival)
+            }
             VectorIndex::IvfFlat(_) | VectorIndex::Sparse(_) => None,
         }
     }
@@ -132,7 +146,9 @@ impl VectorIndex {
         allowed: Option<&RowSet>,
     ) -> SearchOutcome {
         match self {
-            VectorIndex::Hnsw(graph) => graph.search(vectors, query, k, effort.ef, allowed),
+            VectorIndex::Hnsw(graph) => {
+                graph.search_beside(effort.rival, vectors, query, k, effort.ef, allowed)
+            }
             VectorIndex::IvfFlat(lists) => lists.search(vectors, query, k, effort.probes, allowed),
             VectorIndex::Sparse(_) => exact_outcome(vectors, metric, query, k, allowed),
         }

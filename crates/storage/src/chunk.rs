@@ -1,6 +1,7 @@
 //! An immutable run of memtable rows with their commit timestamps. Knows nothing of deletes: who sees which row is
 //! decided by [`crate::visibility`].
 
+use crate::code_cache::{CodeCache, ColumnCodes};
 use crate::columns::{column_ids, conform, definition};
 use crate::key_cache::KeyCache;
 use crate::rows::RowBatch;
@@ -51,15 +52,16 @@ pub(crate) struct Chunk {
     /// Positions in order of row id; `None` if that is the order they have.
     order: OnceLock<Option<Vec<u32>>>,
     keys: KeyCache,
+    codes: CodeCache,
     bytes: usize,
-    _memory: Option<Reservation>,
+    memory: Option<Reservation>,
 }
 
 impl Chunk {
     /// Rows that have been accepted: their memory is counted, whatever the limit.
     pub(crate) fn new(rows: Arc<RowBatch>, born: Born, memory: &Arc<MemoryBudget>) -> Chunk {
         let mut chunk = Chunk::uncounted(rows, born);
-        chunk._memory = Some(memory.reserve_unchecked(chunk.bytes));
+        chunk.memory = Some(memory.reserve_unchecked(chunk.bytes));
         chunk
     }
 
@@ -73,9 +75,10 @@ impl Chunk {
             ids: first..end,
             order: OnceLock::new(),
             keys: KeyCache::default(),
+            codes: CodeCache::default(),
             rows,
             born,
-            _memory: None,
+            memory: None,
         }
     }
 
@@ -161,6 +164,23 @@ impl Chunk {
         Ok(found)
     }
 
+    /// Codes of a column's vectors by position, if there can be some. Rows of a transaction that has not ended have none: they are laid
+    /// over each of its snapshots anew.
+    pub(crate) fn codes(&self, column: ColumnId) -> Option<Arc<ColumnCodes>> {
+        let memory = self.memory.as_ref()?.budget();
+        self.codes.get(column, || ColumnCodes::of_column(self.stored(column)?, memory))
+    }
+
+    /// Those that have been made.
+    pub(crate) fn made_codes(&self, column: ColumnId) -> Option<Arc<ColumnCodes>> {
+        self.codes.made(column)
+    }
+
+    /// Columns that have some.
+    pub(crate) fn coded_columns(&self) -> Vec<ColumnId> {
+        self.codes.columns()
+    }
+
     /// Whether two neighbours can be one.
     pub(crate) fn has_columns_of(&self, other: &Chunk) -> bool {
         let (a, b) = (self.rows.batch.schema_ref(), other.rows.batch.schema_ref());
@@ -180,7 +200,9 @@ impl Chunk {
     /// Rows of several chunks of equal columns, the given ranges one after the other, in fresh memory.
     pub(crate) fn concat(parts: &[(&Chunk, Range<usize>)], memory: &Arc<MemoryBudget>) -> Result<Chunk> {
         let (rows, born) = gather(parts)?;
-        Ok(Chunk::new(Arc::new(rows), born, memory))
+        let mut chunk = Chunk::new(Arc::new(rows), born, memory);
+        chunk.codes = CodeCache::of_parts(parts, memory);
+        Ok(chunk)
     }
 }
 

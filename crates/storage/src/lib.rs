@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod chunk;
+mod code_cache;
 mod column_cache;
 mod columns;
 mod env;

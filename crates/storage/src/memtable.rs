@@ -4,6 +4,7 @@
 use crate::chunk::Chunk;
 use crate::visibility::Deletes;
 use quiver_base::{MemoryBudget, RowId, Timestamp};
+use std::ops::Range;
 use std::sync::Arc;
 
 const CHUNK_ROWS_MAX: usize = 32_768;
@@ -46,11 +47,30 @@ impl Memtable {
             return;
         }
         self.chunks.push(MemChunk { chunk: Arc::new(chunk), deletes: Deletes::default() });
-        while let [.., older, newer] = self.chunks.as_slice() {
-            let Some(merged) = merge(older, newer, memory) else { break };
-            self.chunks.truncate(self.chunks.len() - 2);
+        let from = self.joined_from();
+        // A merge that fails leaves chunks that are as good.
+        if from + 1 < self.chunks.len()
+            && let Some(merged) = merge(&self.chunks[from..], memory)
+        {
+            self.chunks.truncate(from);
             self.chunks.push(merged);
         }
+    }
+
+    /// The first of the newest chunks that are to become one: each older one has no more rows than all that are newer.
+    fn joined_from(&self) -> usize {
+        let mut from = self.chunks.len();
+        let (mut rows, mut bytes) = (0, 0);
+        for pair in self.chunks.windows(2).rev() {
+            let [older, newer] = [&pair[0].chunk, &pair[1].chunk];
+            (rows, bytes) = (rows + newer.len(), bytes + newer.bytes());
+            from -= 1;
+            let small = rows + older.len() <= CHUNK_ROWS_MAX && bytes + older.bytes() <= CHUNK_BYTES_MAX;
+            if older.len() > rows || !small || !older.has_columns_of(newer) {
+                return from;
+            }
+        }
+        0
     }
 
     /// Where a row is: the chunk's place in the list and the position in it.
@@ -85,18 +105,17 @@ impl Memtable {
     }
 }
 
-fn merge(older: &MemChunk, newer: &MemChunk, memory: &Arc<MemoryBudget>) -> Option<MemChunk> {
-    let (a, b) = (&older.chunk, &newer.chunk);
-    let small = a.len() + b.len() <= CHUNK_ROWS_MAX && a.bytes() + b.bytes() <= CHUNK_BYTES_MAX;
-    if a.len() > b.len() || !small || !a.has_columns_of(b) {
-        return None;
+/// Each row is copied once, however many chunks become one.
+fn merge(chunks: &[MemChunk], memory: &Arc<MemoryBudget>) -> Option<MemChunk> {
+    let parts: Vec<(&Chunk, Range<usize>)> =
+        chunks.iter().map(|entry| (&*entry.chunk, 0..entry.chunk.len())).collect();
+    let chunk = Chunk::concat(&parts, memory).ok()?;
+    let (mut deleted, mut shift) = (Vec::new(), 0);
+    for entry in chunks {
+        deleted.extend(entry.deletes.iter().map(|(row, ts)| (row + shift, ts)));
+        shift += entry.chunk.len() as u32;
     }
-    // A merge that fails leaves two chunks, which are as good.
-    let chunk = Chunk::concat(&[(a, 0..a.len()), (b, 0..b.len())], memory).ok()?;
-    let shift = a.len() as u32;
-    let moved = newer.deletes.iter().map(|(row, ts)| (row + shift, ts));
-    let deletes = Deletes::from_unordered(older.deletes.iter().chain(moved).collect());
-    Some(MemChunk { chunk: Arc::new(chunk), deletes })
+    Some(MemChunk { chunk: Arc::new(chunk), deletes: Deletes::from_unordered(deleted) })
 }
 
 fn tail(entry: &MemChunk, from: usize, memory: &Arc<MemoryBudget>) -> MemChunk {

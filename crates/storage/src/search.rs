@@ -15,12 +15,12 @@ use crate::visibility::Alive;
 use crate::{RowFilter, TableLayout};
 use parallel::{Searching, side_by_side};
 use quiver_base::{ColumnId, Error, IndexId, Result, RowId, SqlState};
-use quiver_index::{Effort, Metric, RowSet, SparseVector};
+use quiver_index::{AskedCodes, Effort, Metric, RowSet, SparseVector};
 use source::Source;
 
 pub(crate) use memory::sparse_vector;
-use std::cell::Cell;
-use std::cmp::Ordering;
+use std::cell::{Cell, OnceCell};
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub struct SearchStats {
     pub segments: u64,
     /// Segments skipped by statistics.
     pub segments_pruned: u64,
-    /// Memtable rows compared.
+    /// Memtable rows looked at, by codes or as they are.
     pub memtable_rows: u64,
     /// Vectors compared in segments.
     pub rows_visited: u64,
@@ -142,9 +142,11 @@ pub(crate) struct Search<'a> {
     pub(crate) strategies: BTreeMap<String, u64>,
     hits: Vec<Hit>,
     /// Rows that qualify, by part, for a second look at NULLs.
-    qualified: Vec<Alive>,
+    qualified: Vec<(usize, Alive)>,
     /// What was read of lists and vectors that stay in a remote store.
     remote: Cell<RemoteReads>,
+    /// The query as codes of rows in memory are asked for it, once one has been.
+    asked_codes: OnceCell<Option<AskedCodes>>,
 }
 
 impl Snapshot {
@@ -182,6 +184,7 @@ impl<'a> Search<'a> {
             hits: Vec::new(),
             qualified: Vec::with_capacity(snapshot.parts().len()),
             remote: Cell::default(),
+            asked_codes: OnceCell::new(),
         }
     }
 
@@ -191,7 +194,7 @@ impl<'a> Search<'a> {
         let costs = || parts.iter().map(|part| self.cost(part));
         let saved = costs().sum::<u64>() - costs().max().unwrap_or(0);
         if saved < THREAD_WORTH {
-            return (0..parts.len()).try_for_each(|part| self.part(part));
+            return largest_first(parts).into_iter().try_for_each(|part| self.part(part));
         }
         let (snapshot, layout, query, source) = (self.snapshot, self.layout, self.query, self.source);
         let rows = self.rows;
@@ -239,7 +242,7 @@ impl<'a> Search<'a> {
             self.hits.extend(hits);
             self.shorten();
         }
-        self.qualified.push(allowed);
+        self.qualified.push((part, allowed));
         Ok(())
     }
 
@@ -324,10 +327,10 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let mut nulls: Vec<(RowId, Locator)> = Vec::new();
-        for (part, allowed) in self.qualified.iter().enumerate().filter(|(_, allowed)| allowed.len() > 0) {
-            let container = &self.snapshot.parts()[part];
+        for (part, allowed) in self.qualified.iter().filter(|(_, allowed)| allowed.len() > 0) {
+            let container = &self.snapshot.parts()[*part];
             let rows = self.null_rows(container, allowed)?;
-            let located = rows.iter().map(|row| Locator { part: part as u32, row: *row });
+            let located = rows.iter().map(|row| Locator { part: *part as u32, row: *row });
             nulls.extend(container.row_ids(&rows).into_iter().zip(located));
         }
         nulls.sort_unstable_by_key(|(row, _)| *row);
@@ -344,6 +347,16 @@ impl<'a> Search<'a> {
         self.stats.strategy = counted.collect::<Vec<_>>().join(", ");
         SearchResult { hits: self.hits, stats: self.stats }
     }
+}
+
+/// Segments before rows in memory, large ones before small: what is found in one tells what is too far in the next.
+fn largest_first(parts: &[Part]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|part| match &parts[*part] {
+        Part::Segment(sealed) => (false, Reverse(sealed.meta().rows)),
+        Part::Memory(rows) => (true, Reverse(rows.chunk.len() as u32)),
+    });
+    order
 }
 
 /// Ascending distance, NaN after all numbers; equal distances by row id, so that the answer does not depend on where

@@ -2,7 +2,7 @@
 //! graph's own nodes, once, when it is built. Knows no file.
 
 use super::codes::Scorer;
-use super::walk::{Candidate, FrozenLinks, Scratch, beam};
+use super::walk::{Candidate, Ending, FrozenLinks, Scratch, beam};
 use std::collections::HashSet;
 
 /// Nodes that are asked for their neighbours.
@@ -37,7 +37,7 @@ pub(super) fn widths<F: Scorer, C: Scorer>(
     let sample = (0..count).map(|at| (u64::from(at) * u64::from(nodes) / u64::from(count)) as u32);
     let asked: Vec<(u32, Vec<u32>)> = sample
         .map(|node| {
-            let nearest = beam(links, &full(node), entry, TRUTH_EF, &mut scratch).iter();
+            let nearest = beam(links, &full(node), entry, TRUTH_EF, Ending::LAST, &mut scratch).iter();
             // Itself is found by any walk.
             (node, nearest.map(|found| found.point()).filter(|found| *found != node).collect())
         })
@@ -49,12 +49,15 @@ pub(super) fn widths<F: Scorer, C: Scorer>(
         };
         let mut wanted = 0;
         for (node, nearest) in &asked {
-            wanted += hits(beam(links, &full(*node), entry, ef, &mut scratch), nearest);
+            wanted += hits(beam(links, &full(*node), entry, ef, Ending::LAST, &mut scratch), nearest);
         }
         let mut is_enough = |width: f32| {
             let mut found = 0;
             for (node, nearest) in &asked {
-                found += hits(beam(links, &coded(*node), entry, wider(ef, width), &mut scratch), nearest);
+                found += hits(
+                    beam(links, &coded(*node), entry, wider(ef, width), Ending::LAST, &mut scratch),
+                    nearest,
+                );
             }
             found >= wanted
         };

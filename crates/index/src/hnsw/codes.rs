@@ -117,9 +117,10 @@ impl Quantizer {
     }
 
     /// Rounds a query whose scores are only compared with one another. What is the same in all of them is left
-    /// out: for a query far away it would take all their digits.
-    pub(super) fn search_form(&self, query: &[f32], out: &mut [i8]) -> Form {
-        Form { offset: 0.0, ..self.form(query, out) }
+    /// out, and told beside it: for a query far away it would take all their digits.
+    pub(super) fn search_form(&self, query: &[f32], out: &mut [i8]) -> (Form, f32) {
+        let form = self.form(query, out);
+        (Form { offset: 0.0, ..form }, form.offset)
     }
 
     /// The one step of L1.
@@ -160,6 +161,10 @@ pub(super) trait Scorer {
     /// Four at once, which may cost less.
     fn scores(&self, points: [u32; 4]) -> [f32; 4] {
         points.map(|point| self.score(point))
+    }
+    /// As scores are compared here, one of [`Metric::score`].
+    fn limit(&self, score: f32) -> f32 {
+        score
     }
     /// Asks for the memory that `score` will read.
     fn prefetch(&self, point: u32);
@@ -213,6 +218,8 @@ pub(super) struct ProductScorer<'a> {
     pub(super) codes: Codes<'a>,
     pub(super) query: &'a [i8],
     pub(super) form: Form,
+    /// What is left out of all scores.
+    pub(super) left_out: f32,
 }
 
 impl Scorer for ProductScorer<'_> {
@@ -228,6 +235,11 @@ impl Scorer for ProductScorer<'_> {
             self.form.offset + self.codes.term(nodes[at]) - self.form.factor * products[at] as f32
         };
         [score(0), score(1), score(2), score(3)]
+    }
+
+    fn limit(&self, score: f32) -> f32 {
+        // What is left out may be large, and then the difference of what both have lost of their digits.
+        score - self.left_out + (score.abs() + self.left_out.abs()) * 1e-6
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 use super::codes::Scorer;
 use super::format::{LEVELS_MAX, NO_LINK};
 use super::kept::Kept;
-use super::walk::{Candidate, Links, Scratch, beam, greedy};
+use super::walk::{Candidate, Ending, Links, Scratch, beam, greedy};
 use super::{BuildControl, HnswParams};
 use parking_lot::Mutex;
 use quiver_base::{Error, Result, SqlState};
@@ -249,7 +249,7 @@ impl<D: Distances> Grower<'_, D> {
             match point {
                 None => start = greedy(level, &scorer, start, &mut 0),
                 Some(point) => {
-                    let found = beam(level, &scorer, start, self.ef, scratch);
+                    let found = beam(level, &scorer, start, self.ef, Ending::LAST, scratch);
                     start = found.first().map_or(start, |nearest| nearest.point());
                     chosen.push((number, point, self.choose(level, found, point)));
                 }

@@ -28,7 +28,7 @@ pub use kept::Earlier;
 pub use quantization::Quantization;
 
 use crate::sieve::Sketch;
-use crate::{Element, Expected, Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
+use crate::{Element, Expected, Mapped, Metric, Rival, RowSet, SearchOutcome, VectorColumn};
 use quiver_base::{MemoryBudget, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -195,8 +195,9 @@ impl HnswGraph {
         k: usize,
         ef: usize,
         survivors: u32,
+        rival: Option<Rival>,
     ) -> Option<(f64, Expected)> {
-        let plan = plan::Plan::new(&self.file.header, element, k, ef, survivors);
+        let plan = plan::Plan::new(&self.file.header, element, k, ef, survivors, rival);
         plan.exact.then_some((plan.rows_ns, plan.expected))
     }
 
@@ -209,7 +210,20 @@ impl HnswGraph {
         ef: usize,
         allowed: Option<&RowSet>,
     ) -> SearchOutcome {
-        search::search(self, &search::Question { vectors, query, k, ef, allowed })
+        self.search_beside(None, vectors, query, k, ef, allowed)
+    }
+
+    /// The same beside other segments; see [`Effort::rival`](crate::Effort::rival).
+    pub(crate) fn search_beside(
+        &self,
+        rival: Option<Rival>,
+        vectors: &VectorColumn,
+        query: &[f32],
+        k: usize,
+        ef: usize,
+        allowed: Option<&RowSet>,
+    ) -> SearchOutcome {
+        search::search(self, &search::Question { vectors, query, k, ef, rival, allowed })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::calibrate::widened;
 use super::format::{CodeKind, Header};
-use crate::{Element, Expected};
+use crate::{Element, Expected, Rival};
 
 /// What rounding a query costs before the first code is looked at, in nanoseconds.
 const SIEVE_START_NS: f64 = 1500.0;
@@ -19,6 +19,8 @@ const CACHED_NODE: f64 = 0.3;
 const GIVEN_UP: f64 = 0.7;
 /// How many times its expected cost a walk may have in any case: what is expected is right on average only.
 const LENIENT: f64 = 1.25;
+/// Candidates that a walk is expected to look from, of those that it looks from in any case beside other segments.
+const LOOKED_FROM: usize = 2;
 /// The share of the candidates it wants after which a walk through rows at random is asked how many it has.
 const ASKED_AFTER: f64 = 0.5;
 
@@ -67,7 +69,14 @@ fn walked(m: u16, ef: usize, share: f64) -> f64 {
 
 impl Plan {
     /// `survivors` are the rows that are allowed.
-    pub(super) fn new(header: &Header, element: Element, k: usize, ef: usize, survivors: u32) -> Plan {
+    pub(super) fn new(
+        header: &Header,
+        element: Element,
+        k: usize,
+        ef: usize,
+        survivors: u32,
+        rival: Option<Rival>,
+    ) -> Plan {
         let ef = effort(header, k, ef);
         // Nanoseconds of one comparison, measured: rows are read one after the other, nodes here and there.
         // Memory is what they wait for, so bytes count.
@@ -82,7 +91,8 @@ impl Plan {
                 _ => 30.0 + 0.2 * header.code_stride() as f64,
             };
         let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
-        let walked = walked(header.params.m, ef, share).min(f64::from(header.nodes));
+        let looked_from = rival.map_or(ef, |rival| ef.min(LOOKED_FROM * rival.looked_from));
+        let walked = walked(header.params.m, looked_from, share).min(f64::from(header.nodes));
         let plain_ns = f64::from(survivors) * row_ns;
         let compared = SIEVE_COMPARED + 3.0 * k as f64;
         let bounded = matches!(header.codes, CodeKind::Rabitq(_)) || header.has_code_errors();

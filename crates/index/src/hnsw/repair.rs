@@ -4,7 +4,7 @@
 use super::codes::Scorer;
 use super::format::NO_LINK;
 use super::grow::{Distances, Graph};
-use super::walk::{FrozenLinks, Scratch, beam};
+use super::walk::{Ending, FrozenLinks, Scratch, beam};
 
 /// How many near nodes are asked for a slot.
 const NEAREST: usize = 64;
@@ -26,7 +26,8 @@ pub(super) fn repair(graph: &mut Graph, nodes: u32, degree: usize, distances: &i
         }
         let scorer = Seen { distances, from: node };
         let links = FrozenLinks { links: &graph.links, degree, points: nodes };
-        let near = beam(&links, &scorer, entry, NEAREST, &mut scratch).iter().map(|near| near.point());
+        let near =
+            beam(&links, &scorer, entry, NEAREST, Ending::LAST, &mut scratch).iter().map(|near| near.point());
         let giver = near
             .chain((0..nodes).filter(|other| reach.has(*other)))
             .find_map(|giver| Some((giver, reach.free_slot(&graph.links, giver)?)));

@@ -6,22 +6,23 @@ use super::format::{GraphFile, Section};
 use super::plan::{Patience, Plan};
 use super::rows::NodeRows;
 use super::sketch::{Certainty, answers, scalar_codes, sketch};
-use super::walk::{Candidate, FrozenLinks, Scratch, beam, filtered_beam, greedy};
+use super::walk::{Candidate, Ending, FrozenLinks, Scratch, beam, filtered_beam, greedy};
 use super::{HnswGraph, NodesCoder};
 use crate::scorer::RowScorer;
 use crate::segment::exact_outcome;
 use crate::sieve::{Sketch, sieved_outcome};
-use crate::{Metric, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
+use crate::{Metric, Rival, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
 
 /// Beyond this many candidates a heap is cheaper than a sorted array.
 const SORTED_BEAM_MAX: usize = 1024;
-
 /// What to look for.
 pub(super) struct Question<'a> {
     pub(super) vectors: &'a VectorColumn,
     pub(super) query: &'a [f32],
     pub(super) k: usize,
     pub(super) ef: usize,
+    /// See [`Effort::rival`](crate::Effort::rival).
+    pub(super) rival: Option<Rival>,
     pub(super) allowed: Option<&'a RowSet>,
 }
 
@@ -32,24 +33,36 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
         return exact_outcome(vectors, metric, query, k, allowed);
     }
     let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
-    let plan = Plan::new(&graph.file.header, vectors.element(), k, question.ef, survivors);
+    let rival_score = question.rival.map(|rival| rival.score);
+    let plan = Plan::new(
+        &graph.file.header,
+        vectors.element(),
+        k,
+        question.ef,
+        survivors,
+        question.rival.filter(|_| allowed.is_none()),
+    );
     let by_codes = || plan.by_codes.then(|| sketch(graph, vectors, query, Certainty::Likely)).flatten();
     let exact = || match by_codes() {
-        Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed),
+        Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed, rival_score),
         None => exact_outcome(vectors, metric, query, k, allowed),
     };
     if plan.exact {
         return SearchOutcome { expected: allowed.map(|_| plan.expected), ..exact() };
     }
     let everything = allowed.is_none_or(|allowed| allowed.len() == vectors.rows());
-    let question = Question { allowed: allowed.filter(|_| !everything), ef: plan.ef, ..*question };
+    let allowed_nodes = allowed.filter(|_| !everything);
+    // A walk that keeps only some of the nodes is not cut short by others' rows.
+    let rival = question.rival.filter(|_| allowed_nodes.is_none());
+    let question = Question { allowed: allowed_nodes, ef: plan.ef, rival, ..*question };
     let mut scratch = Scratch::take();
     let outcome = with_scorer(graph, &question, &mut scratch, plan.patience);
     let compared = scratch.visited();
     drop(scratch);
     let expected = question.allowed.map(|_| plan.expected);
     match outcome {
-        Some(outcome) if outcome.neighbors.len() >= k.min(survivors as usize) => {
+        // Beside other segments perhaps none is near enough.
+        Some(outcome) if outcome.neighbors.len() >= k.min(survivors as usize) || question.rival.is_some() => {
             SearchOutcome { expected, ..outcome }
         }
         // The walk gave up, or found too few: perhaps some of the survivors are NULL, perhaps not.
@@ -113,8 +126,9 @@ fn with_scalar_scorer(
     let mut query = std::mem::take(&mut scratch.query_i8);
     query.clear();
     query.resize(codes.stride, 0);
-    let form = quantizer.search_form(prepared, &mut query);
-    let outcome = walk(graph, question, &ProductScorer { codes, query: &query, form }, scratch, patience);
+    let (form, left_out) = quantizer.search_form(prepared, &mut query);
+    let scorer = ProductScorer { codes, query: &query, form, left_out };
+    let outcome = walk(graph, question, &scorer, scratch, patience);
     scratch.query_i8 = query;
     outcome
 }
@@ -137,7 +151,11 @@ fn walk(
     let found_by_heap;
     let (found, strategy): (&[Candidate], Strategy) = match question.allowed {
         None if question.ef <= SORTED_BEAM_MAX => {
-            (beam(&links, scorer, start, question.ef, scratch), Strategy::Graph)
+            let ending = question.rival.map_or(Ending::LAST, |rival| Ending {
+                least: rival.looked_from,
+                beyond: scorer.limit(rival.score),
+            });
+            (beam(&links, scorer, start, question.ef, ending, scratch), Strategy::Graph)
         }
         allowed => {
             let keep = |node: u32| {
@@ -195,6 +213,14 @@ impl<S: Scorer> Scorer for SlotScorer<'_, S> {
     }
 }
 
+/// The lower of two bounds.
+fn nearer(a: Option<f32>, b: Option<f32>) -> Option<f32> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Scores the candidates' rows by the vectors themselves and keeps the best. Candidates come the nearest first: once there are
 /// enough rows, the codes of most of the others say that they are no better.
 fn compare_in_full(
@@ -205,6 +231,7 @@ fn compare_in_full(
     sketch: Option<&impl Sketch>,
 ) -> Vec<crate::Neighbor> {
     const AHEAD: usize = 2;
+    let rival = question.rival.map(|rival| rival.score);
     let hopeless = |node: u32, bound: Option<f32>| match (sketch, bound) {
         (Some(sketch), Some(bound)) => sketch.bounds(node, bound.into()).is_none(),
         _ => false,
@@ -213,7 +240,7 @@ fn compare_in_full(
     let asked = RowScorer::new(vectors, metric, question.query);
     let mut top = TopK::new(question.k);
     for (at, candidate) in found.iter().enumerate() {
-        if hopeless(candidate.point(), top.bound()) {
+        if hopeless(candidate.point(), nearer(top.bound(), rival)) {
             continue;
         }
         if let Some(ahead) = found.get(at + AHEAD)

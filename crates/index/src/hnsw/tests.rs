@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 
 mod extend;
 mod packed;
+mod rival;
 
 const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1];
 
@@ -150,13 +151,14 @@ fn the_graph_is_really_walked() {
     assert_eq!(graph.search(&vectors, query, 10, 40, Some(&some)).strategy, Strategy::ExactByCodes);
     assert_eq!(graph.search(&vectors, query, 15_000, 40, None).strategy, Strategy::Exact);
     // More candidates than a sorted array is good for, however cheap it would be to look at everything.
-    let question = search::Question { vectors: &vectors, query, k: 850, ef: 1100, allowed: None };
+    let question =
+        search::Question { vectors: &vectors, query, k: 850, ef: 1100, rival: None, allowed: None };
     let outcome =
         search::with_scorer(&graph, &question, &mut walk::Scratch::take(), plan::Patience::ENDLESS).unwrap();
     assert_eq!(outcome.strategy, Strategy::Graph);
     let truth = exact_search(&vectors, Metric::L2, query, 850, None);
     assert!(recall(&outcome.neighbors, &truth) > 0.95, "{}", recall(&outcome.neighbors, &truth));
-    let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef: 40, probes: 1 });
+    let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef: 40, probes: 1, rival: None });
     // What no codes tell of is walked, or compared in full.
     let params = HnswParams { quantization: Quantization::None, ..HnswParams::default() };
     let mut whole = Vec::new();
@@ -396,7 +398,8 @@ fn coarser_codes_find_as_much() {
                 let hits = queries.iter().flatten().map(|query| {
                     let truth = exact_search(&vectors, metric, query, k, None);
                     let ef = plan::effort(&graph.file.header, k, ef);
-                    let question = search::Question { vectors: &vectors, query, k, ef, allowed: None };
+                    let question =
+                        search::Question { vectors: &vectors, query, k, ef, rival: None, allowed: None };
                     let scratch = &mut walk::Scratch::take();
                     let found =
                         search::with_scorer(&graph, &question, scratch, plan::Patience::ENDLESS).unwrap();
@@ -434,7 +437,7 @@ fn filters_ranges_and_odd_rows_with_every_kind_of_code() {
                 let allowed = RowSet::from_fn(3000, |row| row % 100 < share);
                 let query = vectors.floats(9).unwrap();
                 let truth = exact_search(&vectors, metric, query, 10, Some(&allowed));
-                let effort = Effort { ef: 100, probes: 1 };
+                let effort = Effort { ef: 100, probes: 1, rival: None };
                 let found =
                     search_segment(&vectors, Some(&graph), metric, query, 10, effort, Some(&allowed), false);
                 assert!(recall(&found.neighbors, &truth) >= 0.9, "{metric}, {quantization}, {share} %");
@@ -568,7 +571,7 @@ proptest! {
         truth.sort_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
         truth.truncate(k);
         let rows_of = |neighbors: &[Neighbor]| neighbors.iter().map(|n| n.row).collect::<Vec<_>>();
-        let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef, probes: 1 });
+        let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef, probes: 1, rival: None });
         let exact = search_segment(&vectors, None, metric, &query, k, effort, allowed.as_ref(), false);
         prop_assert_eq!(rows_of(&exact.neighbors), rows_of(&truth));
         let found = search_segment(&vectors, Some(&index), metric, &query, k, effort, allowed.as_ref(), false);

@@ -233,6 +233,19 @@ pub(super) fn greedy(links: &impl Links, scorer: &impl Scorer, start: u32, compa
     }
 }
 
+/// When a walk ends before it has looked from all of its candidates: once the next one is farther than this, and so many nearer ones have been
+/// looked from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub(super) beyond: f32,
+    pub(super) least: usize,
+}
+
+impl Ending {
+    /// Not before the last.
+    pub(super) const LAST: Ending = Ending { beyond: f32::INFINITY, least: 0 };
+}
+
 /// Finds about the `ef` nearest points, the nearest first. The candidates are one sorted array: up to a
 /// thousand or so, moving its tail costs less than a heap does.
 pub(super) fn beam<'s>(
@@ -240,6 +253,7 @@ pub(super) fn beam<'s>(
     scorer: &impl Scorer,
     start: u32,
     ef: usize,
+    ending: Ending,
     scratch: &'s mut Scratch,
 ) -> &'s [Candidate] {
     scratch.start(links.points());
@@ -247,6 +261,9 @@ pub(super) fn beam<'s>(
     scratch.beam.push(Candidate::new(scorer.score(start), start));
     let mut next = 0;
     while let Some(candidate) = scratch.beam.get_mut(next) {
+        if next >= ending.least && candidate.score() > ending.beyond {
+            break;
+        }
         let point = candidate.point();
         *candidate = candidate.expanded();
         scratch.expand(links, scorer, point);

@@ -83,7 +83,7 @@ proptest! {
         let query = own.unwrap_or_else(|| (0..dim).map(|_| offset + rng.random_range(-1.0..1.0)).collect());
         let truth = exact_search(&vectors, metric, &query, k, allowed);
         if let Some(sketch) = graph.sketch(&vectors, &query) {
-            let found = sieved_outcome(&sketch, &vectors, metric, &query, k, allowed).neighbors;
+            let found = sieved_outcome(&sketch, &vectors, metric, &query, k, allowed, None).neighbors;
             prop_assert_eq!(
                 found.iter().map(|n| n.row).collect::<Vec<_>>(),
                 truth.iter().map(|n| n.row).collect::<Vec<_>>()
@@ -136,7 +136,7 @@ fn few_are_compared_in_full() {
         let graph = graph(&vectors, metric, None);
         let query = rows[7].as_deref().unwrap();
         let sketch = graph.sketch(&vectors, query).unwrap();
-        let outcome = sieved_outcome(&sketch, &vectors, metric, query, 10, None);
+        let outcome = sieved_outcome(&sketch, &vectors, metric, query, 10, None, None);
         assert_eq!(outcome.strategy, Strategy::ExactByCodes);
         let compared = outcome.visited - 5000;
         assert!((10..100).contains(&compared), "{metric}: {compared}");

@@ -1,6 +1,9 @@
-//! Exact search over rows that no segment holds, with the kernels that segments are searched with.
+//! Exact search over rows that no segment holds, with the kernels that segments are searched with. Codes of these rows tell which of them need
+//! not be compared at all.
 
-use super::{Hit, Search, compare_hits, different_dimensions};
+use super::source::Source;
+use super::{Hit, Search, VectorQuery, compare_hits, different_dimensions};
+use crate::code_cache::ColumnCodes;
 use crate::snapshot::Locator;
 use crate::snapshot::part::Part;
 use crate::visibility::Alive;
@@ -8,7 +11,8 @@ use arrow::array::{Array, ArrayRef, AsArray, Float32Array};
 use arrow::datatypes::{DataType, Float32Type};
 use quiver_base::sparse::SparseRef;
 use quiver_base::{Error, Result, RowId};
-use quiver_index::{SparseVector, TopK};
+use quiver_index::{AskedCodes, Metric, SparseVector, TopK};
+use std::sync::Arc;
 
 impl Search<'_> {
     /// The k nearest rows of a chunk.
@@ -18,11 +22,49 @@ impl Search<'_> {
             let column = self.source.vectors(chunk, self.layout, range.clone())?;
             let ids = chunk.row_id_range(range.clone());
             let rows = Rows { part, first: range.start, ids: &ids };
-            let (hits, compared) = self.exact(&column, &rows, allowed)?;
+            let (hits, compared) = match self.codes(chunk) {
+                Some((codes, asked)) => self.exact_by_codes(&column, &codes, asked, &rows, allowed)?,
+                None => self.exact(&column, &rows, allowed)?,
+            };
             self.stats.memtable_rows += compared;
             all.extend(hits);
         }
         Ok(all)
+    }
+
+    /// The codes of a chunk's rows and the query made ready for them, if there are some that say something of it.
+    fn codes(&self, chunk: &Part) -> Option<(Arc<ColumnCodes>, &AskedCodes)> {
+        let (Part::Memory(own), Source::Column(column)) = (chunk, self.source) else { return None };
+        let asked = self.asked_codes()?;
+        let found = own.chunk.codes(column)?;
+        (found.codes.dim() == self.query.query.len()).then_some((found, asked))
+    }
+
+    /// The query made ready for codes, unless these say nothing of it.
+    pub(super) fn asked_codes(&self) -> Option<&AskedCodes> {
+        let asked = || AskedCodes::new(self.query.metric, &self.query.query);
+        self.asked_codes.get_or_init(asked).as_ref()
+    }
+
+    /// As [`exact`](Self::exact), with the codes of all these rows.
+    fn exact_by_codes(
+        &self,
+        column: &ArrayRef,
+        codes: &ColumnCodes,
+        asked: &AskedCodes,
+        rows: &Rows<'_>,
+        allowed: &Alive,
+    ) -> Result<(Vec<Hit>, u64)> {
+        let vectors = Vectors::new(column)?;
+        let mut nearest = self.nearest();
+        let waiting = (0..column.len() as u32).filter(|at| allowed.contains(rows.first + at));
+        let looked_at = codes.codes.sift(asked, waiting, nearest.bound(), |at| {
+            if let Some(vector) = vectors.get(at as usize) {
+                nearest.push(vector, (rows.ids[at as usize], at));
+            }
+            nearest.bound()
+        });
+        Ok((nearest.into_hits(&vectors, rows), looked_at))
     }
 
     /// The k nearest rows of an array of vectors, and how many were compared.
@@ -35,32 +77,61 @@ impl Search<'_> {
         if let Some(query) = &self.query.sparse {
             return self.exact_sparse(query, column, rows, allowed);
         }
-        let (metric, query) = (self.query.metric, self.query.query.as_slice());
+        let query = self.query.query.as_slice();
         let vectors = Vectors::new(column)?;
-        let mut top = TopK::new(self.query.k);
-        let mut compared = 0;
-        let bound = self.bound().map_or(f32::INFINITY, |distance| metric.score_bound(distance));
+        let (mut nearest, mut compared) = (self.nearest(), 0);
         for at in (0..column.len()).filter(|at| allowed.contains(rows.first + *at as u32)) {
             let Some(vector) = vectors.get(at) else { continue };
             if vector.len() != query.len() {
                 return Err(different_dimensions(vector.len(), query.len()));
             }
             compared += 1;
-            let score = metric.score(query, vector);
-            // False of what is no number, too: the order of rows decides then, as of what is as far.
-            let is_farther = score > bound;
-            if !is_farther {
-                top.push(score, (rows.ids[at], at as u32));
-            }
+            nearest.push(vector, (rows.ids[at], at as u32));
         }
+        Ok((nearest.into_hits(&vectors, rows), compared))
+    }
+
+    /// None yet, of the rows of one chunk.
+    fn nearest(&self) -> Nearest<'_> {
+        let VectorQuery { metric, query, k, .. } = self.query;
+        let bound = self.rival_score().unwrap_or(f32::INFINITY);
+        Nearest { metric: *metric, query, top: TopK::new(*k), bound }
+    }
+}
+
+/// The nearest rows of a chunk so far, leaving out those that are farther than k of other chunks.
+struct Nearest<'a> {
+    metric: Metric,
+    query: &'a [f32],
+    top: TopK<(RowId, u32)>,
+    bound: f32,
+}
+
+impl Nearest<'_> {
+    /// Compares a row; whether it is one of them.
+    fn push(&mut self, vector: &[f32], id: (RowId, u32)) -> bool {
+        let score = self.metric.score(self.query, vector);
+        // False of what is no number, too: the order of rows decides then, as of what is as far.
+        let is_farther = score > self.bound;
+        !is_farther && self.top.push(score, id)
+    }
+
+    /// A score that none of them is above.
+    fn bound(&self) -> f32 {
+        // The least that is a number.
+        self.top.bound().map_or(self.bound, |farthest| farthest.min(self.bound))
+    }
+
+    fn into_hits(self, vectors: &Vectors<'_>, rows: &Rows<'_>) -> Vec<Hit> {
+        let (metric, query) = (self.metric, self.query);
         let hit = |(_, (row_id, at)): (f32, (RowId, u32))| Hit {
             distance: vectors.get(at as usize).map(|vector| metric.distance_between(query, vector)),
             row_id,
             locator: Locator { part: rows.part, row: rows.first + at },
         };
-        let mut hits: Vec<Hit> = top.into_sorted().into_iter().map(hit).collect();
+        let mut hits: Vec<Hit> = self.top.into_sorted().into_iter().map(hit).collect();
         hits.sort_unstable_by(compare_hits);
-        Ok((hits, compared))
+        hits
     }
 }
 

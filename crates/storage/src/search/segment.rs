@@ -2,7 +2,9 @@
 
 use super::memory::Rows;
 use super::parallel::{idle, side_by_side};
+use super::source::Source;
 use super::{Hit, PIECE_NS, Search, THREAD_WORTH, VectorQuery};
+use crate::code_cache::ColumnCodes;
 use crate::sealed::Sealed;
 use crate::snapshot::Locator;
 use crate::snapshot::part::Part;
@@ -11,10 +13,16 @@ use crate::{Opened, Segment, VectorIndexDef};
 use arrow::array::Array;
 use quiver_base::{Error, IndexId, Result};
 use quiver_index::{
-    Effort, Neighbor, RowSet, SearchOutcome, SparseVector, VectorColumn, VectorIndex, compare_scores,
-    search_segment,
+    AskedCodes, Effort, Neighbor, Rival, RowSet, SearchOutcome, SparseVector, VectorColumn, VectorIndex,
+    compare_scores, search_segment, sifted_search,
 };
 use std::sync::Arc;
+
+/// A segment's share of all rows up to which it hardly has any of the nearest.
+const FEW_OF_ALL: u64 = 16;
+/// The share of its candidates that a walk looks from although they are farther than what other segments have; there, and otherwise.
+const LOOKED_FROM_IN_FEW: usize = 4;
+const LOOKED_FROM: usize = 2;
 
 impl Search<'_> {
     /// The k nearest rows of a segment.
@@ -33,7 +41,10 @@ impl Search<'_> {
         let graph = if self.query.exact { None } else { self.graph(segment)? };
         let allowed = allowed.as_filter();
         let outcome = match graph.as_ref().map(|graph| &***graph) {
-            None => self.exact_outcome(&vectors, allowed)?,
+            None => match self.segment_codes(segment, &vectors) {
+                Some((codes, asked)) => self.sifted(&vectors, &codes, asked, allowed),
+                None => self.exact_outcome(&vectors, allowed)?,
+            },
             Some(graph) => self.through_index(&vectors, graph, allowed)?,
         };
         self.stats.rows_visited += outcome.visited;
@@ -44,12 +55,41 @@ impl Search<'_> {
         Ok(self.hits_of(part, sealed, &vectors, &outcome))
     }
 
+    /// Codes of a segment that has not got the index of this search yet. Of what is to have none they would take memory for good.
+    fn segment_codes(
+        &self,
+        segment: &Segment,
+        vectors: &VectorColumn,
+    ) -> Option<(Arc<ColumnCodes>, &AskedCodes)> {
+        let Source::Column(column) = self.source else { return None };
+        let waits = self.query.index.is_some_and(|index| segment.meta().graph(index).is_none());
+        let asked =
+            self.asked_codes().filter(|_| waits && usize::from(vectors.dim()) == self.query.query.len())?;
+        Some((segment.codes(column, vectors)?, asked))
+    }
+
+    fn sifted(
+        &self,
+        vectors: &VectorColumn,
+        codes: &ColumnCodes,
+        asked: &AskedCodes,
+        allowed: Option<&RowSet>,
+    ) -> SearchOutcome {
+        let VectorQuery { metric, query, k, .. } = self.query;
+        sifted_search(vectors, (&codes.codes, asked), (*metric, query), *k, allowed, self.rival_score())
+    }
+
+    /// A score that none of the best k so far is above, once there are k.
+    pub(super) fn rival_score(&self) -> Option<f32> {
+        self.bound().map(|distance| self.query.metric.score_bound(distance))
+    }
+
     /// Looks at all rows: pieces of many rows side by side.
     fn exact_outcome(&self, vectors: &VectorColumn, allowed: Option<&RowSet>) -> Result<SearchOutcome> {
         let rows = allowed.map_or(vectors.rows(), RowSet::len);
         // As many f32 would be as long.
         let numbers = u64::from(rows) * vectors.element().row_bytes(vectors.dim()) as u64 / 4;
-        self.in_pieces(numbers / THREAD_WORTH, vectors, None, allowed)
+        self.in_pieces(numbers / THREAD_WORTH, self.query.effort, vectors, None, allowed)
     }
 
     /// The same of the rows that a filter leaves, if that is what the index is going to do; else its walk, which is one piece.
@@ -62,7 +102,8 @@ impl Search<'_> {
         let effort = self.effort_among(vectors.rows());
         match index.exact_cost(vectors, self.query.k, effort, allowed) {
             Some((nanos, expected)) => {
-                let outcome = self.in_pieces((nanos / PIECE_NS) as u64, vectors, Some(index), allowed)?;
+                let pieces = (nanos / PIECE_NS) as u64;
+                let outcome = self.in_pieces(pieces, effort, vectors, Some(index), allowed)?;
                 Ok(SearchOutcome { expected: allowed.map(|_| expected), ..outcome })
             }
             None => Ok(outcome(self.query, effort, vectors, Some(index), allowed)),
@@ -70,19 +111,23 @@ impl Search<'_> {
     }
 
     /// How hard a segment of so many rows is searched: as the query says, if it has all rows there are, else so much less that it finds as many of its
-    /// nearest rows as one graph over all would. With a filter as hard as the query says.
+    /// nearest rows as one graph over all would, and no longer than for what is nearer than k rows of others. With a filter as hard as the query says.
     fn effort_among(&self, rows: u32) -> Effort {
         let effort = self.query.effort;
         if self.query.filter.is_some() {
             return effort;
         }
-        Effort { ef: ef_among(effort.ef, rows, self.rows), ..effort }
+        let ef = ef_among(effort.ef, rows, self.rows);
+        let share = if u64::from(rows) * FEW_OF_ALL <= self.rows { LOOKED_FROM_IN_FEW } else { LOOKED_FROM };
+        let rival = |score| Rival { score, looked_from: (ef / share).max(self.query.k) };
+        Effort { ef, rival: self.rival_score().map(rival), ..effort }
     }
 
     /// Looks at all rows in so many pieces, or as many as there are processors for them: each begins anew to look for a bound.
     fn in_pieces(
         &self,
         pieces: u64,
+        effort: Effort,
         vectors: &VectorColumn,
         index: Option<&VectorIndex>,
         allowed: Option<&RowSet>,
@@ -90,7 +135,7 @@ impl Search<'_> {
         let query = self.query;
         let pieces = pieces.min(idle() as u64 + 1) as u32;
         if pieces < 2 {
-            return Ok(outcome(query, query.effort, vectors, index, allowed));
+            return Ok(outcome(query, effort, vectors, index, allowed));
         }
         let all;
         let allowed = match allowed {
@@ -100,8 +145,10 @@ impl Search<'_> {
                 &all
             }
         };
+        // Among some of the rows only, a walk is no shorter.
+        let effort = Effort { ef: query.effort.ef, ..effort };
         let found = side_by_side(pieces as usize, |piece| {
-            Ok(outcome(query, query.effort, vectors, index, Some(&allowed.share(piece as u32, pieces))))
+            Ok(outcome(query, effort, vectors, index, Some(&allowed.share(piece as u32, pieces))))
         })?;
         let mut found = found.into_iter();
         let mut all = found.next().ok_or_else(|| Error::internal("a search of no pieces"))?;

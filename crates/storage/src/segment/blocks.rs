@@ -2,8 +2,8 @@
 
 use super::data_file::DataFile;
 use crate::column_cache::{BlockKey, ColumnCache};
-use arrow::array::{Array, ArrayRef, new_empty_array};
-use arrow::compute::{concat, interleave};
+use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
+use arrow::compute::{concat, interleave, take};
 use hashbrown::HashMap;
 use quiver_base::{Error, Result};
 use std::ops::Range;
@@ -69,13 +69,21 @@ impl Blocks<'_> {
     /// Rows at any positions, in their order.
     pub(super) fn take(&self, positions: &[u32]) -> Result<ArrayRef> {
         let block_rows = self.file.block_rows(self.column);
+        let place_of = |position: u32| {
+            let group = self.file.group_of(position);
+            let row = position - self.file.group(group).start;
+            (group, row / block_rows, (row % block_rows) as usize)
+        };
+        if let [position] = positions {
+            let (group, block, row) = place_of(*position);
+            let row = UInt32Array::from_value(row as u32, 1);
+            return Ok(take(&self.block(group, block)?, &row, None)?);
+        }
         let mut places = HashMap::new();
         let mut arrays = Vec::new();
         let mut indices = Vec::with_capacity(positions.len());
         for position in positions {
-            let group = self.file.group_of(*position);
-            let row = position - self.file.group(group).start;
-            let block = row / block_rows;
+            let (group, block, row) = place_of(*position);
             let place = match places.get(&(group, block)) {
                 Some(place) => *place,
                 None => {
@@ -84,7 +92,7 @@ impl Blocks<'_> {
                     arrays.len() - 1
                 }
             };
-            indices.push((place, (row % block_rows) as usize));
+            indices.push((place, row));
         }
         if arrays.is_empty() {
             return Ok(self.empty());

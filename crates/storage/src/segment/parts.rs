@@ -5,6 +5,7 @@ use super::extend::{Heritage, IndexedRows};
 use super::reader::Opened;
 use super::vector_spill::VectorSpill;
 use super::{DeletesRef, Segment, deletes, stored, unique_path};
+use crate::code_cache::ColumnCodes;
 use crate::key::{KeyEncoder, key_hash};
 use crate::key_index::{KeyIndex, KeyIndexBuilder};
 use crate::objects::ObjectRef;
@@ -79,6 +80,11 @@ impl Segment {
         Ok(Arc::new(Opened::new(part, map)))
     }
 
+    /// Codes of a column's vectors, if there can be some: for a segment that waits for an index.
+    pub(crate) fn codes(&self, column: ColumnId, vectors: &VectorColumn) -> Option<Arc<ColumnCodes>> {
+        self.codes.get(column, || ColumnCodes::of_segment(vectors, &self.parts.env.memory))
+    }
+
     /// The graph or the lists of a vector index; `None` if it has not been built.
     pub fn graph(&self, index: IndexId) -> Result<Option<Arc<Opened<VectorIndex>>>> {
         let Some(object) = self.meta.graph(index) else { return Ok(None) };
@@ -118,9 +124,15 @@ impl Segment {
         if found.is_empty() {
             return Ok(found);
         }
-        let positions: Vec<u32> = found.iter().map(|candidate| candidate.position).collect();
-        let values = self.take(layout, &key.columns, &positions)?;
-        let encoder = KeyEncoder::new(values.columns())?;
+        let values = match found.as_slice() {
+            // As it lies: it is looked at only.
+            [only] => self.read_arrays(layout, &key.columns, only.position..only.position + 1)?,
+            _ => {
+                let positions: Vec<u32> = found.iter().map(|candidate| candidate.position).collect();
+                self.take_arrays(layout, &key.columns, &positions)?
+            }
+        };
+        let encoder = KeyEncoder::new(&values)?;
         let mut bytes = Vec::new();
         let mut row = 0;
         found.retain(|candidate| {

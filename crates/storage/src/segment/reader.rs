@@ -6,6 +6,7 @@ use super::data_file::DataFile;
 use super::lazy::Lazy;
 use super::statistics::SegmentStatistics;
 use super::{SegmentMeta, stored};
+use crate::code_cache::CodeCache;
 use crate::columns::{batch_of, conform, definition, schema_of};
 use crate::key_index::KeyIndex;
 use crate::objects::{ObjectMap, ObjectRef};
@@ -27,6 +28,8 @@ pub struct Segment {
     pub(super) meta: Arc<SegmentMeta>,
     pub(super) parts: Arc<Parts>,
     pub(super) deletes: Arc<Lazy<(), Arc<RoaringBitmap>>>,
+    /// Of vectors that have no index yet.
+    pub(super) codes: Arc<CodeCache>,
 }
 
 /// What has been opened, shared by the versions of a segment that differ in deletes and graphs only.
@@ -112,7 +115,7 @@ impl Segment {
             keys: Lazy::default(),
             lookups: Lazy::default(),
         });
-        Segment { meta, parts, deletes: Arc::default() }
+        Segment { meta, parts, deletes: Arc::default(), codes: Arc::default() }
     }
 
     /// The same segment as another version of the manifest has it; what is open is shared.
@@ -131,7 +134,9 @@ impl Segment {
         };
         self.parts.lookups.retain(|key| has(&meta, key) == has(&self.meta, key));
         let deletes = if meta.deletes == self.meta.deletes { self.deletes.clone() } else { Arc::default() };
-        Segment { meta, parts: self.parts.clone(), deletes }
+        // They go with the last reader of a version that waits for an index.
+        let codes = if meta.graphs == self.meta.graphs { self.codes.clone() } else { Arc::default() };
+        Segment { meta, parts: self.parts.clone(), deletes, codes }
     }
 
     /// Whether its objects are files of this machine.
@@ -165,22 +170,45 @@ impl Segment {
 
     /// Rows at a range of positions, typed and named by `layout`.
     pub fn read(&self, layout: &TableLayout, columns: &[ColumnId], rows: Range<u32>) -> Result<RecordBatch> {
+        let count = rows.len();
+        let arrays = self.read_arrays(layout, columns, rows)?;
+        batch_of(schema_of(layout, columns)?, arrays, count)
+    }
+
+    /// The same without the columns' names.
+    pub(super) fn read_arrays(
+        &self,
+        layout: &TableLayout,
+        columns: &[ColumnId],
+        rows: Range<u32>,
+    ) -> Result<Vec<ArrayRef>> {
         if rows.start > rows.end || rows.end > self.meta.rows {
             return Err(Error::internal("rows beyond the end of a segment"));
         }
-        self.batch(layout, columns, &Rows::Range(rows))
+        self.arrays(layout, columns, &Rows::Range(rows))
     }
 
     /// Rows at any positions, in their order.
     pub fn take(&self, layout: &TableLayout, columns: &[ColumnId], positions: &[u32]) -> Result<RecordBatch> {
+        let arrays = self.take_arrays(layout, columns, positions)?;
+        batch_of(schema_of(layout, columns)?, arrays, positions.len())
+    }
+
+    /// The same without the columns' names.
+    pub(super) fn take_arrays(
+        &self,
+        layout: &TableLayout,
+        columns: &[ColumnId],
+        positions: &[u32],
+    ) -> Result<Vec<ArrayRef>> {
         if positions.iter().any(|position| *position >= self.meta.rows) {
             return Err(Error::internal("rows beyond the end of a segment"));
         }
-        self.batch(layout, columns, &Rows::Positions(positions))
+        self.arrays(layout, columns, &Rows::Positions(positions))
     }
 
-    fn batch(&self, layout: &TableLayout, columns: &[ColumnId], rows: &Rows<'_>) -> Result<RecordBatch> {
-        let mut arrays = Vec::new();
+    fn arrays(&self, layout: &TableLayout, columns: &[ColumnId], rows: &Rows<'_>) -> Result<Vec<ArrayRef>> {
+        let mut arrays = Vec::with_capacity(columns.len());
         for id in columns {
             let column = definition(layout, *id)?;
             let data_type = column.field.data_type();
@@ -192,7 +220,7 @@ impl Segment {
                 (_, true) => stored::convert(&self.read_stored(*id, rows)?, data_type)?,
             });
         }
-        batch_of(schema_of(layout, columns)?, arrays, rows.len())
+        Ok(arrays)
     }
 
     fn read_stored(&self, id: ColumnId, rows: &Rows<'_>) -> Result<ArrayRef> {

@@ -8,7 +8,7 @@ use crate::testing::{
     EXTRA, EXTRA_MISSING, KEY, KeyBetween, Refuses, Row, VECTOR, layout, rows, wide_layout,
 };
 use crate::{Objects, StorageOptions};
-use crate::{RowBatch, ScanRequest, VectorQuery};
+use crate::{RowBatch, ScanRequest, SearchResult, VectorQuery};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use quiver_base::MemoryBudget;
@@ -38,7 +38,7 @@ fn keys(snapshot: &Snapshot) -> Vec<i64> {
 
 fn l2(query: &[f32], k: usize) -> VectorQuery {
     let (column, metric, query) = (VECTOR, Metric::L2, query.to_vec());
-    let effort = Effort { ef: 40, probes: 1 };
+    let effort = Effort { ef: 40, probes: 1, rival: None };
     VectorQuery { column, index: None, metric, query, sparse: None, k, effort, exact: false, filter: None }
 }
 
@@ -182,6 +182,64 @@ fn objects_stay_while_a_snapshot_may_read_them() {
     shard.run_job(&late, &layout(), Timestamp(4), &JobControl::default()).unwrap_err();
 }
 
+fn layout_with_graph() -> TableLayout {
+    let params = quiver_index::HnswParams { m: 8, ef_construction: 32, ..Default::default() };
+    let index = crate::VectorIndexDef {
+        id: IndexId(7),
+        of: crate::Indexed::Column { column: VECTOR, rows: None },
+        metric: Metric::L2,
+        kind: VectorIndexKind::Hnsw(params),
+    };
+    TableLayout { vector_indexes: vec![index], ..layout() }
+}
+
+/// Codes are of rows in memory and of segments that wait for their graph, as far as there is memory for them, and change no answer.
+#[test]
+fn rows_without_their_index_are_looked_through_by_codes() {
+    for memory in [MemoryBudget::unlimited(), MemoryBudget::new(4 << 10)] {
+        let has_room = memory.limit_bytes() == usize::MAX;
+        let dir = tempfile::tempdir().unwrap();
+        let objects = Objects::local(dir.path(), Arc::new(crate::objects::RealFs)).unwrap();
+        let shard =
+            Shard::new(ShardId(1), StorageEnv::new(objects, memory.clone(), StorageOptions::default()));
+        let layout = layout_with_graph();
+        for batch in 0..8u64 {
+            let list: Vec<Row> =
+                (0..8).map(|row| batch * 8 + row).map(|id| Row::new(id + 1, id as i64)).collect();
+            shard.commit(Timestamp(batch + 1), insert(&list), None);
+            if batch == 3 {
+                // Some chunks have codes when they are joined with others, and some have not.
+                shard.snapshot(Timestamp(4), None).search(&layout, &l2(&[9.0; 4], 3)).unwrap();
+            }
+        }
+        shard.commit(Timestamp(9), ShardWrite { inserts: vec![], deletes: vec![RowId(12)] }, None);
+        let query = VectorQuery { index: Some(IndexId(7)), ..l2(&[11.0, 12.5, 9.0, 14.0], 5) };
+        let search = |query: &VectorQuery| shard.snapshot(Timestamp(9), None).search(&layout, query).unwrap();
+        let in_memory = search(&query);
+        let snapshot = shard.snapshot(Timestamp(9), None);
+        let has_codes = |part: &Part| match part {
+            Part::Memory(rows) => rows.chunk.made_codes(VECTOR).is_some_and(|made| made.codes.len() == 64),
+            Part::Segment(_) => panic!("nothing was flushed"),
+        };
+        assert_eq!(snapshot.parts().iter().map(has_codes).collect::<Vec<_>>(), [has_room]);
+        drop(snapshot);
+        let job = shard.flush_job().unwrap();
+        let publish = shard.run_job(&job, &layout, Timestamp(9), &JobControl::default()).unwrap();
+        assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+        let _others = memory.reserve_unchecked(2 << 10);
+        let in_segment = search(&query);
+        assert_eq!(in_segment.stats.strategy, if has_room { "exact by codes: 1" } else { "exact: 1" });
+        let exact = search(&VectorQuery { exact: true, index: None, ..query.clone() });
+        assert_eq!(exact.stats.strategy, "exact: 1");
+        let rows = |found: &SearchResult| -> Vec<_> {
+            found.hits.iter().map(|hit| (hit.row_id, hit.distance)).collect()
+        };
+        assert_eq!(rows(&in_memory), rows(&exact));
+        assert_eq!(rows(&in_segment), rows(&exact));
+        assert!(!rows(&exact).iter().any(|(row, _)| *row == RowId(12)));
+    }
+}
+
 #[test]
 fn a_load_ends_as_one_indexed_segment() {
     let dir = tempfile::tempdir().unwrap();
@@ -194,15 +252,7 @@ fn a_load_ends_as_one_indexed_segment() {
         ..StorageOptions::default()
     };
     let shard = Shard::new(ShardId(1), StorageEnv::new(objects, MemoryBudget::unlimited(), options));
-    let mut layout = layout();
-    let params = quiver_index::HnswParams { m: 8, ef_construction: 32, ..Default::default() };
-    let index = crate::VectorIndexDef {
-        id: IndexId(7),
-        of: crate::Indexed::Column { column: VECTOR, rows: None },
-        metric: Metric::L2,
-        kind: VectorIndexKind::Hnsw(params),
-    };
-    layout.vector_indexes.push(index);
+    let layout = layout_with_graph();
     let control = JobControl { threads: 1, ..JobControl::default() };
     let mut kinds = Vec::new();
     let mut drain = |ts: u64, settled: bool| loop {

@@ -1,0 +1,133 @@
+//! Codes of vectors that no index holds yet, made when first searched: of a memtable chunk's, and of a small segment's. Derived from the rows, so never replicated.
+
+use crate::chunk::Chunk;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::Float32Type;
+use parking_lot::Mutex;
+use quiver_base::{ColumnId, MemoryBudget, Reservation};
+use quiver_index::{Element, RowCodes, VectorColumn};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Of fewer rows each is compared as it lies.
+const ROWS_MIN: usize = if cfg!(test) { 4 } else { 32 };
+
+/// Larger segments are waiting for no index, or for one that takes long: codes of theirs would take memory for as long.
+const SEGMENT_ROWS_MAX: usize = 1 << 16;
+
+/// Codes of one column, and the memory that they take.
+#[derive(Debug)]
+pub(crate) struct ColumnCodes {
+    pub(crate) codes: RowCodes,
+    _memory: Reservation,
+}
+
+impl ColumnCodes {
+    /// Of a chunk's column. `None` where vectors differ in dimension, where there is no memory to be had, and for few rows.
+    pub(crate) fn of_column(stored: &ArrayRef, memory: &Arc<MemoryBudget>) -> Option<Arc<ColumnCodes>> {
+        if stored.len() < ROWS_MIN {
+            return None;
+        }
+        let mut made = room(stored, stored.len(), memory)?;
+        push_rows(&mut made.codes, stored, 0..stored.len())?;
+        Some(Arc::new(made))
+    }
+
+    /// Of a segment's vectors. `None` where there is no memory to be had for them, and for few rows or many.
+    pub(crate) fn of_segment(vectors: &VectorColumn, memory: &Arc<MemoryBudget>) -> Option<Arc<ColumnCodes>> {
+        let rows = vectors.rows() as usize;
+        if !(ROWS_MIN..=SEGMENT_ROWS_MAX).contains(&rows) || vectors.element() == Element::Bit {
+            return None;
+        }
+        let mut made = ColumnCodes::with_room(vectors.dim().into(), rows, memory)?;
+        let mut buffer = Vec::new();
+        (0..vectors.rows()).for_each(|row| made.codes.push(vectors.widened(row, &mut buffer)));
+        Some(Arc::new(made))
+    }
+
+    /// Room for codes of so many rows; none while half of all memory is in use, since others cannot do without.
+    fn with_room(dim: usize, rows: usize, memory: &Arc<MemoryBudget>) -> Option<ColumnCodes> {
+        let bytes = RowCodes::bytes_of(dim, rows);
+        if memory.used_bytes().saturating_add(bytes) > memory.limit_bytes() / 2 {
+            return None;
+        }
+        let reserved = memory.try_reserve("codes of rows", bytes).ok()?;
+        let mut codes = RowCodes::new(dim);
+        codes.reserve(rows);
+        Some(ColumnCodes { codes, _memory: reserved })
+    }
+}
+
+/// Codes by column.
+#[derive(Debug, Default)]
+pub(crate) struct CodeCache {
+    columns: Mutex<Vec<(ColumnId, Arc<ColumnCodes>)>>,
+}
+
+impl CodeCache {
+    /// Those of a column, which are made if there are none yet; `None` if none can be made now.
+    pub(crate) fn get(
+        &self,
+        column: ColumnId,
+        make: impl FnOnce() -> Option<Arc<ColumnCodes>>,
+    ) -> Option<Arc<ColumnCodes>> {
+        let mut columns = self.columns.lock();
+        if let Some((_, codes)) = columns.iter().find(|(id, _)| *id == column) {
+            return Some(codes.clone());
+        }
+        let made = make()?;
+        columns.push((column, made.clone()));
+        Some(made)
+    }
+
+    /// Those that rows of several chunks have together, one after the other, for each column of which one of them has some.
+    pub(crate) fn of_parts(parts: &[(&Chunk, Range<usize>)], memory: &Arc<MemoryBudget>) -> CodeCache {
+        let had = |(chunk, _): &(&Chunk, Range<usize>)| chunk.coded_columns();
+        let mut wanted: Vec<ColumnId> = parts.iter().flat_map(had).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let joined = wanted.into_iter().filter_map(|column| Some((column, join(column, parts, memory)?)));
+        CodeCache { columns: Mutex::new(joined.collect()) }
+    }
+
+    /// What there is already.
+    pub(crate) fn made(&self, column: ColumnId) -> Option<Arc<ColumnCodes>> {
+        self.columns.lock().iter().find(|(id, _)| *id == column).map(|(_, codes)| codes.clone())
+    }
+
+    /// Columns of which there are some.
+    pub(crate) fn columns(&self) -> Vec<ColumnId> {
+        self.columns.lock().iter().map(|(id, _)| *id).collect()
+    }
+}
+
+fn join(
+    column: ColumnId,
+    parts: &[(&Chunk, Range<usize>)],
+    memory: &Arc<MemoryBudget>,
+) -> Option<Arc<ColumnCodes>> {
+    let rows = parts.iter().map(|(_, range)| range.len()).sum();
+    let mut joined = room(parts.first()?.0.stored(column)?, rows, memory)?;
+    for (chunk, range) in parts {
+        match chunk.made_codes(column) {
+            Some(made) => joined.codes.extend(&made.codes, range.clone()),
+            None => push_rows(&mut joined.codes, chunk.stored(column)?, range.clone())?,
+        }
+    }
+    Some(Arc::new(joined))
+}
+
+/// Room for codes of so many rows of such a column.
+fn room(stored: &ArrayRef, rows: usize, memory: &Arc<MemoryBudget>) -> Option<ColumnCodes> {
+    let dim = stored.as_fixed_size_list_opt()?.value_length() as usize;
+    ColumnCodes::with_room(dim, rows, memory)
+}
+
+fn push_rows(codes: &mut RowCodes, stored: &ArrayRef, rows: Range<usize>) -> Option<()> {
+    let list = stored.as_fixed_size_list_opt()?;
+    let dim = list.value_length() as usize;
+    let values = list.values().as_primitive_opt::<Float32Type>()?.values();
+    // A row that is NULL has some numbers, too, and is not asked for.
+    rows.for_each(|row| codes.push(values.get(row * dim..(row + 1) * dim).unwrap_or_default()));
+    Some(())
+}
