@@ -89,7 +89,7 @@ fn searches(c: &mut Criterion) {
             group.bench_function(format!("{name}/ef {ef}"), |it| {
                 it.iter(|| {
                     next = (next + 1) % queries.len();
-                    let effort = Effort { ef, probes: 1, rival: None };
+                    let effort = Effort::new(ef, 1);
                     search_segment(
                         &column,
                         Some(&graph),

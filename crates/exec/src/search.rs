@@ -160,11 +160,7 @@ impl VectorSource {
             query: dense,
             sparse,
             k: wanted.k.min(rows),
-            effort: Effort {
-                ef: settings.ef_search.max(wanted.k.min(rows)),
-                probes: settings.probes,
-                rival: None,
-            },
+            effort: Effort::new(settings.ef_search.max(wanted.k.min(rows)), settings.probes),
             exact: !settings.use_index,
             filter,
         };

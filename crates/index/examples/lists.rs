@@ -73,7 +73,7 @@ fn report(
     probes: usize,
     allowed: Option<&RowSet>,
 ) {
-    let effort = Effort { ef: 40, probes, rival: None };
+    let effort = Effort::new(40, probes);
     let began = thread_seconds();
     let outcomes: Vec<_> = queries
         .iter()

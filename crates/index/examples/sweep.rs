@@ -41,7 +41,7 @@ fn main() -> Result<(), AnyError> {
 
     let mut lines = Vec::new();
     for ef in efs.split(',') {
-        let effort = Effort { ef: ef.parse::<usize>()?.max(K), probes: 1, rival: None };
+        let effort = Effort::new(ef.parse::<usize>()?.max(K), 1);
         let mut best = f64::INFINITY;
         let mut hits = 0;
         for _ in 0..PASSES {

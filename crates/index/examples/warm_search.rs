@@ -33,7 +33,7 @@ fn counted(column: &VectorColumn, graph: &VectorIndex, queries: &[Vec<f32>]) -> 
 }
 
 fn measured(column: &VectorColumn, graph: &VectorIndex, queries: &[Vec<f32>]) -> usize {
-    let effort = Effort { ef: 40, probes: 1, rival: None };
+    let effort = Effort::new(40, 1);
     let found = queries.iter().map(|query| {
         black_box(search_segment(column, Some(graph), Metric::L2, query, 10, effort, None, false))
             .neighbors

@@ -145,16 +145,7 @@ fn report(
     let outcomes: Vec<_> = queries
         .iter()
         .map(|query| {
-            search_segment(
-                vectors,
-                Some(graph),
-                Metric::L2,
-                query,
-                K,
-                Effort { ef, probes: 1, rival: None },
-                allowed,
-                false,
-            )
+            search_segment(vectors, Some(graph), Metric::L2, query, K, Effort::new(ef, 1), allowed, false)
         })
         .collect();
     let seconds = thread_seconds() - began;

@@ -46,8 +46,15 @@ pub struct Effort {
 pub struct Rival {
     /// A score that none of it is above.
     pub score: f32,
-    /// Candidates of a walk that are looked from even if they are farther, as nearer ones may be behind them.
-    pub looked_from: usize,
+    /// The share of a walk's candidates that are looked from even if they are farther, as nearer ones may be behind them.
+    pub looked_from: f64,
+}
+
+impl Effort {
+    /// So many candidates and lists, and no other segments.
+    pub fn new(ef: usize, probes: usize) -> Effort {
+        Effort { ef, probes, rival: None }
+    }
 }
 
 /// An index file, opened.
@@ -124,12 +131,8 @@ impl VectorIndex {
         effort: Effort,
         allowed: Option<&RowSet>,
     ) -> Option<(f64, Expected)> {
-        let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
         match self {
-            VectorIndex::Hnsw(graph) => {
-                let rival = effort.rival.filter(|_| allowed.is_none());
-                graph.exact_cost(vectors.element(), k, effort.ef, survivors, rival)
-            }
+            VectorIndex::Hnsw(graph) => graph.exact_cost(vectors, k, effort, allowed),
             VectorIndex::IvfFlat(_) | VectorIndex::Sparse(_) => None,
         }
     }
@@ -146,9 +149,7 @@ impl VectorIndex {
         allowed: Option<&RowSet>,
     ) -> SearchOutcome {
         match self {
-            VectorIndex::Hnsw(graph) => {
-                graph.search_beside(effort.rival, vectors, query, k, effort.ef, allowed)
-            }
+            VectorIndex::Hnsw(graph) => graph.search(vectors, query, k, effort, allowed),
             VectorIndex::IvfFlat(lists) => lists.search(vectors, query, k, effort.probes, allowed),
             VectorIndex::Sparse(_) => exact_outcome(vectors, metric, query, k, allowed),
         }

@@ -1,4 +1,5 @@
-//! Codes of vectors that no index holds yet, made when first searched: of a memtable chunk's, and of a small segment's. Derived from the rows, so never replicated.
+//! Codes of vectors that no index holds yet, made when first searched: of a memtable chunk's, and of a small segment's. Derived from the rows,
+//! so never replicated.
 
 use crate::chunk::Chunk;
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 /// Of fewer rows each is compared as it lies.
 const ROWS_MIN: usize = if cfg!(test) { 4 } else { 32 };
 
-/// Larger segments are waiting for no index, or for one that takes long: codes of theirs would take memory for as long.
+/// A larger segment's index takes long to build, and its codes would take memory for as long.
 const SEGMENT_ROWS_MAX: usize = 1 << 16;
 
 /// Codes of one column, and the memory that they take.

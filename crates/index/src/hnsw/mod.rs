@@ -22,13 +22,14 @@ use codes::Quantizer;
 use format::{CodeKind, GraphFile, Section};
 use rabitq_codes::NodeCoder;
 
+use search::Question;
 use sketch::Certainty;
 
 pub use kept::Earlier;
 pub use quantization::Quantization;
 
 use crate::sieve::Sketch;
-use crate::{Element, Expected, Mapped, Metric, Rival, RowSet, SearchOutcome, VectorColumn};
+use crate::{Effort, Expected, Mapped, Metric, RowSet, SearchOutcome, VectorColumn};
 use quiver_base::{MemoryBudget, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -188,16 +189,15 @@ impl HnswGraph {
         sketch::sketch(self, vectors, query, Certainty::Certain)
     }
 
-    /// If a search among so many rows is going to look at each of them: what its rows take in nanoseconds, and what it was weighed against.
+    /// See [`VectorIndex::exact_cost`](crate::VectorIndex::exact_cost).
     pub(crate) fn exact_cost(
         &self,
-        element: Element,
+        vectors: &VectorColumn,
         k: usize,
-        ef: usize,
-        survivors: u32,
-        rival: Option<Rival>,
+        effort: Effort,
+        allowed: Option<&RowSet>,
     ) -> Option<(f64, Expected)> {
-        let plan = plan::Plan::new(&self.file.header, element, k, ef, survivors, rival);
+        let plan = Question { vectors, query: &[], k, effort, allowed }.plan(self);
         plan.exact.then_some((plan.rows_ns, plan.expected))
     }
 
@@ -207,23 +207,10 @@ impl HnswGraph {
         vectors: &VectorColumn,
         query: &[f32],
         k: usize,
-        ef: usize,
+        effort: Effort,
         allowed: Option<&RowSet>,
     ) -> SearchOutcome {
-        self.search_beside(None, vectors, query, k, ef, allowed)
-    }
-
-    /// The same beside other segments; see [`Effort::rival`](crate::Effort::rival).
-    pub(crate) fn search_beside(
-        &self,
-        rival: Option<Rival>,
-        vectors: &VectorColumn,
-        query: &[f32],
-        k: usize,
-        ef: usize,
-        allowed: Option<&RowSet>,
-    ) -> SearchOutcome {
-        search::search(self, &search::Question { vectors, query, k, ef, rival, allowed })
+        search::search(self, &Question { vectors, query, k, effort, allowed })
     }
 }
 

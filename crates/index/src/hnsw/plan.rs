@@ -19,8 +19,8 @@ const CACHED_NODE: f64 = 0.3;
 const GIVEN_UP: f64 = 0.7;
 /// How many times its expected cost a walk may have in any case: what is expected is right on average only.
 const LENIENT: f64 = 1.25;
-/// Candidates that a walk is expected to look from, of those that it looks from in any case beside other segments.
-const LOOKED_FROM: usize = 2;
+/// How many times as many candidates a walk beside other segments is expected to look from as it does in any case.
+const EXPECTED_LOOKED_FROM: usize = 2;
 /// The share of the candidates it wants after which a walk through rows at random is asked how many it has.
 const ASKED_AFTER: f64 = 0.5;
 
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     /// If so, whether at its code first.
     pub(super) by_codes: bool,
     pub(super) ef: usize,
+    /// Candidates that a walk looks from in any case; more if they are nearer than what others have.
+    pub(super) looked_from: usize,
     /// How far a filtered walk may go.
     pub(super) patience: Patience,
     pub(super) expected: Expected,
@@ -91,8 +93,9 @@ impl Plan {
                 _ => 30.0 + 0.2 * header.code_stride() as f64,
             };
         let share = f64::from(survivors) / f64::from(header.linked_rows.max(1));
-        let looked_from = rival.map_or(ef, |rival| ef.min(LOOKED_FROM * rival.looked_from));
-        let walked = walked(header.params.m, looked_from, share).min(f64::from(header.nodes));
+        let looked_from = rival.map_or(ef, |rival| k.max((ef as f64 * rival.looked_from) as usize).min(ef));
+        let walked = walked(header.params.m, ef.min(EXPECTED_LOOKED_FROM * looked_from), share)
+            .min(f64::from(header.nodes));
         let plain_ns = f64::from(survivors) * row_ns;
         let compared = SIEVE_COMPARED + 3.0 * k as f64;
         let bounded = matches!(header.codes, CodeKind::Rabitq(_)) || header.has_code_errors();
@@ -110,6 +113,7 @@ impl Plan {
             exact: exact * GIVEN_UP <= walked,
             by_codes: sieved_ns < plain_ns,
             ef,
+            looked_from,
             patience,
             expected: Expected { walk: walked as u64, exact: exact as u64 },
             rows_ns: plain_ns.min(codes_ns),

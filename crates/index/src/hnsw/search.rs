@@ -11,19 +11,41 @@ use super::{HnswGraph, NodesCoder};
 use crate::scorer::RowScorer;
 use crate::segment::exact_outcome;
 use crate::sieve::{Sketch, sieved_outcome};
-use crate::{Metric, Rival, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
+use crate::{Effort, Metric, Rival, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
 
 /// Beyond this many candidates a heap is cheaper than a sorted array.
 const SORTED_BEAM_MAX: usize = 1024;
+
 /// What to look for.
 pub(super) struct Question<'a> {
     pub(super) vectors: &'a VectorColumn,
     pub(super) query: &'a [f32],
     pub(super) k: usize,
-    pub(super) ef: usize,
-    /// See [`Effort::rival`](crate::Effort::rival).
-    pub(super) rival: Option<Rival>,
+    pub(super) effort: Effort,
     pub(super) allowed: Option<&'a RowSet>,
+}
+
+impl Question<'_> {
+    /// Rows that can be an answer.
+    fn survivors(&self) -> u32 {
+        self.allowed.map_or(self.vectors.present(), RowSet::len).min(self.vectors.present())
+    }
+
+    /// Whether all rows can: then a walk keeps all nodes.
+    fn is_everything(&self) -> bool {
+        self.allowed.is_none_or(|allowed| allowed.len() == self.vectors.rows())
+    }
+
+    /// What ends a walk sooner: one that keeps only some of the nodes goes on, whatever others have.
+    fn rival(&self) -> Option<Rival> {
+        self.effort.rival.filter(|_| self.is_everything())
+    }
+
+    /// The way to answer it.
+    pub(super) fn plan(&self, graph: &HnswGraph) -> Plan {
+        let (header, element) = (&graph.file.header, self.vectors.element());
+        Plan::new(header, element, self.k, self.effort.ef, self.survivors(), self.rival())
+    }
 }
 
 pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcome {
@@ -32,37 +54,30 @@ pub(super) fn search(graph: &HnswGraph, question: &Question<'_>) -> SearchOutcom
     if !answers(graph, vectors, query) || k == 0 {
         return exact_outcome(vectors, metric, query, k, allowed);
     }
-    let survivors = allowed.map_or(vectors.present(), RowSet::len).min(vectors.present());
-    let rival_score = question.rival.map(|rival| rival.score);
-    let plan = Plan::new(
-        &graph.file.header,
-        vectors.element(),
-        k,
-        question.ef,
-        survivors,
-        question.rival.filter(|_| allowed.is_none()),
-    );
+    let plan = question.plan(graph);
+    let rival = question.effort.rival.map(|rival| rival.score);
     let by_codes = || plan.by_codes.then(|| sketch(graph, vectors, query, Certainty::Likely)).flatten();
     let exact = || match by_codes() {
-        Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed, rival_score),
+        Some(sketch) => sieved_outcome(&sketch, vectors, metric, query, k, allowed, rival),
         None => exact_outcome(vectors, metric, query, k, allowed),
     };
     if plan.exact {
         return SearchOutcome { expected: allowed.map(|_| plan.expected), ..exact() };
     }
-    let everything = allowed.is_none_or(|allowed| allowed.len() == vectors.rows());
-    let allowed_nodes = allowed.filter(|_| !everything);
-    // A walk that keeps only some of the nodes is not cut short by others' rows.
-    let rival = question.rival.filter(|_| allowed_nodes.is_none());
-    let question = Question { allowed: allowed_nodes, ef: plan.ef, rival, ..*question };
+    let question = Question {
+        allowed: allowed.filter(|_| !question.is_everything()),
+        effort: Effort { ef: plan.ef, rival: question.rival(), ..question.effort },
+        ..*question
+    };
     let mut scratch = Scratch::take();
-    let outcome = with_scorer(graph, &question, &mut scratch, plan.patience);
+    let outcome = with_scorer(graph, &question, &mut scratch, &plan);
     let compared = scratch.visited();
     drop(scratch);
     let expected = question.allowed.map(|_| plan.expected);
+    let wanted = k.min(question.survivors() as usize);
     match outcome {
         // Beside other segments perhaps none is near enough.
-        Some(outcome) if outcome.neighbors.len() >= k.min(survivors as usize) || question.rival.is_some() => {
+        Some(outcome) if outcome.neighbors.len() >= wanted || question.effort.rival.is_some() => {
             SearchOutcome { expected, ..outcome }
         }
         // The walk gave up, or found too few: perhaps some of the survivors are NULL, perhaps not.
@@ -79,7 +94,7 @@ pub(super) fn with_scorer(
     graph: &HnswGraph,
     question: &Question<'_>,
     scratch: &mut Scratch,
-    patience: Patience,
+    plan: &Plan,
 ) -> Option<SearchOutcome> {
     let (file, metric) = (&graph.file, graph.file.header.metric);
     let Question { vectors, query, .. } = *question;
@@ -88,16 +103,16 @@ pub(super) fn with_scorer(
             let rows = NodeRows::of(file);
             let row = |node: u32| rows.of_node(node).first().unwrap_or(node);
             let scorer = FullScorer { asked: RowScorer::new(vectors, metric, query), row };
-            walk(graph, question, &scorer, scratch, patience)
+            walk(graph, question, &scorer, scratch, plan)
         }
         NodesCoder::Rabitq(coder) => {
             let asked = coder.ask(file.section(Section::Codes), file.header.code_stride(), query);
-            walk(graph, question, &asked, scratch, patience)
+            walk(graph, question, &asked, scratch, plan)
         }
         NodesCoder::Scalar(quantizer) => {
             let mut prepared = std::mem::take(&mut scratch.query_f32);
             prepare(metric, query, &mut prepared);
-            let outcome = with_scalar_scorer(graph, quantizer, question, &prepared, scratch, patience);
+            let outcome = with_scalar_scorer(graph, quantizer, question, &prepared, scratch, plan);
             scratch.query_f32 = prepared;
             outcome
         }
@@ -110,7 +125,7 @@ fn with_scalar_scorer(
     question: &Question<'_>,
     prepared: &[f32],
     scratch: &mut Scratch,
-    patience: Patience,
+    plan: &Plan,
 ) -> Option<SearchOutcome> {
     let codes = scalar_codes(&graph.file);
     if graph.metric() == Metric::L1 {
@@ -119,7 +134,7 @@ fn with_scalar_scorer(
         query.resize(codes.stride, 0);
         quantizer.encode(prepared, &mut query);
         let scorer = L1Scorer { codes, query: &query, step: quantizer.l1_step() };
-        let outcome = walk(graph, question, &scorer, scratch, patience);
+        let outcome = walk(graph, question, &scorer, scratch, plan);
         scratch.query_u8 = query;
         return outcome;
     }
@@ -128,7 +143,7 @@ fn with_scalar_scorer(
     query.resize(codes.stride, 0);
     let (form, left_out) = quantizer.search_form(prepared, &mut query);
     let scorer = ProductScorer { codes, query: &query, form, left_out };
-    let outcome = walk(graph, question, &scorer, scratch, patience);
+    let outcome = walk(graph, question, &scorer, scratch, plan);
     scratch.query_i8 = query;
     outcome
 }
@@ -139,7 +154,7 @@ fn walk(
     question: &Question<'_>,
     scorer: &impl Scorer,
     scratch: &mut Scratch,
-    patience: Patience,
+    plan: &Plan,
 ) -> Option<SearchOutcome> {
     let file = &graph.file;
     let header = &file.header;
@@ -150,19 +165,18 @@ fn walk(
         FrozenLinks { links: file.numbers(Section::Links), degree: header.degree(), points: header.nodes };
     let found_by_heap;
     let (found, strategy): (&[Candidate], Strategy) = match question.allowed {
-        None if question.ef <= SORTED_BEAM_MAX => {
-            let ending = question.rival.map_or(Ending::LAST, |rival| Ending {
-                least: rival.looked_from,
-                beyond: scorer.limit(rival.score),
-            });
-            (beam(&links, scorer, start, question.ef, ending, scratch), Strategy::Graph)
+        None if question.effort.ef <= SORTED_BEAM_MAX => {
+            let beyond = question.effort.rival.map_or(f32::INFINITY, |rival| scorer.limit(rival.score));
+            let ending = Ending { beyond, least: plan.looked_from };
+            (beam(&links, scorer, start, question.effort.ef, ending, scratch), Strategy::Graph)
         }
         allowed => {
             let keep = |node: u32| {
                 allowed.is_none_or(|allowed| rows.of_node(node).iter().any(|row| allowed.contains(row)))
             };
-            let patience = if allowed.is_some() { patience } else { Patience::ENDLESS };
-            found_by_heap = filtered_beam(&links, scorer, start, question.ef, patience, keep, scratch)?;
+            let patience = if allowed.is_some() { plan.patience } else { Patience::ENDLESS };
+            found_by_heap =
+                filtered_beam(&links, scorer, start, question.effort.ef, patience, keep, scratch)?;
             let strategy = if allowed.is_some() { Strategy::FilteredGraph } else { Strategy::Graph };
             (&found_by_heap, strategy)
         }
@@ -231,7 +245,7 @@ fn compare_in_full(
     sketch: Option<&impl Sketch>,
 ) -> Vec<crate::Neighbor> {
     const AHEAD: usize = 2;
-    let rival = question.rival.map(|rival| rival.score);
+    let rival = question.effort.rival.map(|rival| rival.score);
     let hopeless = |node: u32, bound: Option<f32>| match (sketch, bound) {
         (Some(sketch), Some(bound)) => sketch.bounds(node, bound.into()).is_none(),
         _ => false,

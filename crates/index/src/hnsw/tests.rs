@@ -95,7 +95,7 @@ fn recall_holds_for_every_metric_and_share() {
             let mut sum = 0.0;
             for query in queries.iter().flatten() {
                 let truth = exact_search(&vectors, metric, query, 10, Some(&allowed));
-                let outcome = graph.search(&vectors, query, 10, 100, Some(&allowed));
+                let outcome = graph.search(&vectors, query, 10, Effort::new(100, 1), Some(&allowed));
                 assert_ordered(&outcome.neighbors);
                 assert_eq!(outcome.neighbors.len(), 10);
                 assert!(outcome.neighbors.iter().all(|neighbor| allowed.contains(neighbor.row)));
@@ -122,7 +122,7 @@ fn a_graph_over_some_rows_finds_those() {
         let mut sum = 0.0;
         for query in rows.iter().flatten().step_by(200) {
             let truth = exact_search(&vectors, metric, query, 10, Some(&only));
-            let outcome = graph.search(&vectors, query, 10, 60, Some(&only));
+            let outcome = graph.search(&vectors, query, 10, Effort::new(60, 1), Some(&only));
             assert_eq!(outcome.neighbors.len(), 10);
             assert!(outcome.neighbors.iter().all(|neighbor| only.contains(neighbor.row)));
             sum += recall(&outcome.neighbors, &truth);
@@ -139,33 +139,38 @@ fn the_graph_is_really_walked() {
     // One thread: two build another graph every time, and 850 rows are more than the query's cluster holds.
     let graph = HnswGraph::open(Mapped::from_bytes(build_bytes(&vectors, Metric::L2, 1))).unwrap();
     let query = rows[7].as_deref().unwrap();
-    let outcome = graph.search(&vectors, query, 10, 40, None);
+    let outcome = graph.search(&vectors, query, 10, Effort::new(40, 1), None);
     assert_eq!(outcome.strategy, Strategy::Graph);
     assert_eq!(outcome.neighbors[0], Neighbor { row: 7, score: 0.0 });
     assert!(outcome.visited < 3000, "{}", outcome.visited);
     let half = RowSet::from_fn(30_000, |row| row % 2 == 0);
-    assert_eq!(graph.search(&vectors, query, 10, 40, Some(&half)).strategy, Strategy::FilteredGraph);
+    assert_eq!(
+        graph.search(&vectors, query, 10, Effort::new(40, 1), Some(&half)).strategy,
+        Strategy::FilteredGraph
+    );
     let few = RowSet::from_fn(30_000, |row| row % 1000 == 0);
-    assert_eq!(graph.search(&vectors, query, 10, 40, Some(&few)).strategy, Strategy::Exact);
+    assert_eq!(graph.search(&vectors, query, 10, Effort::new(40, 1), Some(&few)).strategy, Strategy::Exact);
     let some = RowSet::from_fn(30_000, |row| row % 100 == 0);
-    assert_eq!(graph.search(&vectors, query, 10, 40, Some(&some)).strategy, Strategy::ExactByCodes);
-    assert_eq!(graph.search(&vectors, query, 15_000, 40, None).strategy, Strategy::Exact);
+    assert_eq!(
+        graph.search(&vectors, query, 10, Effort::new(40, 1), Some(&some)).strategy,
+        Strategy::ExactByCodes
+    );
+    assert_eq!(graph.search(&vectors, query, 15_000, Effort::new(40, 1), None).strategy, Strategy::Exact);
     // More candidates than a sorted array is good for, however cheap it would be to look at everything.
-    let question =
-        search::Question { vectors: &vectors, query, k: 850, ef: 1100, rival: None, allowed: None };
+    let question = Question { vectors: &vectors, query, k: 850, effort: Effort::new(1100, 1), allowed: None };
     let outcome =
-        search::with_scorer(&graph, &question, &mut walk::Scratch::take(), plan::Patience::ENDLESS).unwrap();
+        search::with_scorer(&graph, &question, &mut walk::Scratch::take(), &question.plan(&graph)).unwrap();
     assert_eq!(outcome.strategy, Strategy::Graph);
     let truth = exact_search(&vectors, Metric::L2, query, 850, None);
     assert!(recall(&outcome.neighbors, &truth) > 0.95, "{}", recall(&outcome.neighbors, &truth));
-    let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef: 40, probes: 1, rival: None });
+    let (index, effort) = (VectorIndex::Hnsw(graph), Effort::new(40, 1));
     // What no codes tell of is walked, or compared in full.
     let params = HnswParams { quantization: Quantization::None, ..HnswParams::default() };
     let mut whole = Vec::new();
     HnswGraph::build(&vectors, Metric::L2, params, None, &BuildControl::unlimited(), &mut whole).unwrap();
     let whole = HnswGraph::open(Mapped::from_bytes(whole)).unwrap();
-    assert_eq!(whole.search(&vectors, query, 10, 160, None).strategy, Strategy::Graph);
-    assert_eq!(whole.search(&vectors, query, 10, 40, Some(&some)).strategy, Strategy::Exact);
+    assert_eq!(whole.search(&vectors, query, 10, Effort::new(160, 1), None).strategy, Strategy::Graph);
+    assert_eq!(whole.search(&vectors, query, 10, Effort::new(40, 1), Some(&some)).strategy, Strategy::Exact);
     let forced = search_segment(&vectors, Some(&index), Metric::L2, query, 10, effort, None, true);
     assert_eq!(forced.strategy, Strategy::Exact);
     let other = search_segment(&vectors, Some(&index), Metric::L1, query, 10, effort, None, false);
@@ -186,7 +191,7 @@ fn a_filter_far_from_the_query_keeps_its_recall() {
         let all = scores.clone();
         let (_, median, _) = scores.select_nth_unstable_by(10_000, f32::total_cmp);
         let allowed = RowSet::from_fn(20_000, |row| all[row as usize] > *median);
-        let outcome = graph.search(&vectors, query, 10, 100, Some(&allowed));
+        let outcome = graph.search(&vectors, query, 10, Effort::new(100, 1), Some(&allowed));
         assert_eq!(outcome.neighbors.len(), 10);
         walked += usize::from(outcome.strategy == Strategy::FilteredGraph);
         sum += recall(&outcome.neighbors, &exact_search(&vectors, Metric::L2, query, 10, Some(&allowed)));
@@ -204,14 +209,14 @@ fn duplicates_share_a_node() {
         let graph = build(&vectors, metric);
         assert_eq!((graph.rows(), graph.nodes()), (12_000, 2001));
         assert_eq!(reachable(&graph), 2001);
-        let found = graph.search(&vectors, &[0.25; 32], 40, 40, None).neighbors;
+        let found = graph.search(&vectors, &[0.25; 32], 40, Effort::new(40, 1), None).neighbors;
         let truth = exact_search(&vectors, metric, &[0.25; 32], 40, None);
         if metric != Metric::InnerProduct {
             assert_eq!(found, truth, "{metric}");
         }
         let mut sum = 0.0;
         for query in clustered(&mut rng, 30, 32, 10).iter().flatten() {
-            let found = graph.search(&vectors, query, 10, 100, None).neighbors;
+            let found = graph.search(&vectors, query, 10, Effort::new(100, 1), None).neighbors;
             sum += recall(&found, &exact_search(&vectors, metric, query, 10, None));
         }
         assert!(sum / 30.0 >= floor(metric), "{metric}: {}", sum / 30.0);
@@ -224,8 +229,12 @@ fn all_rows_alike_and_directions_alike() {
     for metric in METRICS {
         let graph = build(&same, metric);
         assert_eq!(graph.nodes(), 1);
-        let rows: Vec<u32> =
-            graph.search(&same, &[1.0; 20], 5, 5, None).neighbors.iter().map(|n| n.row).collect();
+        let rows: Vec<u32> = graph
+            .search(&same, &[1.0; 20], 5, Effort::new(5, 1), None)
+            .neighbors
+            .iter()
+            .map(|n| n.row)
+            .collect();
         assert_eq!(rows, [0, 1, 2, 3, 4]);
     }
     // Different vectors of one direction: every cosine is the same, and pruning keeps but one link each.
@@ -233,7 +242,7 @@ fn all_rows_alike_and_directions_alike() {
     let vectors = column(20, &rows);
     let graph = build(&vectors, Metric::Cosine);
     assert_eq!(reachable(&graph), 5000);
-    assert_eq!(graph.search(&vectors, &[1.0; 20], 10, 40, None).neighbors.len(), 10);
+    assert_eq!(graph.search(&vectors, &[1.0; 20], 10, Effort::new(40, 1), None).neighbors.len(), 10);
 }
 
 #[test]
@@ -248,14 +257,16 @@ fn nulls_and_zero_vectors_are_not_lost() {
     let query = rows[2].as_deref().unwrap();
     let graph = build(&vectors, Metric::Cosine);
     assert_eq!(graph.nodes(), 1800);
-    let found = graph.search(&vectors, query, 2500, 40, None).neighbors;
+    let found = graph.search(&vectors, query, 2500, Effort::new(40, 1), None).neighbors;
     assert_eq!(found.len(), 2400, "all but the NULLs");
     assert_ordered(&found);
     assert!(found[..1800].iter().all(|n| !n.score.is_nan()));
     assert!(found[1800..].iter().all(|n| n.score.is_nan()));
-    assert!(graph.search(&vectors, query, 10, 40, None).neighbors.iter().all(|n| n.row % 5 > 1));
+    assert!(
+        graph.search(&vectors, query, 10, Effort::new(40, 1), None).neighbors.iter().all(|n| n.row % 5 > 1)
+    );
     // A query without a direction: every score is NaN, and rows come in their order.
-    let found = graph.search(&vectors, &[0.0; 24], 4, 40, None).neighbors;
+    let found = graph.search(&vectors, &[0.0; 24], 4, Effort::new(40, 1), None).neighbors;
     assert_eq!(found.iter().map(|n| n.row).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(build(&vectors, Metric::L2).nodes(), 1801, "zero vectors are one node");
 }
@@ -267,9 +278,9 @@ fn the_empty_and_the_small() {
         for metric in METRICS {
             let graph = build(&vectors, metric);
             let wanted = rows.iter().flatten().count();
-            let outcome = graph.search(&vectors, &[0.5; 40], 3, 10, None);
+            let outcome = graph.search(&vectors, &[0.5; 40], 3, Effort::new(10, 1), None);
             assert_eq!(outcome.neighbors.len(), wanted, "{metric} {rows:?}");
-            assert!(graph.search(&vectors, &[0.5; 40], 0, 10, None).neighbors.is_empty());
+            assert!(graph.search(&vectors, &[0.5; 40], 0, Effort::new(10, 1), None).neighbors.is_empty());
         }
     }
 }
@@ -285,7 +296,7 @@ fn stray_values_leave_the_others_their_resolution() {
     let graph = build(&vectors, Metric::L2);
     let mut sum = 0.0;
     for query in rows[100..150].iter().flatten() {
-        let found = graph.search(&vectors, query, 10, 60, None).neighbors;
+        let found = graph.search(&vectors, query, 10, Effort::new(60, 1), None).neighbors;
         sum += recall(&found, &exact_search(&vectors, Metric::L2, query, 10, None));
     }
     assert!(sum / 50.0 >= 0.98, "{}", sum / 50.0);
@@ -320,7 +331,9 @@ fn recall_is_no_less_than_that_of_hnsw_rs() {
     for query in queries {
         let truth = exact_search(&vectors, Metric::L2, vectors.floats(query).unwrap(), 10, Some(&allowed));
         own += recall(
-            &graph.search(&vectors_of_stored, vectors.floats(query).unwrap(), 10, 40, None).neighbors,
+            &graph
+                .search(&vectors_of_stored, vectors.floats(query).unwrap(), 10, Effort::new(40, 1), None)
+                .neighbors,
             &truth,
         );
         let found = reference.search(&[query], 10, 40);
@@ -399,10 +412,10 @@ fn coarser_codes_find_as_much() {
                     let truth = exact_search(&vectors, metric, query, k, None);
                     let ef = plan::effort(&graph.file.header, k, ef);
                     let question =
-                        search::Question { vectors: &vectors, query, k, ef, rival: None, allowed: None };
+                        Question { vectors: &vectors, query, k, effort: Effort::new(ef, 1), allowed: None };
                     let scratch = &mut walk::Scratch::take();
                     let found =
-                        search::with_scorer(&graph, &question, scratch, plan::Patience::ENDLESS).unwrap();
+                        search::with_scorer(&graph, &question, scratch, &question.plan(&graph)).unwrap();
                     recall(&found.neighbors, &truth)
                 });
                 hits.sum::<f64>() / 100.0
@@ -437,7 +450,7 @@ fn filters_ranges_and_odd_rows_with_every_kind_of_code() {
                 let allowed = RowSet::from_fn(3000, |row| row % 100 < share);
                 let query = vectors.floats(9).unwrap();
                 let truth = exact_search(&vectors, metric, query, 10, Some(&allowed));
-                let effort = Effort { ef: 100, probes: 1, rival: None };
+                let effort = Effort::new(100, 1);
                 let found =
                     search_segment(&vectors, Some(&graph), metric, query, 10, effort, Some(&allowed), false);
                 assert!(recall(&found.neighbors, &truth) >= 0.9, "{metric}, {quantization}, {share} %");
@@ -485,7 +498,7 @@ fn a_file_of_version_1_is_opened_and_searched() {
         let few = RowSet::from_fn(3000, |row| row % 10 == 0);
         for allowed in [None, Some(&few)] {
             let found = |graph: &HnswGraph| {
-                graph.search(&vectors, vectors.floats(9).unwrap(), 10, 40, allowed).neighbors
+                graph.search(&vectors, vectors.floats(9).unwrap(), 10, Effort::new(40, 1), allowed).neighbors
             };
             let truth = exact_search(&vectors, metric, vectors.floats(9).unwrap(), 10, allowed);
             assert!(recall(&found(&old), &truth) >= 0.9, "{metric}");
@@ -516,7 +529,8 @@ fn a_damaged_file_is_searched_without_harm() {
             let graph = HnswGraph::open(Mapped::from_bytes(&bad)).unwrap();
             assert!(graph.verify().is_err());
             for allowed in [None, Some(&half)] {
-                let outcome = graph.search(&vectors, vectors.floats(9).unwrap(), 10, 40, allowed);
+                let outcome =
+                    graph.search(&vectors, vectors.floats(9).unwrap(), 10, Effort::new(40, 1), allowed);
                 assert!(outcome.neighbors.iter().all(|n| vectors.is_present(n.row)));
             }
         }
@@ -571,7 +585,7 @@ proptest! {
         truth.sort_by(|a, b| compare_scores(a.score, b.score).then(a.row.cmp(&b.row)));
         truth.truncate(k);
         let rows_of = |neighbors: &[Neighbor]| neighbors.iter().map(|n| n.row).collect::<Vec<_>>();
-        let (index, effort) = (VectorIndex::Hnsw(graph), Effort { ef, probes: 1, rival: None });
+        let (index, effort) = (VectorIndex::Hnsw(graph), Effort::new(ef, 1));
         let exact = search_segment(&vectors, None, metric, &query, k, effort, allowed.as_ref(), false);
         prop_assert_eq!(rows_of(&exact.neighbors), rows_of(&truth));
         let found = search_segment(&vectors, Some(&index), metric, &query, k, effort, allowed.as_ref(), false);

@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// A segment's share of all rows up to which it hardly has any of the nearest.
 const FEW_OF_ALL: u64 = 16;
 /// The share of its candidates that a walk looks from although they are farther than what other segments have; there, and otherwise.
-const LOOKED_FROM_IN_FEW: usize = 4;
-const LOOKED_FROM: usize = 2;
+const LOOKED_FROM_IN_FEW: f64 = 0.25;
+const LOOKED_FROM: f64 = 0.5;
 
 impl Search<'_> {
     /// The k nearest rows of a segment.
@@ -118,8 +118,9 @@ impl Search<'_> {
             return effort;
         }
         let ef = ef_among(effort.ef, rows, self.rows);
-        let share = if u64::from(rows) * FEW_OF_ALL <= self.rows { LOOKED_FROM_IN_FEW } else { LOOKED_FROM };
-        let rival = |score| Rival { score, looked_from: (ef / share).max(self.query.k) };
+        let is_few = u64::from(rows) * FEW_OF_ALL <= self.rows;
+        let looked_from = if is_few { LOOKED_FROM_IN_FEW } else { LOOKED_FROM };
+        let rival = |score| Rival { score, looked_from };
         Effort { ef, rival: self.rival_score().map(rival), ..effort }
     }
 

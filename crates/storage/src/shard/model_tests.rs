@@ -469,7 +469,7 @@ impl World {
         });
         let halved = index.is_some_and(|index| matches!(index.of, Indexed::Computed(_)));
         let index = index.map(|index| index.id);
-        let effort = Effort { ef: 200, probes: 2, rival: None };
+        let effort = Effort::new(200, 2);
         let ask = VectorQuery {
             column: VECTOR,
             index,

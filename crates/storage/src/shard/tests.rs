@@ -38,7 +38,7 @@ fn keys(snapshot: &Snapshot) -> Vec<i64> {
 
 fn l2(query: &[f32], k: usize) -> VectorQuery {
     let (column, metric, query) = (VECTOR, Metric::L2, query.to_vec());
-    let effort = Effort { ef: 40, probes: 1, rival: None };
+    let effort = Effort::new(40, 1);
     VectorQuery { column, index: None, metric, query, sparse: None, k, effort, exact: false, filter: None }
 }
 

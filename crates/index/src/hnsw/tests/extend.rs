@@ -94,7 +94,7 @@ fn an_extended_graph_finds_as_much_and_keeps_its_links() {
         let mut rng = StdRng::seed_from_u64(42);
         let queries = clustered(&mut rng, 100, 16, 20);
         let mean = queries.iter().flatten().map(|query| {
-            let found = graph.search(&merged.all, query, 10, 100, None).neighbors;
+            let found = graph.search(&merged.all, query, 10, Effort::new(100, 1), None).neighbors;
             recall(&found, &exact_search(&merged.all, metric, query, 10, None))
         });
         let mean = mean.sum::<f64>() / 100.0;
@@ -134,7 +134,7 @@ fn graphs_of_every_kind_of_codes_go_on() {
         let mut rng = StdRng::seed_from_u64(43);
         let queries = clustered(&mut rng, 50, 16, 20);
         let mean = queries.iter().flatten().map(|query| {
-            let found = graph.search(&merged.all, query, 10, 100, None).neighbors;
+            let found = graph.search(&merged.all, query, 10, Effort::new(100, 1), None).neighbors;
             recall(&found, &exact_search(&merged.all, Metric::L2, query, 10, None))
         });
         let mean = mean.sum::<f64>() / 50.0;
@@ -155,7 +155,7 @@ fn rows_left_out_are_in_no_extended_graph() {
     }
     let mut rng = StdRng::seed_from_u64(44);
     for query in clustered(&mut rng, 30, 16, 20).iter().flatten() {
-        let found = graph.search(&merged.all, query, 10, 100, Some(&only)).neighbors;
+        let found = graph.search(&merged.all, query, 10, Effort::new(100, 1), Some(&only)).neighbors;
         let truth = exact_search(&merged.all, Metric::L2, query, 10, Some(&only));
         assert!(found.iter().all(|neighbor| only.contains(neighbor.row)));
         assert!(recall(&found, &truth) >= 0.9);

@@ -39,7 +39,7 @@ fn bits_are_found_by_hamming_and_jaccard() {
             for query in queries.iter().flatten() {
                 let truth = exact_search(&vectors, metric, query, 10, None);
                 assert_eq!(truth, exact_search(&floats, metric, query, 10, None));
-                let outcome = graph.search(&vectors, query, 10, 100, None);
+                let outcome = graph.search(&vectors, query, 10, Effort::new(100, 1), None);
                 // Many are equally far: what counts is how far.
                 found += outcome.neighbors.iter().filter(|n| n.score <= truth[9].score).count();
             }
@@ -59,7 +59,7 @@ fn codes_of_bits_are_possible() {
         let graph = HnswGraph::open(Mapped::from_bytes(out)).unwrap();
         graph.verify().unwrap();
         let query = vectors.widened(17, &mut Vec::new()).to_vec();
-        let outcome = graph.search(&vectors, &query, 5, 60, None);
+        let outcome = graph.search(&vectors, &query, 5, Effort::new(60, 1), None);
         let truth = exact_search(&vectors, Metric::L2, &query, 5, None);
         let scores = |found: &[Neighbor]| found.iter().map(|found| found.score).collect::<Vec<_>>();
         assert_eq!(scores(&outcome.neighbors), scores(&truth), "{quantization}");
@@ -90,9 +90,10 @@ fn halves_are_found_by_every_metric_and_kind_of_codes() {
                     let wanted = metric.score(query, vectors.widened(neighbor.row, &mut buffer));
                     assert!((neighbor.score - wanted).abs() <= 1e-4 * wanted.abs().max(1.0));
                 }
-                sum += recall(&graph.search(&vectors, query, 10, 100, None).neighbors, &truth);
+                sum +=
+                    recall(&graph.search(&vectors, query, 10, Effort::new(100, 1), None).neighbors, &truth);
                 let truth = exact_search(&vectors, metric, query, 10, Some(&allowed));
-                let found = graph.search(&vectors, query, 10, 100, Some(&allowed)).neighbors;
+                let found = graph.search(&vectors, query, 10, Effort::new(100, 1), Some(&allowed)).neighbors;
                 assert!(recall(&found, &truth) >= 0.8, "{metric} {quantization}");
                 let farthest = vectors.widened(truth[9].row, &mut buffer);
                 let radius = Bound::Included(metric.distance_between(query, farthest));

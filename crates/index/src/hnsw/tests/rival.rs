@@ -10,11 +10,17 @@ fn a_rival_ends_the_walk() {
     let rows = clustered(&mut rng, 12_000, 64, 100);
     let queries = clustered(&mut rng, 50, 64, 100);
     let vectors = column(64, &rows);
-    for metric in [Metric::L2, Metric::Cosine] {
-        let graph = VectorIndex::Hnsw(build(&vectors, metric));
+    let kinds = [Metric::L2, Metric::Cosine].map(|metric| (metric, Quantization::Auto));
+    // Of one bit a dimension a walk needs several times the candidates; it must not be cut to a share of what it would need without codes.
+    for (metric, quantization) in kinds.into_iter().chain([(Metric::L2, Quantization::Rabitq(1))]) {
+        let params = HnswParams { quantization, ..HnswParams::default() };
+        let control = BuildControl { threads: 2, ..BuildControl::unlimited() };
+        let mut graph = Vec::new();
+        HnswGraph::build(&vectors, metric, params, None, &control, &mut graph).unwrap();
+        let graph = VectorIndex::open(Mapped::from_bytes(graph)).unwrap();
         let search = |query: &[f32], score: Option<f32>| {
-            let rival = score.map(|score| Rival { score, looked_from: 15 });
-            let effort = Effort { ef: 60, probes: 1, rival };
+            let rival = score.map(|score| Rival { score, looked_from: 0.25 });
+            let effort = Effort { rival, ..Effort::new(60, 1) };
             search_segment(&vectors, Some(&graph), metric, query, 10, effort, None, false)
         };
         let (mut visited, mut among_rivals, mut found, mut wanted) = (0, 0, 0, 0);
@@ -32,8 +38,8 @@ fn a_rival_ends_the_walk() {
             found += alone.neighbors[..3].iter().filter(|it| three.neighbors.contains(it)).count();
             assert_eq!(search(query, Some(f32::INFINITY)).neighbors, alone.neighbors, "{metric}");
         }
-        assert!(found * 100 >= wanted * 95, "{metric}: {found} of {wanted}");
-        assert!(among_rivals * 10 < visited * 9, "{metric}: {among_rivals} and {visited}");
+        assert!(found * 100 >= wanted * 95, "{metric}, {quantization}: {found} of {wanted}");
+        assert!(among_rivals * 10 < visited * 9, "{metric}, {quantization}: {among_rivals} and {visited}");
     }
 }
 
@@ -47,8 +53,8 @@ fn what_is_farther_is_left_out_exactly() {
         let graph = VectorIndex::Hnsw(build(&vectors, metric));
         for query in clustered(&mut rng, 20, 48, 20).iter().flatten() {
             let truth = exact_search(&vectors, metric, query, 10, None);
-            let rival = Some(Rival { score: truth[3].score, looked_from: 1500 });
-            let effort = Effort { ef: 1500, probes: 1, rival };
+            let rival = Some(Rival { score: truth[3].score, looked_from: 1.0 });
+            let effort = Effort { rival, ..Effort::new(1500, 1) };
             let outcome = search_segment(&vectors, Some(&graph), metric, query, 10, effort, None, false);
             assert_eq!(outcome.strategy, Strategy::ExactByCodes);
             assert_eq!(outcome.neighbors[..4], truth[..4], "{metric}");

@@ -175,7 +175,7 @@ impl Table {
             query: vector(row, dim as usize).unwrap().into_iter().flatten().map(|x| x + 0.01).collect(),
             sparse: None,
             k,
-            effort: Effort { ef: 40, probes: 4, rival: None },
+            effort: Effort::new(40, 4),
             exact: false,
             filter: filter.map(|(low, high)| -> Arc<dyn RowFilter> { KeyBetween::filter(low, high) }),
         }
