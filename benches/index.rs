@@ -122,6 +122,7 @@ fn without_index(c: &mut Criterion) {
         let column = VectorColumn::open(Mapped::from_bytes(&bytes)).expect("what was just written");
         let encode = || {
             let mut codes = RowCodes::new(dim.into());
+            codes.reserve(ARRIVED);
             rows.iter().for_each(|row| codes.push(row));
             codes
         };

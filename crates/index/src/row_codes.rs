@@ -14,6 +14,11 @@ const FARTHEST: f32 = 127.0;
 /// Squares of lengths between which sums of products keep their digits.
 const SQUARES: Range<f32> = 1e-30..1e30;
 
+/// Sums that are kept apart while a row is rounded.
+const LANES: usize = 8;
+/// Of so many numbers the squares of codes add up to whole numbers that each lane's f32 holds.
+const EXACT_NUMBERS: usize = LANES * 1024;
+
 /// Codes of rows of one dimension, by position.
 #[derive(Clone, Debug)]
 pub struct RowCodes {
@@ -142,23 +147,39 @@ fn encode(vector: &[f32], codes: &mut [u8]) -> Option<Measures> {
         return None;
     }
     let (scale, inverse) = (largest / FARTHEST, FARTHEST / largest);
-    for (code, x) in codes.iter_mut().zip(vector) {
-        *code = (distance::round_even(x * inverse) as i32 as u8).wrapping_add(MIDDLE);
-    }
-    let (mut lost, mut length) = ([0.0f32; 8], 0i64);
-    for (codes, numbers) in codes.chunks(8).zip(vector.chunks(8)) {
-        for ((code, x), lost) in codes.iter().zip(numbers).zip(&mut lost) {
-            let code = i32::from(*code) - i32::from(MIDDLE);
-            length += i64::from(code * code);
-            let rest = x - scale * code as f32;
-            *lost += rest * rest;
-        }
+    let (mut lost, mut length) = (0.0, 0.0);
+    for (codes, numbers) in codes.chunks_mut(EXACT_NUMBERS).zip(vector.chunks(EXACT_NUMBERS)) {
+        let (block_lost, block_length) = encode_block(numbers, scale, inverse, codes);
+        (lost, length) = (lost + block_lost, length + block_length);
     }
     // Of each difference so much may be lost where it is taken, and so much of the sum.
     let rounding = 2e-5 * scale * (vector.len() as f32).sqrt();
-    let error = (lost.iter().sum::<f32>().sqrt() + rounding) * (1.0 + 3e-4);
-    let length = ((length as f64).sqrt() * f64::from(scale)) as f32 * (1.0 + 1e-6);
+    let error = (lost.sqrt() as f32 + rounding) * (1.0 + 3e-4);
+    let length = (length.sqrt() * f64::from(scale)) as f32 * (1.0 + 1e-6);
     Some(Measures { scale, length, error, inverse: 1.0 / square.sqrt() })
+}
+
+/// Rounds some numbers: the square of what they lost, and that of the codes. In lanes and without a conversion, for compilers to use vectors.
+fn encode_block(numbers: &[f32], scale: f32, inverse: f32, codes: &mut [u8]) -> (f64, f64) {
+    let (mut lost, mut length) = ([0.0f32; LANES], [0.0f32; LANES]);
+    let mut eight = |numbers: &[f32; LANES]| {
+        let rounded = numbers.map(|x| distance::round_even(x * inverse));
+        for at in 0..LANES {
+            let rest = numbers[at] - scale * rounded[at];
+            lost[at] += rest * rest;
+            length[at] += rounded[at] * rounded[at];
+        }
+        rounded.map(|whole| distance::whole_byte(whole).wrapping_add(MIDDLE))
+    };
+    let (whole, rest) = numbers.as_chunks();
+    let (whole_codes, rest_codes) = codes.as_chunks_mut();
+    whole.iter().zip(whole_codes).for_each(|(numbers, codes)| *codes = eight(numbers));
+    // Zeros add nothing.
+    let mut last = [0.0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    rest_codes.copy_from_slice(&eight(&last)[..rest.len()]);
+    let sum = |lanes: [f32; LANES]| lanes.into_iter().map(f64::from).sum();
+    (sum(lost), sum(length))
 }
 
 /// A query that is compared with codes.

@@ -239,9 +239,17 @@ pub fn l1_u8(a: &[u8], b: &[u8]) -> i32 {
 /// 4.1, which not every x86 has, the function of the standard library is a call.
 #[inline(always)]
 pub(crate) fn round_even(value: f32) -> f32 {
-    const WHOLE: f32 = 12_582_912.0; // 1.5 * 2^23
     (value + WHOLE) - WHOLE
 }
+
+/// The lowest byte of a whole number from -128 to 255, without a conversion that has to look for numbers out of range.
+#[inline(always)]
+pub(crate) fn whole_byte(whole: f32) -> u8 {
+    (whole + WHOLE).to_bits() as u8
+}
+
+/// 1.5 * 2^23: what is added to it loses its fraction, and stands in its lowest bits.
+const WHOLE: f32 = 12_582_912.0;
 
 /// Asks the CPU to fetch the first 2 KiB of `data` into its second cache: more lines can be on their way there than to the first.
 #[inline(always)]
