@@ -5,6 +5,7 @@ pub mod bits;
 mod error;
 mod ids;
 mod memory;
+mod scheduling;
 pub mod sparse;
 mod types;
 
@@ -14,4 +15,5 @@ pub use ids::{
     Term, Timestamp, TxnId,
 };
 pub use memory::{MemoryBudget, Reservation};
+pub use scheduling::{Turns, take_turns, yield_to_others};
 pub use types::{FIELD_ID_KEY, SQL_TYPE_KEY, SqlType, stored as stored_type};

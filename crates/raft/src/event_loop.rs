@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, select};
-use quiver_base::{Error, GroupId, LogIndex, Result, SqlState};
+use quiver_base::{Error, GroupId, LogIndex, Result, SqlState, Turns, take_turns};
 use raft::prelude::Snapshot;
 use raft_engine::LogBatch;
 use tokio::sync::oneshot;
@@ -76,6 +76,8 @@ pub(crate) struct EventLoop {
 impl EventLoop {
     /// Runs until told to stop, or until the log or a group fails: then nothing more is acknowledged.
     pub(crate) fn run(mut self) {
+        // What it does for one batch of rows takes longer than a search.
+        take_turns(Turns::Long);
         let cause = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
             Ok(Ok(())) => Error::new(SqlState::ADMIN_SHUTDOWN, "the node is shutting down"),
             Ok(Err(e)) => e,

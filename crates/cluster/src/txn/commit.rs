@@ -9,9 +9,14 @@ use crate::proposer::Stamp;
 use crate::requests::Outcome;
 use crate::{CatalogEdit, Cluster};
 use bytes::Bytes;
+use futures::FutureExt;
 use quiver_base::{Error, Result, SqlState, Term, TxnId};
 use quiver_storage::ShardWrite;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use tokio::runtime::Handle;
 
 /// The largest entry that is made on purpose; a single row may be larger.
 const ENTRY_BYTES: usize = 8 << 20;
@@ -23,9 +28,9 @@ impl Txn {
             return Ok(());
         }
         // Locks must be held until the outcome is known, even if nobody waits for it any more.
-        tokio::spawn(self.commit_writes())
-            .await
-            .unwrap_or_else(|panic| Err(Error::internal(format!("a commit failed: {panic}"))))
+        let work = AssertUnwindSafe(self.commit_writes()).catch_unwind();
+        let failed = |_| Err(Error::internal("a commit failed: it panicked"));
+        ToItsEnd::new(work.map(move |done| done.unwrap_or_else(failed))).await
     }
 
     async fn commit_writes(mut self) -> Result<()> {
@@ -182,9 +187,62 @@ impl Txn {
     }
 }
 
+/// Work that is done where it is waited for, without a change of threads, and in the background once nobody waits.
+struct ToItsEnd<F: Future<Output: Send> + Send + 'static> {
+    work: Option<Pin<Box<F>>>,
+    runtime: Handle,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> ToItsEnd<F> {
+    fn new(work: F) -> ToItsEnd<F> {
+        ToItsEnd { work: Some(Box::pin(work)), runtime: Handle::current() }
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToItsEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let output = std::task::ready!(work.as_mut().poll(context));
+        self.work = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToItsEnd<F> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.runtime.spawn(work);
+        }
+    }
+}
+
 impl Cluster {
     /// Whether an error leaves open if the entry took effect.
     pub(crate) fn is_unknown(error: &Error) -> bool {
         error.state() == SqlState::TRANSACTION_RESOLUTION_UNKNOWN
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::ToItsEnd;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_done_nevertheless() {
+        let (go, wait) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
+        let mut work = ToItsEnd::new(async move {
+            wait.await.unwrap();
+            done.send(7).unwrap();
+        });
+        assert!(futures::poll!(&mut work).is_pending());
+        drop(work);
+        go.send(()).unwrap();
+        assert_eq!(is_done.await, Ok(7));
+        assert_eq!(ToItsEnd::new(async { 8 }).await, 8);
     }
 }

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Above so many rows look-ups leave the async thread.
-const INLINE_ROWS_MAX: usize = 64;
+const INLINE_ROWS_MAX: usize = 256;
 
 /// A batch with what its checks need.
 #[derive(Debug)]

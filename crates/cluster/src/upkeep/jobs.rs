@@ -8,7 +8,7 @@ use crate::data::DataGroup;
 use crate::proposer::Stamp;
 use crate::requests::Outcome;
 use bytes::Bytes;
-use quiver_base::{DatabaseId, Error, IndexId, Result, ShardId, SqlState, TableId, TxnId};
+use quiver_base::{DatabaseId, Error, IndexId, Result, ShardId, SqlState, TableId, TxnId, yield_to_others};
 use quiver_storage::{Job, JobControl, JobKind, Publish, Shard, TableLayout};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,10 +18,6 @@ use tokio::task::JoinHandle;
 
 /// How long a shard rests after a job failed.
 const BACK_OFF: Duration = Duration::from_secs(5);
-
-/// How nice threads of merges and index builds are that nobody waits for: at 10 a thread gets a tenth of what one at 0 gets beside it.
-#[cfg(target_os = "linux")]
-const YIELDING: libc::c_int = 10;
 
 /// A shard and whose it is.
 #[derive(Clone, Debug)]
@@ -273,16 +269,6 @@ async fn yielding<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     spawned.map_err(|cause| Error::io("could not start a thread", cause))?;
     result.await.unwrap_or_else(|_| Err(Error::internal("a storage task failed")))
 }
-
-/// Elsewhere a priority is a whole process's.
-#[cfg(target_os = "linux")]
-fn yield_to_others() {
-    // SAFETY: it reads three numbers; 0 is this thread. Whether it works or not, the work gets done.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, YIELDING) };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn yield_to_others() {}
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
