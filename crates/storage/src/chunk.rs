@@ -4,12 +4,11 @@
 use crate::code_cache::{CodeCache, ColumnCodes};
 use crate::columns::{column_ids, conform, definition};
 use crate::key_cache::KeyCache;
-use crate::rows::RowBatch;
+use crate::rows::{RowBatch, batch_bytes};
 use crate::{KeyDef, TableLayout};
 use arrow::array::{Array, ArrayRef, MutableArrayData, make_array};
 use arrow::compute::take;
 use arrow::datatypes::FieldRef;
-use arrow::record_batch::RecordBatch;
 use quiver_base::{ColumnId, MemoryBudget, Reservation, Result, RowId, Timestamp};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -241,12 +240,4 @@ fn order_of(ids: &[RowId]) -> Option<Vec<u32>> {
     let mut order: Vec<u32> = (0..ids.len() as u32).collect();
     order.sort_unstable_by_key(|at| ids[*at as usize]);
     Some(order)
-}
-
-/// Bytes that the rows take, shared buffers counted only for the part that is used.
-pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
-    let column = |array: &ArrayRef| {
-        array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
-    };
-    batch.columns().iter().map(column).sum()
 }

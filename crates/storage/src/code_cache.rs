@@ -62,23 +62,45 @@ impl ColumnCodes {
 /// Codes by column.
 #[derive(Debug, Default)]
 pub(crate) struct CodeCache {
-    columns: Mutex<Vec<(ColumnId, Arc<ColumnCodes>)>>,
+    columns: Mutex<Vec<(ColumnId, Made)>>,
+}
+
+/// How far a column's codes are.
+#[derive(Debug)]
+enum Made {
+    /// Somebody makes them. To wait for that would take longer than to do without.
+    Soon,
+    Now(Arc<ColumnCodes>),
+}
+
+impl Made {
+    fn now(&self) -> Option<&Arc<ColumnCodes>> {
+        match self {
+            Made::Soon => None,
+            Made::Now(codes) => Some(codes),
+        }
+    }
 }
 
 impl CodeCache {
-    /// Those of a column, which are made if there are none yet; `None` if none can be made now.
+    /// Those of a column, which are made if there are none yet; `None` if none can be made now, or another makes them.
     pub(crate) fn get(
         &self,
         column: ColumnId,
         make: impl FnOnce() -> Option<Arc<ColumnCodes>>,
     ) -> Option<Arc<ColumnCodes>> {
-        let mut columns = self.columns.lock();
-        if let Some((_, codes)) = columns.iter().find(|(id, _)| *id == column) {
-            return Some(codes.clone());
+        {
+            let mut columns = self.columns.lock();
+            if let Some((_, made)) = columns.iter().find(|(id, _)| *id == column) {
+                return made.now().cloned();
+            }
+            columns.push((column, Made::Soon));
         }
-        let made = make()?;
-        columns.push((column, made.clone()));
-        Some(made)
+        let made = make();
+        let mut columns = self.columns.lock();
+        columns.retain(|(id, _)| *id != column);
+        columns.extend(made.clone().map(|codes| (column, Made::Now(codes))));
+        made
     }
 
     /// Those that rows of several chunks have together, one after the other, for each column of which one of them has some.
@@ -87,18 +109,20 @@ impl CodeCache {
         let mut wanted: Vec<ColumnId> = parts.iter().flat_map(had).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let joined = wanted.into_iter().filter_map(|column| Some((column, join(column, parts, memory)?)));
+        let joined =
+            wanted.into_iter().filter_map(|column| Some((column, Made::Now(join(column, parts, memory)?))));
         CodeCache { columns: Mutex::new(joined.collect()) }
     }
 
     /// What there is already.
     pub(crate) fn made(&self, column: ColumnId) -> Option<Arc<ColumnCodes>> {
-        self.columns.lock().iter().find(|(id, _)| *id == column).map(|(_, codes)| codes.clone())
+        self.columns.lock().iter().find(|(id, _)| *id == column)?.1.now().cloned()
     }
 
     /// Columns of which there are some.
     pub(crate) fn columns(&self) -> Vec<ColumnId> {
-        self.columns.lock().iter().map(|(id, _)| *id).collect()
+        let columns = self.columns.lock();
+        columns.iter().filter(|(_, made)| made.now().is_some()).map(|(id, _)| *id).collect()
     }
 }
 
@@ -131,4 +155,27 @@ fn push_rows(codes: &mut RowCodes, stored: &ArrayRef, rows: Range<usize>) -> Opt
     // A row that is NULL has some numbers, too, and is not asked for.
     rows.for_each(|row| codes.push(values.get(row * dim..(row + 1) * dim).unwrap_or_default()));
     Some(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_makes_is_done_without_and_tried_again_where_it_failed() {
+        let (cache, column) = (CodeCache::default(), ColumnId(1));
+        let none = || -> Option<Arc<ColumnCodes>> { panic!("made twice") };
+        let failed = cache.get(column, || {
+            assert!(cache.get(column, none).is_none() && cache.made(column).is_none());
+            assert!(cache.columns().is_empty());
+            None
+        });
+        assert!(failed.is_none() && cache.columns().is_empty());
+        let memory = MemoryBudget::unlimited();
+        let made = cache.get(column, || ColumnCodes::with_room(3, 5, &memory).map(Arc::new)).unwrap();
+        assert!(Arc::ptr_eq(&made, &cache.get(column, none).unwrap()));
+        assert!(Arc::ptr_eq(&made, &cache.made(column).unwrap()));
+        assert_eq!(cache.columns(), [column]);
+    }
 }

@@ -119,3 +119,13 @@ pub(crate) fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     out.extend_from_slice(bytes);
 }
+
+/// The same of bytes that are written where they are to be.
+pub(crate) fn put_block_of(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    let start = out.len() + size_of::<u64>();
+    out.extend_from_slice(&0u64.to_le_bytes());
+    write(out)?;
+    let length = (out.len() - start) as u64;
+    out[start - size_of::<u64>()..start].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}

@@ -8,7 +8,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 const CHUNK_ROWS_MAX: usize = 32_768;
-const CHUNK_BYTES_MAX: usize = 4 << 20;
+/// Rows of vectors are copied once or twice on the thread that applies them, while their writer waits.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// So few rows may be longer together.
+const FEW_ROWS: usize = 64;
+const FEW_ROWS_BYTES_MAX: usize = 4 << 20;
 
 /// A chunk and the deletes of its rows.
 #[derive(Clone, Debug)]
@@ -65,7 +69,9 @@ impl Memtable {
             let [older, newer] = [&pair[0].chunk, &pair[1].chunk];
             (rows, bytes) = (rows + newer.len(), bytes + newer.bytes());
             from -= 1;
-            let small = rows + older.len() <= CHUNK_ROWS_MAX && bytes + older.bytes() <= CHUNK_BYTES_MAX;
+            let all_rows = rows + older.len();
+            let bytes_max = if all_rows <= FEW_ROWS { FEW_ROWS_BYTES_MAX } else { CHUNK_BYTES_MAX };
+            let small = all_rows <= CHUNK_ROWS_MAX && bytes + older.bytes() <= bytes_max;
             if older.len() > rows || !small || !older.has_columns_of(newer) {
                 return from;
             }

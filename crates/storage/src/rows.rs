@@ -1,6 +1,7 @@
 //! Rows on their way into a shard, and the bytes they travel as.
 
-use crate::frame::{Format, Reader, put_block, put_u64s};
+use crate::frame::{Format, Reader, put_block_of, put_u64s};
+use arrow::array::{Array, ArrayRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
@@ -64,15 +65,26 @@ impl ShardWrite {
     }
 }
 
+/// Bytes that the rows take, shared buffers counted only for the part that is used.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    let column = |array: &ArrayRef| {
+        array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+    };
+    batch.columns().iter().map(column).sum()
+}
+
+/// About how many bytes such a stream has beside those of the columns: room for all of it is made at once.
+const AROUND_BATCH: usize = 1024;
+const AROUND_COLUMN: usize = 512;
+
 /// Appends a batch as an Arrow IPC stream with its length before it.
 pub(crate) fn put_batch(out: &mut Vec<u8>, batch: &RecordBatch) -> Result<()> {
-    let mut body = Vec::with_capacity(1024);
-    let mut writer = StreamWriter::try_new(&mut body, batch.schema_ref())?;
-    writer.write(batch)?;
-    writer.finish()?;
-    drop(writer);
-    put_block(out, &body);
-    Ok(())
+    out.reserve(batch_bytes(batch) + AROUND_BATCH + AROUND_COLUMN * batch.num_columns());
+    put_block_of(out, |out| {
+        let mut writer = StreamWriter::try_new(out, batch.schema_ref())?;
+        writer.write(batch)?;
+        Ok(writer.finish()?)
+    })
 }
 
 /// Reads [`put_batch`]'s bytes back.

@@ -1,10 +1,10 @@
 //! The door to one shard: apply, snapshot, background work.
 
 use crate::arrivals::Arrivals;
-use crate::chunk::batch_bytes;
 use crate::gc::{self, Retired};
 use crate::job::{Job, JobControl, JobInput, JobKind};
 use crate::policy::{Pace, Policy};
+use crate::rows::batch_bytes;
 use crate::run::{Run, wanted_graphs};
 use crate::version::Version;
 use crate::{Publish, PublishOutcome, ShardWrite, Snapshot, StorageEnv, TableLayout, manifest};
@@ -38,12 +38,14 @@ pub struct Shard {
     id: ShardId,
     env: Arc<StorageEnv>,
     version: RwLock<Arc<Version>>,
+    /// One change of it at a time.
+    changing: Mutex<()>,
     arrivals: Mutex<Arrivals>,
     /// Shared by running jobs, whose objects no manifest names yet; alone for who deletes objects that none names.
     writing_objects: RwLock<()>,
     /// One collector at a time.
     collecting: Mutex<()>,
-    /// Locked before `version` where both are.
+    /// Locked before `changing` and `version` where both are.
     local: Mutex<Local>,
 }
 
@@ -77,6 +79,7 @@ impl Shard {
             id,
             env,
             version: RwLock::new(Arc::new(version)),
+            changing: Mutex::new(()),
             arrivals: Mutex::new(Arrivals::new(Instant::now())),
             writing_objects: RwLock::new(()),
             collecting: Mutex::new(()),
@@ -100,13 +103,18 @@ impl Shard {
 
     /// Makes a write visible at `ts`, which is above all before it. Also what `txn` has staged, if given.
     pub fn commit(&self, ts: Timestamp, write: ShardWrite, staged: Option<TxnId>) {
-        self.change(|version| version.commit(ts, &write, staged, &self.env));
+        let commit = |version: &mut Version| version.commit(ts, &write, staged, &self.env);
+        match staged {
+            None => self.change(commit),
+            // Its rows are moved, not copied: memory for both is not to be had.
+            Some(_) => self.change_in_place(commit),
+        }
         self.note_arrival(&write);
     }
 
     /// Keeps a part of a large transaction, invisible to others until its commit.
     pub fn stage(&self, txn: TxnId, write: ShardWrite) {
-        self.change(|version| version.stage(txn, &write, &self.env));
+        self.change_in_place(|version| version.stage(txn, &write, &self.env));
         self.note_arrival(&write);
     }
 
@@ -372,7 +380,19 @@ impl Shard {
         self.arrivals.lock().note(bytes, Instant::now());
     }
 
+    /// Makes the next version beside readers of this one: none of them waits while rows are copied.
     fn change<T>(&self, change: impl FnOnce(&mut Version) -> T) -> T {
+        let _alone = self.changing.lock();
+        let mut next = Version::clone(&self.version());
+        let result = change(&mut next);
+        let last = std::mem::replace(&mut *self.version.write(), Arc::new(next));
+        drop(last);
+        result
+    }
+
+    /// The same with readers waiting meanwhile: what takes no long time, or would take memory twice.
+    fn change_in_place<T>(&self, change: impl FnOnce(&mut Version) -> T) -> T {
+        let _alone = self.changing.lock();
         change(Arc::make_mut(&mut *self.version.write()))
     }
 }

@@ -62,10 +62,16 @@ impl Search<'_> {
         vectors: &VectorColumn,
     ) -> Option<(Arc<ColumnCodes>, &AskedCodes)> {
         let Source::Column(column) = self.source else { return None };
-        let waits = self.query.index.is_some_and(|index| segment.meta().graph(index).is_none());
-        let asked =
-            self.asked_codes().filter(|_| waits && usize::from(vectors.dim()) == self.query.query.len())?;
+        if !self.waits_for_index(segment) || usize::from(vectors.dim()) != self.query.query.len() {
+            return None;
+        }
+        let asked = self.asked_codes()?;
         Some((segment.codes(column, vectors)?, asked))
+    }
+
+    /// Whether a segment is to get the index that is asked for.
+    pub(super) fn waits_for_index(&self, segment: &Segment) -> bool {
+        self.query.index.is_some_and(|index| segment.meta().graph(index).is_none())
     }
 
     fn sifted(
