@@ -12,6 +12,8 @@ use crate::{Metric, VectorColumn};
 const SAMPLE_ROWS: usize = 10_000;
 /// Beyond this share of the sample at either end, values may be clipped.
 const TAIL_SHARE: f64 = 0.005;
+/// Where codes count from when a query's rounding is weighed: the middle of a byte.
+pub(super) const MIDDLE: f64 = 127.5;
 
 /// The range of every dimension.
 #[derive(Clone, Debug)]
@@ -19,6 +21,9 @@ pub(super) struct Quantizer {
     metric: Metric,
     low: Vec<f32>,
     step: Vec<f32>,
+    /// How long what a code stands for is that is [`MIDDLE`] everywhere, and the largest step.
+    middle_length: f64,
+    widest: f64,
 }
 
 /// What a query becomes: an i8 for each dimension, and how to turn an integer inner product into a score.
@@ -56,13 +61,30 @@ impl Quantizer {
             let widest = step.iter().copied().fold(0.0, f32::max);
             step.fill(widest);
         }
-        Quantizer { metric, low: least, step }
+        Quantizer::of(metric, least, step)
     }
 
     /// Reads back what [`numbers`](Self::numbers) wrote.
     pub(super) fn from_numbers(metric: Metric, numbers: &[f32]) -> Quantizer {
         let (low, step) = numbers.split_at(numbers.len() / 2);
-        Quantizer { metric, low: low.to_vec(), step: step.to_vec() }
+        Quantizer::of(metric, low.to_vec(), step.to_vec())
+    }
+
+    fn of(metric: Metric, low: Vec<f32>, step: Vec<f32>) -> Quantizer {
+        let ranges = || low.iter().zip(&step).map(|(low, step)| (f64::from(*low), f64::from(*step)));
+        let middle_length = ranges().map(|(low, step)| (low + step * MIDDLE).powi(2)).sum::<f64>().sqrt();
+        let widest = ranges().map(|(_, step)| step).fold(0.0, f64::max);
+        Quantizer { metric, low, step, middle_length, widest }
+    }
+
+    /// How long the middle of all codes is.
+    pub(super) fn middle_length(&self) -> f64 {
+        self.middle_length
+    }
+
+    /// The largest step.
+    pub(super) fn widest(&self) -> f64 {
+        self.widest
     }
 
     /// What the file holds.
@@ -88,7 +110,7 @@ impl Quantizer {
     }
 
     /// The lowest value and the step of every dimension.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = (f32, f32)> {
+    pub(super) fn ranges(&self) -> impl ExactSizeIterator<Item = (f32, f32)> {
         self.low.iter().copied().zip(self.step.iter().copied())
     }
 
@@ -108,6 +130,10 @@ impl Quantizer {
     /// Rounds a prepared query, with what makes scores of it.
     pub(super) fn form(&self, query: &[f32], out: &mut [i8]) -> Form {
         let unit = self.round(query, out);
+        self.form_of(query, unit)
+    }
+
+    fn form_of(&self, query: &[f32], unit: f32) -> Form {
         let constant = distance::dot(query, &self.low);
         match self.metric {
             Metric::L2 => Form { offset: distance::dot(query, query) - 2.0 * constant, factor: 2.0 * unit },
@@ -116,10 +142,10 @@ impl Quantizer {
         }
     }
 
-    /// Rounds a query whose scores are only compared with one another. What is the same in all of them is left
+    /// Of a rounded query whose scores are only compared with one another. What is the same in all of them is left
     /// out, and told beside it: for a query far away it would take all their digits.
-    pub(super) fn search_form(&self, query: &[f32], out: &mut [i8]) -> (Form, f32) {
-        let form = self.form(query, out);
+    pub(super) fn search_form(&self, query: &[f32], unit: f32) -> (Form, f32) {
+        let form = self.form_of(query, unit);
         (Form { offset: 0.0, ..form }, form.offset)
     }
 

@@ -1,13 +1,11 @@
 //! What one-byte codes say for certain: bounds of the scores of nodes, from how far each code is from its vector and from
 //! what the query lost when it was rounded. Knows no links.
 
-use super::codes::{Codes, Quantizer};
+use super::codes::{Codes, MIDDLE, Quantizer};
 use crate::Metric;
 use crate::distance::{self, prefetch};
 use crate::sieve::{BLOCK, Sketch};
-
-/// Where the codes count from when a query's rounding is weighed: the middle of a byte.
-const MIDDLE: f64 = 127.5;
+use std::borrow::Cow;
 
 /// Of one node: how long the difference between its vector and what its code stands for is, and how far its code is
 /// from the middle of all codes. Both rounded up.
@@ -27,7 +25,7 @@ pub(super) fn code_error(quantizer: &Quantizer, vector: &[f32], codes: &[u8]) ->
 pub(super) struct ScalarSieve<'a, N> {
     codes: Codes<'a>,
     errors: &'a [CodeError],
-    query: Vec<i8>,
+    query: Cow<'a, [i8]>,
     /// From row to node.
     node: N,
     is_l2: bool,
@@ -43,8 +41,7 @@ pub(super) struct ScalarSieve<'a, N> {
 }
 
 impl<'a, N: Fn(u32) -> Option<u32>> ScalarSieve<'a, N> {
-    /// Rounds a prepared query as [`Quantizer::form`] does, and keeps account of it in f64. For metrics that follow from an
-    /// inner product.
+    /// Rounds a prepared query, and says what that lost.
     pub(super) fn new(
         metric: Metric,
         quantizer: &Quantizer,
@@ -54,17 +51,29 @@ impl<'a, N: Fn(u32) -> Option<u32>> ScalarSieve<'a, N> {
         node: N,
     ) -> ScalarSieve<'a, N> {
         let mut query = vec![0i8; codes.stride];
-        let unit = f64::from(quantizer.round(prepared, &mut query));
+        let unit = quantizer.round(prepared, &mut query);
+        ScalarSieve::of_rounded(metric, quantizer, codes, errors, prepared, (query.into(), unit), node)
+    }
+
+    /// Keeps account, in f64, of what a prepared query lost when it was rounded by [`Quantizer::round`]. For metrics that follow from an inner
+    /// product.
+    pub(super) fn of_rounded(
+        metric: Metric,
+        quantizer: &Quantizer,
+        codes: Codes<'a>,
+        errors: &'a [CodeError],
+        prepared: &[f32],
+        (query, unit): (Cow<'a, [i8]>, f32),
+        node: N,
+    ) -> ScalarSieve<'a, N> {
+        let unit = f64::from(unit);
         let (mut at_middle, mut lost, mut norm) = (0.0f64, 0.0f64, 0.0f64);
-        let (mut middle_norm, mut widest) = (0.0f64, 0.0f64);
-        for ((value, rounded), (low, step)) in prepared.iter().zip(&query).zip(quantizer.ranges()) {
+        for ((value, rounded), (low, step)) in prepared.iter().zip(&*query).zip(quantizer.ranges()) {
             let (value, low, step) = (f64::from(*value), f64::from(low), f64::from(step));
             let rest = value * step - unit * f64::from(*rounded);
             at_middle += value * low + rest * MIDDLE;
             lost += rest * rest;
             norm += value * value;
-            middle_norm += (low + step * MIDDLE).powi(2);
-            widest = widest.max(step);
         }
         let (lost, length) = (lost.sqrt(), norm.sqrt());
         // Of sums in f32, one after the other in at least sixteen lanes, as all kernels add.
@@ -87,9 +96,10 @@ impl<'a, N: Fn(u32) -> Option<u32>> ScalarSieve<'a, N> {
             is_l2,
             offset,
             factor,
-            per_reach: weight * lost + share * widest,
+            per_reach: weight * lost + share * quantizer.widest(),
             per_error: length + share,
-            always: share * middle_norm.sqrt() + if metric == Metric::Cosine { 2.0 * relative } else { 0.0 },
+            always: share * quantizer.middle_length()
+                + if metric == Metric::Cosine { 2.0 * relative } else { 0.0 },
             relative,
         }
     }

@@ -4,13 +4,15 @@
 use super::codes::{FullScorer, L1Scorer, ProductScorer, Quantizer, Scorer, prepare};
 use super::format::{GraphFile, Section};
 use super::plan::{Patience, Plan};
+use super::rabitq_codes::RabitqSieve;
 use super::rows::NodeRows;
-use super::sketch::{Certainty, answers, scalar_codes, sketch};
+use super::scalar_sieve::ScalarSieve;
+use super::sketch::{Certainty, answers, likely, scalar_codes, sketch};
 use super::walk::{Candidate, Ending, FrozenLinks, Scratch, beam, filtered_beam, greedy};
 use super::{HnswGraph, NodesCoder};
 use crate::scorer::RowScorer;
 use crate::segment::exact_outcome;
-use crate::sieve::{Sketch, sieved_outcome};
+use crate::sieve::{BLOCK, Sketch, sieved_outcome};
 use crate::{Effort, Metric, Rival, RowSet, SearchOutcome, Strategy, TopK, VectorColumn};
 
 /// Beyond this many candidates a heap is cheaper than a sorted array.
@@ -103,11 +105,13 @@ pub(super) fn with_scorer(
             let rows = NodeRows::of(file);
             let row = |node: u32| rows.of_node(node).first().unwrap_or(node);
             let scorer = FullScorer { asked: RowScorer::new(vectors, metric, query), row };
-            walk(graph, question, &scorer, scratch, plan)
+            walk(graph, question, &scorer, None, scratch, plan)
         }
         NodesCoder::Rabitq(coder) => {
             let asked = coder.ask(file.section(Section::Codes), file.header.code_stride(), query);
-            walk(graph, question, &asked, scratch, plan)
+            let deviations = likely(&asked);
+            let sieve = RabitqSieve { asked, deviations, node: only_nodes };
+            walk(graph, question, &sieve.asked, Some(&|nodes, to| sieve.lowers(nodes, to)), scratch, plan)
         }
         NodesCoder::Scalar(quantizer) => {
             let mut prepared = std::mem::take(&mut scratch.query_f32);
@@ -134,25 +138,43 @@ fn with_scalar_scorer(
         query.resize(codes.stride, 0);
         quantizer.encode(prepared, &mut query);
         let scorer = L1Scorer { codes, query: &query, step: quantizer.l1_step() };
-        let outcome = walk(graph, question, &scorer, scratch, plan);
+        let outcome = walk(graph, question, &scorer, None, scratch, plan);
         scratch.query_u8 = query;
         return outcome;
     }
     let mut query = std::mem::take(&mut scratch.query_i8);
     query.clear();
     query.resize(codes.stride, 0);
-    let (form, left_out) = quantizer.search_form(prepared, &mut query);
+    let unit = quantizer.round(prepared, &mut query);
+    let (form, left_out) = quantizer.search_form(prepared, unit);
     let scorer = ProductScorer { codes, query: &query, form, left_out };
-    let outcome = walk(graph, question, &scorer, scratch, plan);
+    let errors = graph.file.code_errors();
+    let outcome = if errors.is_empty() {
+        walk(graph, question, &scorer, None, scratch, plan)
+    } else {
+        let rounded = (query.as_slice().into(), unit);
+        let sieve =
+            ScalarSieve::of_rounded(graph.metric(), quantizer, codes, errors, prepared, rounded, only_nodes);
+        walk(graph, question, &scorer, Some(&|nodes, to| sieve.lowers(nodes, to)), scratch, plan)
+    };
     scratch.query_i8 = query;
     outcome
 }
+
+/// For a sieve that is asked for nodes.
+fn only_nodes(_row: u32) -> Option<u32> {
+    None
+}
+
+/// Writes numbers that the scores of some nodes, [`BLOCK`] at most, are surely not below, or hardly ever: see [`Sketch::lowers`].
+type Lowers<'a> = &'a dyn Fn(&[u32], &mut [f64; BLOCK]);
 
 /// Descends to the lowest level, walks there and compares what was found in full.
 fn walk(
     graph: &HnswGraph,
     question: &Question<'_>,
     scorer: &impl Scorer,
+    lowers: Option<Lowers<'_>>,
     scratch: &mut Scratch,
     plan: &Plan,
 ) -> Option<SearchOutcome> {
@@ -181,8 +203,7 @@ fn walk(
             (&found_by_heap, strategy)
         }
     };
-    let sketch = sketch(graph, question.vectors, question.query, Certainty::Likely);
-    let neighbors = compare_in_full(question, header.metric, found, &rows, sketch.as_ref());
+    let neighbors = compare_in_full(question, header.metric, found, &rows, lowers);
     Some(SearchOutcome { neighbors, visited: visited + scratch.visited(), strategy, expected: None })
 }
 
@@ -220,6 +241,14 @@ impl<S: Scorer> Scorer for SlotScorer<'_, S> {
         }
     }
 
+    fn scores(&self, slots: [u32; 4]) -> [f32; 4] {
+        let nodes = slots.map(|slot| self.nodes.get(slot as usize).copied().unwrap_or(u32::MAX));
+        if nodes.iter().all(|node| *node < self.points) {
+            return self.scorer.scores(nodes);
+        }
+        slots.map(|slot| self.score(slot))
+    }
+
     fn prefetch(&self, slot: u32) {
         if let Some(node) = self.nodes.get(slot as usize) {
             self.scorer.prefetch(*node);
@@ -242,20 +271,27 @@ fn compare_in_full(
     metric: Metric,
     found: &[Candidate],
     rows: &NodeRows<'_>,
-    sketch: Option<&impl Sketch>,
+    lowers: Option<Lowers<'_>>,
 ) -> Vec<crate::Neighbor> {
     const AHEAD: usize = 2;
     let rival = question.effort.rival.map(|rival| rival.score);
-    let hopeless = |node: u32, bound: Option<f32>| match (sketch, bound) {
-        (Some(sketch), Some(bound)) => sketch.bounds(node, bound.into()).is_none(),
-        _ => false,
-    };
     let vectors = question.vectors;
     let asked = RowScorer::new(vectors, metric, question.query);
     let mut top = TopK::new(question.k);
+    let mut known = [f64::NEG_INFINITY; BLOCK];
+    // Those of the first have nothing to be compared with yet.
+    let unlimited = if rival.is_some() { 0 } else { question.k.min(found.len()) };
     for (at, candidate) in found.iter().enumerate() {
-        if hopeless(candidate.point(), nearer(top.bound(), rival)) {
-            continue;
+        if let (Some(lowers), Some(turn)) = (lowers, at.checked_sub(unlimited)) {
+            if turn % BLOCK == 0 {
+                let mut nodes = [0; BLOCK];
+                let block = &found[at..found.len().min(at + BLOCK)];
+                nodes.iter_mut().zip(block).for_each(|(node, candidate)| *node = candidate.point());
+                lowers(&nodes[..block.len()], &mut known);
+            }
+            if nearer(top.bound(), rival).is_some_and(|bound| known[turn % BLOCK] > f64::from(bound)) {
+                continue;
+            }
         }
         if let Some(ahead) = found.get(at + AHEAD)
             && let Some(row) = rows.of_node(ahead.point()).first()

@@ -2,7 +2,7 @@
 
 use super::codes::{Codes, prepare};
 use super::format::{GraphFile, Section};
-use super::rabitq_codes::RabitqSieve;
+use super::rabitq_codes::{Asked, RabitqSieve};
 use super::rows::RowNodes;
 use super::scalar_sieve::ScalarSieve;
 use super::{HnswGraph, NodesCoder};
@@ -63,11 +63,16 @@ pub(super) fn sketch<'a>(
             let deviations = match certainty {
                 Certainty::Certain if coder.bits() < CERTAIN_BITS_MIN => return None,
                 Certainty::Certain => asked.certain(),
-                Certainty::Likely => asked.certain().min(LIKELY_DEVIATIONS),
+                Certainty::Likely => likely(&asked),
             };
             Some(GraphSketch::Rabitq(RabitqSieve { asked, deviations, node: nodes() }))
         }
     }
+}
+
+/// Standard deviations for answers that may be as approximate as the graph's.
+pub(super) fn likely(asked: &Asked<'_>) -> f32 {
+    asked.certain().min(LIKELY_DEVIATIONS)
 }
 
 /// Whether the graph is one of these vectors, and the query one that can be walked towards: otherwise scores are all NaN or

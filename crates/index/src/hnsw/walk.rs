@@ -220,13 +220,21 @@ pub(super) fn greedy(links: &impl Links, scorer: &impl Scorer, start: u32, compa
     loop {
         let from = best;
         links.each(from, |linked| scorer.prefetch(linked));
+        let mut nearer = |point: u32, score: f32| {
+            if score < best_score {
+                (best, best_score) = (point, score);
+            }
+        };
+        let (mut four, mut waiting) = ([0; 4], 0);
         links.each(from, |linked| {
             *compared += 1;
-            let score = scorer.score(linked);
-            if score < best_score {
-                (best, best_score) = (linked, score);
+            (four[waiting], waiting) = (linked, waiting + 1);
+            if waiting == four.len() {
+                scorer.scores(four).into_iter().zip(four).for_each(|(score, point)| nearer(point, score));
+                waiting = 0;
             }
         });
+        four[..waiting].iter().for_each(|point| nearer(*point, scorer.score(*point)));
         if best == from {
             return best;
         }
