@@ -8,6 +8,9 @@ use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::vector::Dense;
 use std::sync::Arc;
 
+/// Room for the first elements: memory that is asked for in large pieces has to be cleared first, more of it than a few rows need.
+const FIRST_FLOATS: usize = 16 << 10;
+
 /// Rows of one dense type, of one dimension or of any.
 #[derive(Debug)]
 pub(super) struct DenseBuilder {
@@ -15,6 +18,8 @@ pub(super) struct DenseBuilder {
     dim: Option<u16>,
     /// Elements; those of `halfvec` are rounded already.
     floats: Vec<f32>,
+    /// How many to make room for once the next comes: as many as the batch before had.
+    expected: usize,
     /// Where each row ends, if rows may differ in dimension.
     ends: Vec<i32>,
     valid: Vec<bool>,
@@ -28,8 +33,9 @@ impl DenseBuilder {
             SqlType::Halfvec(dim) => (Dense::Halfvec, *dim),
             _ => return None,
         };
-        let floats = Vec::with_capacity(rows * dim.map_or(0, usize::from));
-        Some(DenseBuilder { kind, dim, floats, ends: Vec::new(), valid: Vec::with_capacity(rows) })
+        let expected = (rows * dim.map_or(0, usize::from)).min(FIRST_FLOATS);
+        let (floats, ends, valid) = (Vec::new(), Vec::new(), Vec::with_capacity(rows));
+        Some(DenseBuilder { kind, dim, floats, expected, ends, valid })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -57,6 +63,9 @@ impl DenseBuilder {
         read: impl FnOnce(Dense, Option<u16>, &mut Vec<f32>) -> Result<usize>,
     ) -> Result<()> {
         let before = self.floats.len();
+        if self.floats.capacity() == 0 {
+            self.floats.reserve_exact(self.expected);
+        }
         let end = read(self.kind, self.dim, &mut self.floats).and_then(|_| list_end(self.floats.len()));
         let end = end.inspect_err(|_| self.floats.truncate(before))?;
         if self.dim.is_none() {
@@ -69,6 +78,7 @@ impl DenseBuilder {
     /// The array; the builder is empty again.
     pub(super) fn finish(&mut self, ty: &SqlType) -> ArrayRef {
         let floats = std::mem::take(&mut self.floats);
+        self.expected = floats.len();
         let items: ArrayRef = match self.kind {
             Dense::Vector => Arc::new(Float32Array::from(floats)),
             Dense::Halfvec => Arc::new(floats.into_iter().map(f16::from_f32).collect::<Float16Array>()),

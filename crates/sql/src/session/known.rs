@@ -3,19 +3,27 @@
 
 use super::Session;
 use super::guard::guarded;
-use crate::statement::Analyzed;
+use crate::statement::{self, Analyzed, Parsed, Statement};
 use crate::wire::connection::Connection;
 use hashbrown::{HashMap, HashSet};
 use quiver_base::Result;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Statements kept.
 const STATEMENTS_MAX: usize = 64;
 /// Longer ones are not kept, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
+/// Texts that are kept as they were parsed, and the length of the longest, in bytes.
+const PARSED_MAX: usize = 16;
+const PARSED_BYTES_MAX: usize = 1024;
+
 /// The statements, with the types that the client declared.
 #[derive(Debug, Default)]
 pub(super) struct KnownStatements {
+    /// Short texts that came lately as they were parsed, which depends on nothing else: COPY of one batch after the other, BEGIN, COMMIT.
+    parsed: VecDeque<(String, Vec<Arc<Parsed>>)>,
     entries: HashMap<(String, Vec<u32>), Entry>,
     uses: u64,
     /// Texts that are not worth being looked at as parameters and the rest.
@@ -49,6 +57,21 @@ impl KnownStatements {
         }
     }
 
+    fn parsed(&mut self, text: &str) -> Option<Vec<Arc<Parsed>>> {
+        let place = self.parsed.iter().position(|(known, _)| known == text)?;
+        self.parsed.make_contiguous()[..=place].rotate_right(1);
+        self.parsed.front().map(|(_, parsed)| parsed.clone())
+    }
+
+    /// Not what may name a password.
+    fn keep_parsed(&mut self, text: &str, parsed: &[Arc<Parsed>]) {
+        let is_admin = |parsed: &Arc<Parsed>| matches!(parsed.statement, Statement::Admin(_));
+        if text.len() <= PARSED_BYTES_MAX && !parsed.iter().any(is_admin) {
+            self.parsed.truncate(PARSED_MAX - 1);
+            self.parsed.push_front((text.to_owned(), parsed.to_vec()));
+        }
+    }
+
     fn find(&mut self, key: &(String, Vec<u32>)) -> Option<Analyzed> {
         self.uses += 1;
         let entry = self.entries.get_mut(key)?;
@@ -70,6 +93,16 @@ impl KnownStatements {
 }
 
 impl Session {
+    /// The statements of a query string.
+    pub(super) fn parse_text(&self, text: &str) -> Result<Vec<Arc<Parsed>>> {
+        if let Some(parsed) = self.info.known.lock().parsed(text) {
+            return Ok(parsed);
+        }
+        let parsed: Vec<_> = statement::parse(text)?.into_iter().map(Arc::new).collect();
+        self.info.known.lock().keep_parsed(text, &parsed);
+        Ok(parsed)
+    }
+
     /// Keeps a statement for the next time, if it will mean the same.
     pub(super) fn remember(&mut self, text: &str, types: &[u32], analyzed: &Analyzed) {
         if text.len() <= TEXT_BYTES_MAX && analyzed.is_settled() {

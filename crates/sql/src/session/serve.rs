@@ -6,7 +6,17 @@ use super::{Flow, Session};
 use crate::wire::connection::Connection;
 use crate::wire::frontend::Message;
 use crate::wire::{backend, frontend};
-use quiver_base::{Error, Result, SqlState};
+use quiver_base::{Error, Result, SqlState, Turns, take_turns};
+
+/// Long ones for COPY, whose batches take longer than others' searches.
+fn turns(message: &Message) -> Turns {
+    let is_copy =
+        |query: &str| query.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("copy"));
+    match message {
+        Message::Query(query) if is_copy(query) => Turns::Long,
+        _ => Turns::Usual,
+    }
+}
 
 impl Session {
     /// Serves the connection to its end. A transaction that is open then is rolled back.
@@ -27,6 +37,7 @@ impl Session {
         self.tell(conn);
         self.ready(conn).await?;
         while let Some(message) = self.next_message(conn).await? {
+            take_turns(turns(&message));
             let handled = match message {
                 Message::Terminate => return Ok(()),
                 message if self.skip_until_sync && !matches!(message, Message::Sync) => Ok(()),

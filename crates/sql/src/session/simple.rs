@@ -3,7 +3,6 @@
 use super::run::Step;
 use super::transaction::Block;
 use super::{Flow, Session, in_query};
-use crate::statement;
 use crate::wire::backend;
 use crate::wire::connection::Connection;
 use quiver_base::Result;
@@ -40,12 +39,12 @@ impl Session {
         if self.run_lifted(conn, query).await? {
             return Ok(());
         }
-        let statements = statement::parse(query)?;
+        let statements = self.parse_text(query)?;
         let count = statements.len();
         for (place, parsed) in statements.into_iter().enumerate() {
             let offset = parsed.offset;
             let step = Step { last: place + 1 == count, alone: count == 1, query: whole.clone() };
-            let run = Box::pin(self.run_parsed(conn, Arc::new(parsed), step)).await;
+            let run = Box::pin(self.run_parsed(conn, parsed, step)).await;
             run.map_err(|error| in_query(error, query, offset))?;
             conn.output.flush_if_full().await?;
         }
