@@ -177,7 +177,7 @@ def rest(values: dict) -> str:
         f"{it['rows_per_s']:,.0f} rows/s taken, {it['late_s']:.1f} s late; recall {it['busy']['recall']:.3f}, p99 {it['busy']['p99_ms']:.1f} ms "
         f"(idle {it['idle_p99_ms']:.1f} ms); {it['backlog_rows']:,.0f} rows in memory at the end, gone after {it['drain_s']:.1f} s"
     )
-    rows.append(["searching while 2,000 rows/s arrive", *pair("streaming", stream)])
+    rows.append(["searching for 60 s while 2,000 rows/s arrive", *pair("streaming", stream)])
     rate = lambda it: f"{it['rows_per_s']:,.0f} rows/s ({it['not']:,.0f} did)"
     rows.append(["the highest rate that leaves no backlog, beside a searching client", *pair("highest rate", rate)])
     memory = own["memory"]

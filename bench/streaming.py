@@ -58,15 +58,20 @@ class Stream:
 
     def copy(self) -> None:
         with wire.connect(self.dsn) as connection:
-            started = time.perf_counter()
+            started, batch = time.perf_counter(), self.batch()
             while not self.done.is_set():
                 with connection.cursor().copy(wire.COPY) as into:
-                    into.write(self.prepared[self.rows // BATCH % PREPARED].under(FIRST + self.rows))
+                    into.write(batch)
                 self.rows += BATCH
                 self.count.value = self.rows
+                batch = self.batch()
                 ahead = self.rows / self.rate - (time.perf_counter() - started)
                 self.late = max(self.late, -ahead)
                 self.done.wait(max(0.0, ahead))
+
+    def batch(self) -> bytes:
+        """The next one."""
+        return self.prepared[self.rows // BATCH % PREPARED].under(FIRST + self.rows)
 
 
 # By how much the first number of a vector grows each time that its batch is copied again.

@@ -24,6 +24,8 @@ from results import Results
 
 STRICT = ["SET hnsw.iterative_scan = strict_order"]
 SHARES = 100
+# How long rows arrive while others are searched: several rounds of flushes, builds and merges, whatever the other speeds take.
+ARRIVING_SECONDS = 60
 # After so long a server has given back what it no longer uses.
 TRIMMED_SECONDS = 12
 SCALAR = {
@@ -62,7 +64,7 @@ def steps(server, data, seconds: float, is_quiver: bool):
         yield f"scalar {name}", lambda sql=sql, values=values: wire.statement(dsn, sql, seconds, values)
     for clients in wire.CLIENTS:
         yield f"INSERT, {clients} clients", lambda c=clients: wire.inserts(dsn, data, c, seconds)
-    yield "streaming", lambda: streaming.measure(server, data, 12 * seconds, 2000)
+    yield "streaming", lambda: streaming.measure(server, data, ARRIVING_SECONDS, 2000)
     first = 1000 if is_quiver else 100
     yield "highest rate", lambda: streaming.highest_rate(server, data, 5 * seconds, first)
 
