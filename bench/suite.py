@@ -6,6 +6,7 @@ Figures are kept in bench/out/results.json as they come: an interrupted run goes
 import argparse
 import contextlib
 import pathlib
+import statistics
 import sys
 import tempfile
 import time
@@ -26,6 +27,8 @@ STRICT = ["SET hnsw.iterative_scan = strict_order"]
 SHARES = 100
 # How long rows arrive while others are searched: several rounds of flushes, builds and merges, whatever the other speeds take.
 ARRIVING_SECONDS = 60
+# How often a speed of one client is measured: client and server take turns, and how long that takes depends on where the system puts them.
+TURNS = 5
 # After so long a server has given back what it no longer uses.
 TRIMMED_SECONDS = 12
 SCALAR = {
@@ -43,30 +46,40 @@ def steps(server, data, seconds: float, is_quiver: bool):
     """Names and measurements, in their order: each changes nothing that a later one reads."""
     dsn = server.url()
     strict = [] if is_quiver else STRICT
-    yield "SELECT 1, 1 client", lambda: wire.cost(server, seconds, lambda: wire.statement(dsn, "SELECT 1", seconds))
+    yield "SELECT 1, 1 client", lambda: middle(lambda: wire.cost(server, seconds, lambda: wire.statement(dsn, "SELECT 1", seconds)))
     yield "SELECT 1, 8 clients", lambda: wire.statement(dsn, "SELECT 1", seconds, clients=8)
     for clients in wire.CLIENTS:
-        yield f"pgbench SELECT 1, {clients} clients", lambda c=clients: pgbench.run(server, ["SELECT 1;\n"], "prepared", c, seconds)
+        yield f"pgbench SELECT 1, {clients} clients", lambda c=clients: of_clients(c, lambda: pgbench.run(server, ["SELECT 1;\n"], "prepared", c, seconds))
     for clients in wire.CLIENTS:
         for ef in wire.EFS:
             name = f"search k 10, ef {ef}, {clients} clients"
-            yield name, lambda ef=ef, c=clients: wire.searches(dsn, data, seconds, ef=ef, clients=c)
+            yield name, lambda ef=ef, c=clients: of_clients(c, lambda: wire.searches(dsn, data, seconds, ef=ef, clients=c))
     for ef in (100, 200, 400):
         yield f"search k 100, ef {ef}, 1 client", lambda ef=ef: wire.searches(dsn, data, seconds, ef=ef, k=100)
-    yield "processor of a search, ef 40", lambda: wire.cost(server, seconds, lambda: wire.searches(dsn, data, seconds, ef=40))
-    yield "search with text columns, ef 40", lambda: wire.searches(dsn, data, seconds, ef=40, columns="id, words, gloss")
+    yield "processor of a search, ef 40", lambda: middle(lambda: wire.cost(server, seconds, lambda: wire.searches(dsn, data, seconds, ef=40)))
+    yield "search with text columns, ef 40", lambda: middle(lambda: wire.searches(dsn, data, seconds, ef=40, columns="id, words, gloss"))
     for clients in wire.CLIENTS:
         yield f"pgbench prepared, ef 40, {clients} clients", lambda c=clients: pgbench.run(server, pgbench.from_table(data), "prepared", c, seconds)
         yield f"pgbench simple, ef 40, {clients} clients", lambda c=clients: pgbench.run(server, pgbench.literals(data), "simple", c, seconds)
     for where in wire.FILTERS:
         yield f"filter {where}", lambda where=where: filtered(dsn, data, seconds, where, strict)
     for name, (sql, values) in SCALAR.items():
-        yield f"scalar {name}", lambda sql=sql, values=values: wire.statement(dsn, sql, seconds, values)
+        yield f"scalar {name}", lambda sql=sql, values=values: middle(lambda: wire.statement(dsn, sql, seconds, values))
     for clients in wire.CLIENTS:
         yield f"INSERT, {clients} clients", lambda c=clients: wire.inserts(dsn, data, c, seconds)
     yield "streaming", lambda: streaming.measure(server, data, ARRIVING_SECONDS, 2000)
     first = 1000 if is_quiver else 100
     yield "highest rate", lambda: streaming.highest_rate(server, data, 5 * seconds, first)
+
+
+def middle(measure) -> dict:
+    """The median of each figure."""
+    turns = [measure() for _ in range(TURNS)]
+    return {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
+
+
+def of_clients(clients: int, measure) -> dict:
+    return middle(measure) if clients == 1 else measure()
 
 
 def filtered(dsn, data, seconds: float, where: str, settings: list[str]) -> dict:
