@@ -1,5 +1,5 @@
 //! Vocabulary that every part of Quiver shares: errors with SQLSTATEs, identifiers, SQL types and
-//! the memory budget. Knows no other crate of the workspace.
+//! the memory budget, and how threads share processors. Knows no other crate of the workspace.
 
 pub mod bits;
 mod error;
