@@ -110,7 +110,7 @@ impl Quantizer {
     }
 
     /// The lowest value and the step of every dimension.
-    pub(super) fn ranges(&self) -> impl ExactSizeIterator<Item = (f32, f32)> {
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (f32, f32)> {
         self.low.iter().copied().zip(self.step.iter().copied())
     }
 

@@ -41,23 +41,9 @@ pub(super) struct ScalarSieve<'a, N> {
 }
 
 impl<'a, N: Fn(u32) -> Option<u32>> ScalarSieve<'a, N> {
-    /// Rounds a prepared query, and says what that lost.
-    pub(super) fn new(
-        metric: Metric,
-        quantizer: &Quantizer,
-        codes: Codes<'a>,
-        errors: &'a [CodeError],
-        prepared: &[f32],
-        node: N,
-    ) -> ScalarSieve<'a, N> {
-        let mut query = vec![0i8; codes.stride];
-        let unit = quantizer.round(prepared, &mut query);
-        ScalarSieve::of_rounded(metric, quantizer, codes, errors, prepared, (query.into(), unit), node)
-    }
-
     /// Keeps account, in f64, of what a prepared query lost when it was rounded by [`Quantizer::round`]. For metrics that follow from an inner
     /// product.
-    pub(super) fn of_rounded(
+    pub(super) fn new(
         metric: Metric,
         quantizer: &Quantizer,
         codes: Codes<'a>,

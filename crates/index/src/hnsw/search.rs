@@ -153,8 +153,7 @@ fn with_scalar_scorer(
         walk(graph, question, &scorer, None, scratch, plan)
     } else {
         let rounded = (query.as_slice().into(), unit);
-        let sieve =
-            ScalarSieve::of_rounded(graph.metric(), quantizer, codes, errors, prepared, rounded, only_nodes);
+        let sieve = ScalarSieve::new(graph.metric(), quantizer, codes, errors, prepared, rounded, only_nodes);
         walk(graph, question, &scorer, Some(&|nodes, to| sieve.lowers(nodes, to)), scratch, plan)
     };
     scratch.query_i8 = query;

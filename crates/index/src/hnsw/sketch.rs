@@ -54,7 +54,11 @@ pub(super) fn sketch<'a>(
             prepare(header.metric, query, &mut prepared);
             (!errors.is_empty()).then(|| {
                 let (codes, node) = (scalar_codes(file), nodes());
-                let sieve = ScalarSieve::new(header.metric, quantizer, codes, errors, &prepared, node);
+                let mut rounded = vec![0; codes.stride];
+                let unit = quantizer.round(&prepared, &mut rounded);
+                let rounded = (rounded.into(), unit);
+                let sieve =
+                    ScalarSieve::new(header.metric, quantizer, codes, errors, &prepared, rounded, node);
                 GraphSketch::Scalar(sieve)
             })
         }
