@@ -30,6 +30,8 @@ struct Gauges {
     connections_total: IntCounter,
     statements_total: IntCounter,
     errors_total: IntCounter,
+    busy_polls_total: IntCounter,
+    busy_polls_found_total: IntCounter,
 }
 
 impl Health {
@@ -55,6 +57,14 @@ impl Health {
             connections_total: counter("quiver_connections_total", "Connections accepted since the start")?,
             statements_total: counter("quiver_statements_total", "Statements completed since the start")?,
             errors_total: counter("quiver_errors_total", "Errors sent to clients since the start")?,
+            busy_polls_total: counter(
+                "quiver_busy_polls_total",
+                "Times that a session polled its socket since the start",
+            )?,
+            busy_polls_found_total: counter(
+                "quiver_busy_polls_found_total",
+                "Times that something arrived while a session polled its socket",
+            )?,
         };
         Ok(Health { cluster, sql, registry, gauges: Arc::new(gauges) })
     }
@@ -70,6 +80,8 @@ impl Health {
         raise(&self.gauges.connections_total, self.sql.connections_total());
         raise(&self.gauges.statements_total, self.sql.statements_total());
         raise(&self.gauges.errors_total, self.sql.errors_total());
+        raise(&self.gauges.busy_polls_total, self.sql.busy_polls_total());
+        raise(&self.gauges.busy_polls_found_total, self.sql.busy_polls_found_total());
     }
 
     /// Serves until the listener's task is dropped.

@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
 use support::TestServer;
-use support::raw::{Raw, session};
+use support::raw::{self, Raw, session};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Texts, each with its NUL.
@@ -257,4 +259,112 @@ async fn two_portals_of_a_statement_run_side_by_side() {
     let mut found: Vec<i32> = begun.iter().chain(&rest).map(|row| row.get(0)).collect();
     found.sort_unstable();
     assert!(found.into_iter().eq(1..=40_000));
+}
+
+/// The body of /metrics.
+async fn metrics(server: &TestServer) -> String {
+    let mut http = TcpStream::connect(server.http()).await.expect("connected");
+    http.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.expect("sent");
+    let mut text = String::new();
+    http.read_to_string(&mut text).await.expect("an answer");
+    text
+}
+
+async fn polls(server: &TestServer) -> u64 {
+    let text = metrics(server).await;
+    let line = text.lines().find_map(|line| line.strip_prefix("quiver_busy_polls_total "));
+    line.expect("a counter").parse().expect("a number")
+}
+
+/// Short messages of a lone session, until its socket is polled.
+async fn until_polled(server: &TestServer, session: &mut Raw<TcpStream>) {
+    let (before, begun) = (polls(server).await, Instant::now());
+    // One processor cannot poll and answer.
+    let can = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+    while can && polls(server).await == before {
+        for _ in 0..200 {
+            session.send(b'S', &[]).await;
+            assert_eq!(until_ready(session).await, "ZI");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "a lone session's socket is polled");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_is_polled_misses_nothing() {
+    let server = TestServer::start();
+    let mut session = session(&server).await;
+    query(&mut session, "SET quiver.busy_poll_us = 1000").await;
+    until_ready(&mut session).await;
+    until_polled(&server, &mut session).await;
+    // In two pieces, the second of which comes while the socket is polled or much later.
+    let text = texts(&["SELECT 2"]);
+    let message = [&[b'Q'][..], &(text.len() as u32 + 4).to_be_bytes(), &text].concat();
+    for turn in 0..40 {
+        let (first, second) = message.split_at(1 + turn % (message.len() - 1));
+        session.stream.write_all(first).await.expect("sent");
+        tokio::time::sleep(Duration::from_micros([0, 100, 800, 3_000][turn % 4])).await;
+        session.stream.write_all(second).await.expect("sent");
+        assert_eq!(until_ready(&mut session).await, "TDC(SELECT 1)ZI");
+    }
+    // Longer than what is taken at once.
+    for bytes in [4_080, 4_096, 5_000, 300_000] {
+        until_polled(&server, &mut session).await;
+        query(&mut session, &format!("SELECT length('{}')", "x".repeat(bytes))).await;
+        assert_eq!(session.find(b'D').await[6..], *bytes.to_string().as_bytes());
+        session.find(b'Z').await;
+    }
+    // After a rest.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    query(&mut session, "SELECT 2").await;
+    assert_eq!(until_ready(&mut session).await, "TDC(SELECT 1)ZI");
+    // Two that talk at once are both answered.
+    let mut other = raw::session(&server).await;
+    for _ in 0..300 {
+        query(&mut session, "SELECT 2").await;
+        query(&mut other, "SELECT 3").await;
+        assert_eq!(until_ready(&mut session).await, "TDC(SELECT 1)ZI");
+        assert_eq!(until_ready(&mut other).await, "TDC(SELECT 1)ZI");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_polled_can_be_ended() {
+    let server = TestServer::start();
+    let client = server.connect().await;
+    let mut session = session(&server).await;
+    query(&mut session, "SET quiver.busy_poll_us = 1000").await;
+    until_ready(&mut session).await;
+    until_polled(&server, &mut session).await;
+    query(&mut session, "SELECT pg_backend_pid()").await;
+    let pid = String::from_utf8(session.find(b'D').await[6..].to_vec()).expect("a pid");
+    session.find(b'Z').await;
+    let ended = tokio::spawn(async move {
+        // It goes on asking until it is told.
+        loop {
+            query(&mut session, "SELECT 1").await;
+            loop {
+                match session.message().await {
+                    (b'E', body) => return String::from_utf8_lossy(&body).into_owned(),
+                    (b'Z', _) => break,
+                    _ => {}
+                }
+            }
+        }
+    });
+    client.batch_execute(&format!("SELECT pg_terminate_backend({pid})")).await.expect("it is there");
+    let error =
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("in time").expect("an error");
+    assert!(error.contains("57P01"), "{error}");
+    // The end of a connection is seen where its socket is polled: its place is free again.
+    let mut session = raw::session(&server).await;
+    until_polled(&server, &mut session).await;
+    drop(session);
+    for _ in 0..100 {
+        if metrics(&server).await.contains("quiver_connections 1\n") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the session outlives its connection");
 }

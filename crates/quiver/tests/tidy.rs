@@ -18,7 +18,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 
 /// Crates from outside that only these may name.
 const OWNERS: [(&str, &[&str]); 8] = [
-    ("pgwire", &["sql"]),
+    ("socket2", &["sql"]),
     ("datafusion", &["exec", "sql"]),
     ("raft", &["raft"]),
     ("raft-engine", &["raft"]),

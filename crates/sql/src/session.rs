@@ -2,6 +2,7 @@
 //! connection is in `serve`, of a query string in `simple`, of a message of the extended protocol in `extended`; both meet in `run`.
 
 mod backends;
+mod busy_poll;
 mod command;
 mod control;
 mod copy;
@@ -21,6 +22,7 @@ mod simple;
 mod transaction;
 
 pub(crate) use backends::{Backends, ClosedDatabase, Registered};
+pub(crate) use busy_poll::Talker;
 pub(crate) use command::{Reader, SessionCommand, Token, isolation_named, parse_command};
 pub(crate) use identity::{current_role, set_role};
 pub(crate) use info::{Identity, SessionInfo, Stop, now_us};
@@ -29,6 +31,7 @@ use crate::outcome::{Notice, Severity};
 use crate::settings::{DEFINITIONS, Settings};
 use crate::wire::connection::Connection;
 use crate::wire::{SqlMetrics, backend};
+use busy_poll::BusyPoll;
 use described::Described;
 use guard::Watch;
 use hashbrown::HashMap;
@@ -37,6 +40,7 @@ use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Cluster;
 use quiver_exec::Engine;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transaction::Transaction;
 
@@ -53,6 +57,8 @@ pub(crate) struct Shared {
     pub metrics: Arc<SqlMetrics>,
     /// Set when the server stops: sessions end when what they run has ended.
     pub shutdown: CancellationToken,
+    /// Who got a message last.
+    pub talker: Talker,
 }
 
 /// A connection's state after it has logged in.
@@ -72,11 +78,13 @@ pub(crate) struct Session {
     told_version: u64,
     /// An error happened in the extended protocol: messages are skipped until Sync.
     skip_until_sync: bool,
+    busy_poll: BusyPoll,
 }
 
 impl Session {
     /// A session that has just logged in.
     pub(crate) fn new(shared: Arc<Shared>, registered: Registered, settings: Settings) -> Session {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Session {
             shared,
             info: registered.info.clone(),
@@ -89,12 +97,19 @@ impl Session {
             told: Vec::new(),
             told_version: u64::MAX,
             skip_until_sync: false,
+            busy_poll: BusyPoll::new(processors, std::time::Instant::now()),
         }
     }
 
     /// A watch over a statement that begins now.
     fn watch(&self) -> Watch {
-        Watch::new(self.settings.timeout("statement_timeout"))
+        Watch::new(self.deadline())
+    }
+
+    /// When a statement is to end that begins or goes on now.
+    fn deadline(&self) -> Option<Instant> {
+        let timeout = self.settings.timeout("statement_timeout")?;
+        Instant::now().checked_add(timeout)
     }
 
     /// Writes notices that the client wants to see, and settings that have changed.

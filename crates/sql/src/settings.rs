@@ -79,7 +79,7 @@ const TIMEOUTS: [&str; 4] =
 /// Settings that are on or off that every statement asks for.
 const SWITCHES: [&str; 3] = ["transaction_read_only", "default_transaction_read_only", "enable_indexscan"];
 /// Settings that are whole numbers that every query asks for.
-const NUMBERS: [&str; 2] = ["hnsw.ef_search", "ivfflat.probes"];
+const NUMBERS: [&str; 3] = ["hnsw.ef_search", "ivfflat.probes", "quiver.busy_poll_us"];
 /// Settings that are words that every transaction asks for.
 const WORDS: [&str; 3] = ["transaction_isolation", "default_transaction_isolation", "transaction_read_only"];
 
@@ -281,6 +281,11 @@ impl Settings {
     /// ivfflat.probes.
     pub(crate) fn probes(&self) -> usize {
         self.number("ivfflat.probes").unsigned_abs() as usize
+    }
+
+    /// quiver.busy_poll_us.
+    pub(crate) fn busy_poll(&self) -> Duration {
+        Duration::from_micros(self.number("quiver.busy_poll_us").unsigned_abs())
     }
 
     /// Whether a setting that is a boolean is on.

@@ -64,7 +64,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
 /// A connection that nothing has been said on.
 pub(crate) async fn raw(server: &TestServer) -> Raw<TcpStream> {
-    Raw { stream: TcpStream::connect(server.address()).await.expect("connected") }
+    let stream = TcpStream::connect(server.address()).await.expect("connected");
+    // A message leaves in two pieces, the second of which would wait for the first to be acknowledged.
+    stream.set_nodelay(true).expect("set");
+    Raw { stream }
 }
 
 /// A session that is ready.

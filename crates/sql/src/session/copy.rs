@@ -26,6 +26,7 @@ impl Session {
                 let message = "unexpected EOF on client connection during COPY from stdin";
                 Error::new(SqlState::CONNECTION_FAILURE, message)
             })?;
+            self.hear(true);
             match message {
                 Message::CopyData(bytes) => {
                     let mut ctx = self.context(watch, true)?;

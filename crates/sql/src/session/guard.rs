@@ -23,11 +23,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// For a statement that begins now.
-    pub(super) fn new(timeout: Option<std::time::Duration>) -> Watch {
-        Watch {
-            flag: Arc::new(AtomicBool::new(false)),
-            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-        }
+    pub(super) fn new(deadline: Option<Instant>) -> Watch {
+        Watch { flag: Arc::new(AtomicBool::new(false)), deadline }
     }
 
     /// Whether its time is up.

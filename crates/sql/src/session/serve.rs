@@ -7,6 +7,10 @@ use crate::wire::connection::Connection;
 use crate::wire::frontend::Message;
 use crate::wire::{backend, frontend};
 use quiver_base::{Error, Result, SqlState, Turns, take_turns};
+use std::time::Instant;
+
+/// Between two looks at a socket: about a microsecond.
+const POLL_PAUSES: usize = 30;
 
 /// Long ones for COPY, whose batches take longer than others' searches.
 fn turns(message: &Message) -> Turns {
@@ -75,6 +79,12 @@ impl Session {
             return Ok(Some(message));
         }
         self.info.interrupt.finish();
+        if self.poll_socket(conn)
+            && let Some(message) = conn.input.message_at_hand()?
+        {
+            self.hear(false);
+            return Ok(Some(message));
+        }
         let idle_limit = match self.transaction.block {
             Block::Explicit => self.settings.timeout("idle_in_transaction_session_timeout").map(|limit| {
                 let message = "terminating connection due to idle-in-transaction timeout";
@@ -94,13 +104,37 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let message = tokio::select! {
             biased;
             message = conn.input.message() => message,
             () = self.shared.shutdown.cancelled() => Err(shut_down()),
             () = self.info.interrupt.terminated() => Err(shut_down()),
             error = too_long => Err(error),
+        };
+        self.hear(true);
+        message
+    }
+
+    /// Asks the socket for a moment whether something has arrived, if that is likely and no other session gets messages.
+    fn poll_socket(&mut self, conn: &mut Connection) -> bool {
+        let (limit, begun) = (self.settings.busy_poll(), Instant::now());
+        // Of an encrypted socket the runtime alone can read.
+        if limit.is_zero() || conn.encryption.is_some() || !self.busy_poll.wants(begun) {
+            return false;
         }
+        let mut found = conn.input.take_arrived();
+        while !found && self.shared.talker.is(self.info.pid) && begun.elapsed() < limit {
+            (0..POLL_PAUSES).for_each(|_| std::hint::spin_loop());
+            found = conn.input.take_arrived();
+        }
+        self.busy_poll.polled(found);
+        self.shared.metrics.count_busy_poll(found);
+        found
+    }
+
+    /// A message has come, by a wait or by a poll.
+    pub(super) fn hear(&mut self, waited: bool) {
+        self.busy_poll.heard(&self.shared.talker, self.info.pid, Instant::now(), waited);
     }
 
     /// The end of a message of the extended protocol: after an error the others are skipped until Sync.

@@ -422,6 +422,12 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         "off",
         "When generating SQL fragments, quote all identifiers.",
     ),
+    works(
+        "quiver.busy_poll_us",
+        int(0, 1_000),
+        "100",
+        "Sets for how many microseconds a session that answers short statements, and alone gets messages, asks its socket for the next before it sleeps.",
+    ),
     ignored(
         "random_page_cost",
         Kind::Real { min: 0.0, max: f64::MAX },
@@ -528,7 +534,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
 ];
 
 /// Prefixes that an extension has reserved: an unknown name under one is an error.
-pub(crate) const RESERVED_PREFIXES: &[&str] = &["hnsw", "ivfflat"];
+pub(crate) const RESERVED_PREFIXES: &[&str] = &["hnsw", "ivfflat", "quiver"];
 
 /// A setting by name, in any case.
 pub(crate) fn definition(name: &str) -> Option<&'static Definition> {

@@ -6,6 +6,8 @@ use super::socket::{self, Reader, Writer};
 use super::tls::Tls;
 use bytes::{Buf, Bytes, BytesMut};
 use quiver_base::{Error, Result, SqlState};
+use socket2::SockRef;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +19,8 @@ const HEAD_BYTES: usize = 5;
 pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
 /// How far ahead of a running statement input is read.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
+/// What is taken at once of what has arrived: a query's vector of some hundred dimensions, too.
+const ARRIVED_BYTES_MAX: usize = 4 * 1024;
 /// The output buffer is given back to the allocator past this.
 const KEEP_BYTES_MAX: usize = 1024 * 1024;
 
@@ -173,6 +177,22 @@ impl Input {
             }
         }
         Ok(true)
+    }
+
+    /// Takes what has arrived without waiting, where the socket is not encrypted. Whether there was anything; an end or an error shows
+    /// when the next message is waited for.
+    pub(crate) fn take_arrived(&mut self) -> bool {
+        let Reader::Plain(half) = &self.half else { return false };
+        let mut taken = [0; ARRIVED_BYTES_MAX];
+        // Asked directly: the runtime asks only sockets that it was told of, which it hears when the thread sleeps.
+        match (&*SockRef::from(half.as_ref())).read(&mut taken) {
+            Ok(bytes) if bytes > 0 => {
+                self.buffer.reserve(8 * 1024);
+                self.buffer.extend_from_slice(&taken[..bytes]);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Returns when the client has gone. Meanwhile reads ahead as far as the bound.

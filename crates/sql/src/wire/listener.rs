@@ -8,7 +8,7 @@ use super::scram::Verifier;
 use super::startup::start;
 use super::tls::{Tls, TlsFiles};
 use crate::index_compiler::Compiler;
-use crate::session::{Backends, Shared, Stop};
+use crate::session::{Backends, Shared, Stop, Talker};
 use quiver_base::{Error, Result, SqlState};
 use quiver_cluster::Cluster;
 use quiver_exec::Engine;
@@ -66,6 +66,8 @@ pub struct SqlMetrics {
     connections_total: AtomicU64,
     statements_total: AtomicU64,
     errors_total: AtomicU64,
+    busy_polls_total: AtomicU64,
+    busy_polls_found_total: AtomicU64,
 }
 
 impl SqlMetrics {
@@ -87,6 +89,21 @@ impl SqlMetrics {
     /// Errors sent to clients since the start.
     pub fn errors_total(&self) -> u64 {
         self.errors_total.load(Ordering::Relaxed)
+    }
+
+    /// Times that a session polled its socket since the start.
+    pub fn busy_polls_total(&self) -> u64 {
+        self.busy_polls_total.load(Ordering::Relaxed)
+    }
+
+    /// Those of them in which something arrived.
+    pub fn busy_polls_found_total(&self) -> u64 {
+        self.busy_polls_found_total.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_busy_poll(&self, found: bool) {
+        self.busy_polls_total.fetch_add(1, Ordering::Relaxed);
+        self.busy_polls_found_total.fetch_add(u64::from(found), Ordering::Relaxed);
     }
 
     pub(crate) fn count_statement(&self) {
@@ -146,6 +163,7 @@ impl SqlServer {
             backends: Backends::new(config.max_connections, hba.clone()),
             metrics: Arc::new(SqlMetrics::default()),
             shutdown: CancellationToken::new(),
+            talker: Talker::default(),
         };
         let server = Server {
             tls,
