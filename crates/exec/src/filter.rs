@@ -1,7 +1,7 @@
 //! A predicate of a plan as storage's `RowFilter`: evaluated by DataFusion's expressions, pruned by DataFusion's pruning.
 
 use crate::constraints;
-use crate::ready::Param;
+use crate::resolve::Unknowns;
 use crate::scan::ScanColumn;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -10,10 +10,8 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column as ColumnName, ScalarValue, internal_err};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{Column, lit};
-use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use quiver_base::{ColumnId, Result};
@@ -29,6 +27,7 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Predicate {
     expr: Arc<dyn PhysicalExpr>,
     narrow: Narrow,
+    unknowns: Unknowns,
     /// Made once, unless it has to wait for the value of a scalar subquery or a parameter.
     prepared: Option<Arc<ExprFilter>>,
 }
@@ -40,9 +39,9 @@ impl Predicate {
         columns: &[ScanColumn],
     ) -> DfResult<Arc<Predicate>> {
         let narrow = Narrow::new(&expr, schema, &Self::ids(columns))?;
-        let waits = expr.exists(|expr| Ok(expr.is::<ScalarSubqueryExpr>() || Param::of(expr).is_some()))?;
-        let prepared = if waits { None } else { Some(Arc::new(ExprFilter::of(narrow.clone()))) };
-        Ok(Arc::new(Predicate { expr, narrow, prepared }))
+        let unknowns = Unknowns::of(&expr)?;
+        let prepared = (!unknowns.any()).then(|| Arc::new(ExprFilter::of(narrow.clone())));
+        Ok(Arc::new(Predicate { expr, narrow, unknowns, prepared }))
     }
 
     /// The ids of a scan's columns that storage has.
@@ -82,7 +81,8 @@ impl Predicate {
         if let Some(prepared) = &self.prepared {
             return Ok(prepared.clone());
         }
-        let predicate = with_values(self.narrow.predicate.clone()).map_err(crate::from_datafusion)?;
+        let predicate = self.unknowns.resolve(&self.narrow.predicate, &self.narrow.schema);
+        let predicate = predicate.map_err(crate::from_datafusion)?;
         Ok(Arc::new(ExprFilter::of(Narrow { predicate, ..self.narrow.clone() })))
     }
 }
@@ -91,25 +91,6 @@ impl fmt::Display for Predicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.expr.fmt(f)
     }
-}
-
-/// The expression with what is known once the plan runs as literals: parameters, and the results of uncorrelated scalar
-/// subqueries, which have run by now.
-pub(crate) fn with_values(expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
-    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
-    let resolved = expr.transform(|expr| {
-        if let Some(param) = Param::of(&expr) {
-            return Ok(Transformed::yes(param.literal()?));
-        }
-        if !expr.is::<ScalarSubqueryExpr>() {
-            return Ok(Transformed::no(expr));
-        }
-        match expr.evaluate(&nothing)? {
-            ColumnarValue::Scalar(value) => Ok(Transformed::yes(lit(value))),
-            ColumnarValue::Array(_) => Ok(Transformed::no(expr)),
-        }
-    })?;
-    Ok(resolved.data)
 }
 
 /// A predicate over the columns that it reads and no others.

@@ -1,7 +1,9 @@
 //! Finds predicates that name every column of a unique key, so that rows are looked up and not scanned for.
 
 use crate::ready::{Param, ParamReader};
+use crate::resolve::widens;
 use arrow::array::ArrayRef;
+use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -43,7 +45,7 @@ impl KeyValue {
             KeyValue::Constant(value) => Ok(value.clone()),
             KeyValue::Param(reader) => match reader.value() {
                 value if value.data_type() == *ty => Ok(value),
-                value => value.cast_to(ty),
+                value => narrowed(&value, ty),
             },
         }
     }
@@ -138,19 +140,18 @@ fn collect_values(predicate: &Expr, field: &Field, values: &mut Vec<KeyValue>) -
             collect_values(right, field, values)
         }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
-            let value = if is_column(left, field) {
-                constant(right, field)
-            } else if is_column(right, field) {
-                constant(left, field)
-            } else {
-                None
+            let value = match (column_type(left, field), column_type(right, field)) {
+                (Some(ty), _) => constant(right, field, ty),
+                (_, Some(ty)) => constant(left, field, ty),
+                (None, None) => None,
             };
             values.push(value?);
             Some(())
         }
-        Expr::InList(list) if !list.negated && is_column(&list.expr, field) => {
+        Expr::InList(list) if !list.negated => {
+            let ty = column_type(&list.expr, field)?;
             for item in &list.list {
-                values.push(constant(item, field)?);
+                values.push(constant(item, field, ty)?);
             }
             Some(())
         }
@@ -158,23 +159,40 @@ fn collect_values(predicate: &Expr, field: &Field, values: &mut Vec<KeyValue>) -
     }
 }
 
-fn is_column(expr: &Expr, field: &Field) -> bool {
-    matches!(expr, Expr::Column(column) if column.name == *field.name())
+/// The type at which a predicate compares a column: its own, or a wider one of whole numbers. `None` if it is not that column.
+fn column_type<'a>(expr: &'a Expr, field: &'a Field) -> Option<&'a DataType> {
+    match expr {
+        Expr::Column(column) if column.name == *field.name() => Some(field.data_type()),
+        // Left on by the planner where the other side is a parameter.
+        Expr::Cast(cast) if widens(field.data_type(), cast.field.data_type()) => {
+            column_type(&cast.expr, field).map(|_| cast.field.data_type())
+        }
+        _ => None,
+    }
 }
 
-fn constant(expr: &Expr, field: &Field) -> Option<KeyValue> {
+/// A value that a column is compared with at a type.
+fn constant(expr: &Expr, field: &Field, at: &DataType) -> Option<KeyValue> {
     if let Some(param) = Param::of_call(expr) {
-        return (param.data_type() == field.data_type()).then(|| KeyValue::Param(param.reader()));
+        return (param.data_type() == at).then(|| KeyValue::Param(param.reader()));
     }
     match expr {
-        Expr::Literal(value, _) if value.data_type() == *field.data_type() => {
-            Some(KeyValue::Constant(value.clone()))
+        Expr::Literal(value, _) if value.data_type() == *at => {
+            narrowed(value, field.data_type()).ok().map(KeyValue::Constant)
         }
         // The cast loses nothing, as it is DataFusion's own.
-        Expr::Cast(cast) if cast.field.data_type() == field.data_type() => match cast.expr.as_ref() {
-            Expr::Literal(value, _) => value.cast_to(field.data_type()).ok().map(KeyValue::Constant),
+        Expr::Cast(cast) if cast.field.data_type() == at => match cast.expr.as_ref() {
+            Expr::Literal(value, _) => narrowed(value, field.data_type()).ok().map(KeyValue::Constant),
             inner => Param::of_call(inner).map(|param| KeyValue::Param(param.reader())),
         },
         _ => None,
     }
+}
+
+/// A value as one of a key column; NULL, which no key is, if no row can have it.
+fn narrowed(value: &ScalarValue, ty: &DataType) -> Result<ScalarValue> {
+    if widens(ty, &value.data_type()) {
+        return value.cast_to_with_options(ty, &CastOptions { safe: true, ..CastOptions::default() });
+    }
+    value.cast_to(ty)
 }

@@ -1,8 +1,9 @@
 //! Physical plans that run again and again: parameters stay parameters, whose values are put into slots before each run.
-//! Only kinds of plan that keep nothing from one run to the next are taken. Knows no statement text and no sessions.
+//! Only kinds of plan that keep nothing from one run to the next, or forget it when they are reset, are taken. Knows no statement text and no sessions.
 
 use crate::append::AppendExec;
 use crate::context::Statement;
+use crate::functions::{Distance, Measure};
 use crate::indexed::{computed, partial};
 use crate::scan::CollectionScanExec;
 use crate::table::PARALLEL_SCAN_ROWS_MIN;
@@ -12,7 +13,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
@@ -24,17 +25,23 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec};
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use parking_lot::RwLock;
@@ -56,8 +63,18 @@ pub struct ReadyPlan {
     slots: Arc<Slots>,
     /// The only row of a query that reads nothing and has no slots, once it was asked for, if it is small.
     constant: OnceLock<RecordBatch>,
-    /// Tables that are scanned, and whether by several tasks: small ones are not.
-    scanned: Vec<(Arc<Table>, bool)>,
+    scanned: Vec<Scanned>,
+    /// Which side of a join is kept in memory was chosen by the tables' sizes.
+    joins: bool,
+}
+
+/// A table that is scanned, and what of its size the plan depends on.
+#[derive(Debug)]
+struct Scanned {
+    table: Arc<Table>,
+    /// By several tasks: small ones are not.
+    in_parallel: bool,
+    rows: u64,
 }
 
 /// A parameter at one type.
@@ -82,9 +99,10 @@ impl Slots {
 impl ReadyPlan {
     /// Whether the plan is still the one that would be made now, for all that is in the tables.
     pub fn fits(&self, context: &QueryContext) -> Result<bool> {
-        for (table, in_parallel) in &self.scanned {
-            let rows: u64 = context.snapshots(table)?.iter().map(|snapshot| snapshot.row_count()).sum();
-            if *in_parallel != (rows >= PARALLEL_SCAN_ROWS_MIN) {
+        for scanned in &self.scanned {
+            let rows = rows_of(context, &scanned.table)?;
+            let is_other_size = self.joins && !is_like(rows, scanned.rows);
+            if is_other_size || scanned.in_parallel != (rows >= PARALLEL_SCAN_ROWS_MIN) {
                 return Ok(false);
             }
         }
@@ -129,16 +147,24 @@ impl Engine {
         let with_slots = with_slots(optimized, &slots, &mut wanted).map_err(from_datafusion)?;
         let planned = state.query_planner().create_physical_plan(&with_slots, state).await;
         let plan = planned.map_err(from_datafusion)?;
-        let mut scanned = Vec::new();
-        if !keeps_nothing(&plan, &mut scanned) {
+        let mut scans = Vec::new();
+        if !can_run_again(&plan, &mut scans) {
             return Ok(None);
         }
+        let context = state.config().get_extension::<QueryContext>();
+        let context = context.ok_or_else(|| Error::internal("a statement without its context"))?;
+        let scanned = |(table, in_parallel): (Arc<Table>, bool)| {
+            Ok(Scanned { rows: rows_of(&context, &table)?, table, in_parallel })
+        };
+        let scanned = scans.into_iter().map(scanned).collect::<Result<_>>()?;
+        let joins = plan.exists(|node| Ok(node.is::<HashJoinExec>() || node.is::<CrossJoinExec>()));
+        let joins = joins.map_err(from_datafusion)?;
         let (plan, projected) = match Projected::of(&plan) {
             Some((input, projected)) => (input, Some(projected)),
             None => (plan, None),
         };
         let constant = OnceLock::new();
-        Ok(Some((ReadyPlan { plan, projected, slots, constant, scanned }, wanted)))
+        Ok(Some((ReadyPlan { plan, projected, slots, constant, scanned, joins }, wanted)))
     }
 
     /// Runs a plan for a statement; one value a slot.
@@ -147,30 +173,30 @@ impl Engine {
         ready: &ReadyPlan,
         context: Arc<QueryContext>,
         values: Vec<ScalarValue>,
-    ) -> Result<ReadyRows> {
+    ) -> Result<Rows> {
         ready.slots.fill(values);
         if let Some(scan) = ready.plan.downcast_ref::<CollectionScanExec>()
             && let Some(rows) = scan.look_up_at_once(context.clone())?
         {
-            let Some(projected) = &ready.projected else { return Ok(ReadyRows::Batches(rows)) };
+            let Some(projected) = &ready.projected else { return Ok(Rows::Batches(rows)) };
             let rows = rows.iter().map(|batch| projected.evaluate(batch)).collect::<DfResult<_>>();
-            return rows.map(ReadyRows::Batches).map_err(from_datafusion);
+            return rows.map(Rows::Batches).map_err(from_datafusion);
         }
         // With fresh metrics: they would grow with every run.
         let plan = reset_plan_states(ready.plan.clone()).map_err(from_datafusion)?;
         let rows = execute_stream(plan, self.task(context)).map_err(from_datafusion)?;
-        Ok(ReadyRows::Stream(match &ready.projected {
+        Ok(Rows::Stream(match &ready.projected {
             Some(projected) => projected.clone().over(rows),
             None => rows,
         }))
     }
 }
 
-/// What a run gave.
-pub enum ReadyRows {
-    /// All of it.
+/// Rows of a result.
+pub enum Rows {
+    /// All of them.
     Batches(Vec<RecordBatch>),
-    /// It goes on.
+    /// As a plan that runs gives them.
     Stream(SendableRecordBatchStream),
 }
 
@@ -204,8 +230,20 @@ impl Projected {
     }
 }
 
-/// Whether a plan can run twice, and what it scans.
-fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, bool)>) -> bool {
+fn rows_of(context: &QueryContext, table: &Arc<Table>) -> Result<u64> {
+    Ok(context.snapshots(table)?.iter().map(|snapshot| snapshot.row_count()).sum())
+}
+
+/// Whether a join of tables of one size is planned as one of those of the other.
+fn is_like(rows: u64, planned: u64) -> bool {
+    /// Below it any plan is quick.
+    const SMALL_ROWS: u64 = 1_000;
+    rows.max(planned) <= SMALL_ROWS
+        || (rows <= planned.saturating_mul(2) && planned <= rows.saturating_mul(2))
+}
+
+/// Whether a plan can run twice once its state is reset, and what it scans.
+fn can_run_again(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, bool)>) -> bool {
     if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
         if scan.lookup.is_none() {
             scanned.push((scan.table.clone(), scan.partitions() > 1));
@@ -216,7 +254,7 @@ fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, b
         // A parameter's value says whether a partial index has the rows.
         let children = search.children();
         return search.layout().is_none_or(|layout| !has_partial_index(layout))
-            && children.into_iter().all(|child| keeps_nothing(child, scanned));
+            && children.into_iter().all(|child| can_run_again(child, scanned));
     }
     let is_plain = plan.is::<ProjectionExec>()
         || plan.is::<FilterExec>()
@@ -226,11 +264,42 @@ fn keeps_nothing(plan: &Arc<dyn ExecutionPlan>, scanned: &mut Vec<(Arc<Table>, b
         || plan.is::<CooperativeExec>()
         || plan.is::<UnionExec>()
         || plan.is::<AppendExec>()
-        // Forgets its results when the plan is reset, before each run.
-        || plan.is::<ScalarSubqueryExec>()
+        || plan.is::<SortPreservingMergeExec>()
         || plan.is::<PlaceholderRowExec>()
         || plan.is::<EmptyExec>();
-    is_plain && plan.children().into_iter().all(|child| keeps_nothing(child, scanned))
+    // These forget what they have when the plan is reset, before each run.
+    let is_reset = plan.is::<ScalarSubqueryExec>()
+        || plan.is::<AggregateExec>()
+        || plan.is::<SortExec>()
+        || plan.is::<RepartitionExec>()
+        || plan.is::<HashJoinExec>()
+        || plan.is::<CrossJoinExec>()
+        || plan.is::<WindowAggExec>()
+        || plan.is::<BoundedWindowAggExec>();
+    (is_plain || is_reset)
+        && !sorts_distances(plan)
+        && plan.children().into_iter().all(|child| can_run_again(child, scanned))
+}
+
+/// Whether the nearest rows are sought by a sort: with the values of a run there may be a search for them.
+fn sorts_distances(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_some()) && measures(plan)
+}
+
+fn measures(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if plan.is::<VectorTopKExec>() {
+        return false;
+    }
+    let mut found = false;
+    let is_measure = |expr: &Arc<dyn PhysicalExpr>| {
+        let fun = expr.downcast_ref::<ScalarFunctionExpr>().map(|call| call.fun().inner());
+        Ok(fun.is_some_and(|fun| fun.is::<Distance>() || fun.is::<Measure>()))
+    };
+    let visited = plan.apply_expressions(&mut |expr| {
+        found |= expr.exists(is_measure)?;
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found || visited.is_err() || plan.children().into_iter().any(measures)
 }
 
 fn has_partial_index(layout: &TableLayout) -> bool {

@@ -6,12 +6,11 @@ use crate::statement::{Bound, ParamValue, StatementContext};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 use datafusion::sql::sqlparser::ast::{self, UtilityOption};
 use futures::TryStreamExt;
 use quiver_base::{Error, Result, SqlState, SqlType};
-use quiver_exec::from_datafusion;
+use quiver_exec::{Rows, from_datafusion};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -103,9 +102,7 @@ pub(crate) async fn execute(
     let schema = options.schema();
     let column: ArrayRef = Arc::new(StringArray::from(text));
     let batch = RecordBatch::try_new(schema.clone(), vec![column])?;
-    let stream = futures::stream::once(async move { Ok(batch) });
-    let stream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-    Ok(Outcome::Rows { schema, stream, tag: Tag::Fixed("EXPLAIN".to_owned()) })
+    Ok(Outcome::Rows { schema, rows: Rows::Batches(vec![batch]), tag: Tag::Fixed("EXPLAIN".to_owned()) })
 }
 
 struct Explained {

@@ -4,14 +4,14 @@ use crate::statement::StatementContext;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::execution::SendableRecordBatchStream;
 use futures::stream::BoxStream;
 use quiver_base::{IndexId, Result, SqlState, TableId};
+use quiver_exec::Rows;
 
 /// What executing a statement gave.
 pub(crate) enum Outcome {
     /// Rows, then a tag `{tag} {n}` with the number of rows (`SELECT 5`), or the fixed tag.
-    Rows { schema: SchemaRef, stream: SendableRecordBatchStream, tag: Tag },
+    Rows { schema: SchemaRef, rows: Rows, tag: Tag },
     /// No rows: a command tag.
     Done(String),
     /// CREATE INDEX whose index is built in the background. Outside a block: commit, then wait with `Cluster::wait_indexed`

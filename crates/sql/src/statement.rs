@@ -12,13 +12,12 @@ use crate::session::{SessionCommand, SessionInfo};
 use crate::settings::{Settings, StyleMark};
 use crate::{copy, ddl, maintenance};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{Catalog, Cluster, Table, Txn};
-use quiver_exec::{Engine, ReadyRows, from_datafusion};
+use quiver_exec::{Engine, Rows};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -423,7 +422,7 @@ pub(crate) async fn run_bound(
                 }
             };
             let plan = binder.fill(plan, params, types)?;
-            rows_of(query, ReadyRows::Stream(binder.start(&plan).await?))
+            rows_of(query, Rows::Stream(binder.start(&plan).await?))
         }
         Bound::Insert(insert) => dml::run_insert(ctx, insert, params, types).await,
         Bound::Change(change) => dml::run_change(ctx, change, params, types).await,
@@ -432,17 +431,15 @@ pub(crate) async fn run_bound(
     }
 }
 
-fn rows_of(query: &BoundQuery, rows: ReadyRows) -> Result<Outcome> {
+fn rows_of(query: &BoundQuery, rows: Rows) -> Result<Outcome> {
     let schema = query.schema.clone();
-    let stream = match rows {
-        ReadyRows::Stream(stream) => conform_stream(stream, &schema),
-        ReadyRows::Batches(batches) => {
-            let batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<_>>()?;
-            let rows = MemoryStream::try_new(batches, schema.clone(), None);
-            Box::pin(rows.map_err(from_datafusion)?)
+    let rows = match rows {
+        Rows::Stream(stream) => Rows::Stream(conform_stream(stream, &schema)),
+        Rows::Batches(batches) => {
+            Rows::Batches(batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<_>>()?)
         }
     };
-    Ok(Outcome::Rows { schema, stream, tag: Tag::Counted("SELECT") })
+    Ok(Outcome::Rows { schema, rows, tag: Tag::Counted("SELECT") })
 }
 
 /// SELECT … FOR UPDATE and its kin.

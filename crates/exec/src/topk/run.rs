@@ -2,8 +2,9 @@
 
 use super::metrics::Counters;
 use crate::context::Statement;
-use crate::filter::{Predicate, with_values};
+use crate::filter::Predicate;
 use crate::indexed::{sparse_vector, zeros_and_ones};
+use crate::resolve::with_values;
 use crate::search::{self, QueryVector, TableView, Values, VectorSource, Wanted};
 use crate::to_datafusion;
 use crate::vector::Vectors;

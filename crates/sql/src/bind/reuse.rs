@@ -17,7 +17,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use quiver_base::{Result, SqlType};
-use quiver_exec::{CollectionTable, ReadyPlan, ReadyRows, from_datafusion, to_datafusion};
+use quiver_exec::{CollectionTable, ReadyPlan, Rows, from_datafusion, to_datafusion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -76,14 +76,14 @@ impl KeptPlan {
         ctx: &StatementContext<'_>,
         values: &[ScalarValue],
         types: &[SqlType],
-    ) -> Result<Option<ReadyRows>> {
+    ) -> Result<Option<Rows>> {
         let Some(kept) = self.take_here() else { return Ok(None) };
         // Puts the plan back however the run ends.
         let lent = Lent { home: self.clone(), kept: Some(kept), refused: false };
         let Some(kept) = lent.kept.as_ref().filter(|kept| kept.has_limits(values)) else { return Ok(None) };
         let rows = if kept.ready.reads_nothing() {
             let values = kept.values(ctx, values, types)?;
-            ReadyRows::Batches(vec![kept.ready.row(values)?])
+            Rows::Batches(vec![kept.ready.row(values)?])
         } else {
             let context = Arc::new(Binder::query_context(ctx, ctx.txn.read_view()));
             if !kept.ready.fits(&context)? {
@@ -91,7 +91,7 @@ impl KeptPlan {
             }
             let values = kept.values(ctx, values, types)?;
             match ctx.engine.run_ready(&kept.ready, context, values)? {
-                ReadyRows::Stream(stream) => ReadyRows::Stream(lent.until_end_of(stream)),
+                Rows::Stream(stream) => Rows::Stream(lent.until_end_of(stream)),
                 all => all,
             }
         };
@@ -106,7 +106,7 @@ impl KeptPlan {
         query: &BoundQuery,
         values: &[ScalarValue],
         types: &[SqlType],
-    ) -> Result<Option<ReadyRows>> {
+    ) -> Result<Option<Rows>> {
         let mut rows = self.run_at_hand(ctx, values, types)?;
         if rows.is_none() {
             self.prepare(ctx, query, values, types).await;

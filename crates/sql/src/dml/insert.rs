@@ -11,13 +11,12 @@ use crate::outcome::{Outcome, Tag};
 use crate::statement::StatementContext;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::physical_plan::PhysicalExpr;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, SetExpr};
 use futures::StreamExt;
 use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_cluster::{ConflictMode, Table};
-use quiver_exec::from_datafusion;
+use quiver_exec::{Rows, from_datafusion};
 use std::sync::Arc;
 
 /// Rows of VALUES that are written at once.
@@ -336,10 +335,7 @@ impl<'a> Writer<'a> {
 
 /// RETURNING's rows with a command's tag.
 pub(super) fn rows_outcome(returning: &Returning, batches: Vec<RecordBatch>, tag: String) -> Outcome {
-    let schema = returning.schema.clone();
-    let stream = futures::stream::iter(batches.into_iter().map(Ok));
-    let stream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-    Outcome::Rows { schema, stream, tag: Tag::Fixed(tag) }
+    Outcome::Rows { schema: returning.schema.clone(), rows: Rows::Batches(batches), tag: Tag::Fixed(tag) }
 }
 
 async fn values_batch(

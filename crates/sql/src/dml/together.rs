@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use futures::TryStreamExt;
 use quiver_base::{Result, SqlType};
 use quiver_cluster::{ReadView, RowRef};
-use quiver_exec::from_datafusion;
+use quiver_exec::{Rows, from_datafusion};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -104,9 +104,12 @@ impl Part {
         types: &[SqlType],
     ) -> Result<()> {
         let outcome = Box::pin(run_bound(ctx, statement, &self.bound, params, types)).await?;
-        if let (Outcome::Rows { stream, .. }, Some(rows)) = (outcome, &self.rows) {
-            let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(from_datafusion)?;
-            rows.fill(batches).await;
+        if let (Outcome::Rows { rows, .. }, Some(kept)) = (outcome, &self.rows) {
+            let batches = match rows {
+                Rows::Batches(batches) => batches,
+                Rows::Stream(stream) => stream.try_collect().await.map_err(from_datafusion)?,
+            };
+            kept.fill(batches).await;
         }
         Ok(())
     }

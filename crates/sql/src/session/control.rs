@@ -60,10 +60,10 @@ impl Session {
             Reply::Tag(tag) => self.complete(conn, &tag, step.last).await,
             Reply::Rows(schema, batches, tag) => {
                 let mut source = RowSource::of_batches(schema, batches);
-                let format = self.row_format(&source, formats)?;
+                let format = self.row_format(&source.schema, formats)?;
                 if describe {
                     self.tell(conn);
-                    backend::row_description(&mut conn.output.buffer, &source.schema, format.formats())?;
+                    self.described.write(&mut conn.output.buffer, &source.schema, formats)?;
                 }
                 let (sent, _) = self.send_rows(conn, &mut source, &format, u64::MAX).await?;
                 self.complete(conn, &tag_of(&tag, sent), step.last).await
@@ -96,10 +96,10 @@ impl Session {
         // A binary cursor is binary whatever Bind said.
         let formats = if portal.formats.is_empty() { formats } else { &portal.formats };
         let schema = rows.schema();
-        let format = self.row_format(&RowSource::of_batches(schema.clone(), Vec::new()), formats)?;
+        let format = self.row_format(&schema, formats)?;
         if describe {
             self.tell(conn);
-            backend::row_description(&mut conn.output.buffer, &schema, format.formats())?;
+            self.described.write(&mut conn.output.buffer, &schema, formats)?;
         }
         let mut left = count;
         while left > 0 {
@@ -426,10 +426,10 @@ impl Session {
             analyzed = self.analyze_text(conn, &format!("SELECT {}", converted.join(", "))).await?;
         }
         let executed = self.execute(conn, &analyzed, &[], step).await?;
-        let Executed { outcome: Outcome::Rows { schema, stream, .. }, watch } = executed else {
+        let Executed { outcome: Outcome::Rows { schema, rows, .. }, watch } = executed else {
             return Err(Error::internal("arguments gave no row"));
         };
-        let mut source = RowSource::of_stream(schema, stream, watch);
+        let mut source = RowSource::new(schema, rows, watch);
         let row = source.next_guarded(&mut conn.input, &self.info, 1).await?;
         let row = row.ok_or_else(|| Error::internal("arguments gave no row"))?;
         let found = backend::column_types(&source.schema)?;
@@ -473,10 +473,10 @@ impl Session {
             values.into_iter().map(|(ty, value)| (Some(ty), value)).unzip();
         let analyzed = self.analyze(conn, Arc::new(query), &types).await?.untold();
         let Executed { outcome, watch } = self.execute(conn, &analyzed, &params, step).await?;
-        let Outcome::Rows { schema, stream, .. } = outcome else {
+        let Outcome::Rows { schema, rows, .. } = outcome else {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor needs a query that returns rows"));
         };
-        let source = RowSource::of_stream(schema.clone(), stream, watch);
+        let source = RowSource::new(schema.clone(), rows, watch);
         let keep = match cursor.scroll {
             Some(true) => Keep::All,
             None => Keep::Window,

@@ -123,9 +123,8 @@ impl Session {
         let params: Vec<ParamValue> =
             bind.values.iter().zip(formats).zip(types).map(decode).collect::<Result<_>>()?;
         let columns = prepared.analyzed.columns.clone();
-        let count = columns.as_ref().map_or(0, |columns| columns.fields().len());
-        if columns.is_some() {
-            spread_formats(&bind.result_formats, count, "result formats but query has", "columns")?;
+        if let Some(columns) = &columns {
+            self.described.shape(columns, &bind.result_formats)?;
         }
         if bind.portal.is_empty() {
             self.portals.remove("");
@@ -164,19 +163,15 @@ impl Session {
             Target::Statement(name) => {
                 let prepared = self.find_prepared(name)?;
                 backend::parameter_description(&mut conn.output.buffer, &prepared.analyzed.params);
-                (prepared.analyzed.columns.clone(), Vec::new())
+                (prepared.analyzed.columns.clone(), &[][..])
             }
             Target::Portal(name) => {
                 let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-                (portal.columns.clone(), portal.formats.clone())
+                (portal.columns.clone(), portal.formats.as_slice())
             }
         };
         match columns {
-            Some(schema) => {
-                let count = schema.fields().len();
-                let formats = spread_formats(&formats, count, "result formats but query has", "columns")?;
-                self.described.write(&mut conn.output.buffer, &schema, &formats)
-            }
+            Some(schema) => self.described.write(&mut conn.output.buffer, &schema, formats),
             None => {
                 backend::bare(&mut conn.output.buffer, b'n');
                 Ok(())
@@ -250,9 +245,9 @@ impl Session {
                 let executed =
                     executed.map_err(|error| in_query(error, &prepared.query, analyzed.parsed.offset))?;
                 match executed {
-                    Executed { outcome: Outcome::Rows { schema, stream, tag }, watch } => {
+                    Executed { outcome: Outcome::Rows { schema, rows, tag }, watch } => {
                         check_columns(&portal.columns, &schema)?;
-                        let source = RowSource::of_stream(schema, stream, watch);
+                        let source = RowSource::new(schema, rows, watch);
                         self.go_on(conn, portal, source, tag, limit).await
                     }
                     executed => {
@@ -275,8 +270,8 @@ impl Session {
         if self.transaction.failed {
             return Err(aborted());
         }
-        source.watch.deadline = self.watch().deadline;
-        let format = self.row_format(&source, &portal.formats)?;
+        source.watch.deadline = self.deadline();
+        let format = self.row_format(&source.schema, &portal.formats)?;
         self.tell(conn);
         let (sent, more) = self.send_rows(conn, &mut source, &format, limit).await?;
         if more {

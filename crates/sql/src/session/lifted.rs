@@ -14,17 +14,19 @@ use std::sync::Arc;
 
 /// Longer statements are not looked at, in bytes.
 const TEXT_BYTES_MAX: usize = 512 << 10;
-/// Statements with more constants keep them: lists of constants are searched faster than lists of parameters.
-const CONSTANTS_MAX: usize = 16;
+/// Statements with more constants keep them.
+const CONSTANTS_MAX: usize = 32;
+/// Lists whose items would make more constants keep them: they become sets once, those of parameters at each run.
+const LISTED_MAX: usize = 16;
 
 /// A constant of a statement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Constant<'a> {
     /// `'[…]'` after a distance operator.
     Vector(&'a str),
-    /// `'…'` after a comparison: of whichever type its place wants, like a parameter of which nothing is said.
+    /// `'…'` that is compared: of whichever type its place wants, like a parameter of which nothing is said.
     Text(&'a str),
-    /// A whole number after a comparison.
+    /// A whole number that is compared.
     Number(&'a str),
 }
 
@@ -82,15 +84,54 @@ impl<'a> Lifted<'a> {
     }
 }
 
-/// What a constant would belong to.
+/// What came last: what a constant would belong to that comes now.
 #[derive(Clone, Copy, PartialEq)]
 enum After {
     Distance,
     Comparison,
+    /// BETWEEN, and the constant that follows it.
+    Between,
+    Low,
+    /// IN, its parenthesis or a comma of its list, and a constant of the list.
+    In,
+    List,
+    Item,
+    /// ROWS, RANGE, GROUPS: a frame's numbers are part of it.
+    Frame,
     Other,
 }
 
 impl After {
+    /// Whether a constant is compared with something here.
+    fn compares(self) -> bool {
+        matches!(self, After::Comparison | After::Between | After::List)
+    }
+
+    /// A word or one other character.
+    fn word(self, word: &str) -> After {
+        match self {
+            After::In if word == "(" => After::List,
+            After::Item if word == "," => After::List,
+            After::Low if word.eq_ignore_ascii_case("and") => After::Comparison,
+            After::Frame if word.eq_ignore_ascii_case("between") => After::Other,
+            _ if word.eq_ignore_ascii_case("in") => After::In,
+            _ if word.eq_ignore_ascii_case("between") => After::Between,
+            _ if ["rows", "range", "groups"].iter().any(|unit| word.eq_ignore_ascii_case(unit)) => {
+                After::Frame
+            }
+            _ => After::Other,
+        }
+    }
+
+    /// A constant that was taken out.
+    fn constant(self) -> After {
+        match self {
+            After::Between => After::Low,
+            After::List => After::Item,
+            _ => After::Other,
+        }
+    }
+
     fn operator(operator: &str) -> After {
         match operator {
             "<->" | "<=>" | "<#>" | "<+>" => After::Distance,
@@ -129,7 +170,7 @@ fn lift(query: &str) -> Option<Lifted<'_>> {
                 let end = at + word(&bytes[at..]);
                 let number = query.get(at..end)?;
                 let is_whole = number.parse::<i64>().is_ok() && bytes.get(end) != Some(&b'.');
-                (end, (is_whole && after == After::Comparison).then_some(Constant::Number(number)))
+                (end, (is_whole && after.compares()).then_some(Constant::Number(number)))
             }
             byte if is_operator(*byte) => {
                 let end = at + bytes[at..].iter().take_while(|byte| is_operator(**byte)).count();
@@ -144,7 +185,18 @@ fn lift(query: &str) -> Option<Lifted<'_>> {
                 at += 1;
                 continue;
             }
-            _ => (at + word(&bytes[at..]).max(1), None),
+            _ => {
+                let end = at + word(&bytes[at..]).max(1);
+                after = after.word(query.get(at..end)?);
+                if after == After::List
+                    && *byte == b'('
+                    && lifted.constants.len() + items(&bytes[end..]) > LISTED_MAX
+                {
+                    after = After::Other;
+                }
+                at = end;
+                continue;
+            }
         };
         if let Some(constant) = constant {
             // A text that goes on behind a line break, or a mistake.
@@ -153,9 +205,13 @@ fn lift(query: &str) -> Option<Lifted<'_>> {
             }
             lifted.push(query.get(kept..at)?);
             lifted.push_constant(constant);
+            if lifted.constants.len() > CONSTANTS_MAX {
+                return None;
+            }
             kept = end;
         }
-        (at, after) = (end, After::Other);
+        let next = constant.map_or(After::Other, |_| after.constant());
+        (at, after) = (end, next);
     }
     finished(lifted, query, kept)
 }
@@ -168,9 +224,14 @@ fn constant<'a>(after: After, inner: &'a str, next: Option<&u8>) -> Option<Const
     }
     match after {
         After::Distance if is_vector(inner) => Some(Constant::Vector(inner)),
-        After::Comparison => Some(Constant::Text(inner)),
-        After::Distance | After::Other => None,
+        _ if after.compares() => Some(Constant::Text(inner)),
+        _ => None,
     }
+}
+
+/// How many items a list has, or more: commas in quotes are counted, too.
+fn items(list: &[u8]) -> usize {
+    1 + list.iter().take_while(|byte| **byte != b')').filter(|byte| **byte == b',').count()
 }
 
 /// The length of the name or number at the front.
@@ -185,7 +246,7 @@ fn is_operator(byte: u8) -> bool {
 
 fn finished<'a>(mut lifted: Lifted<'a>, query: &str, kept: usize) -> Option<Lifted<'a>> {
     lifted.push(query.get(kept..)?);
-    (1..=CONSTANTS_MAX).contains(&lifted.constants.len()).then_some(lifted)
+    (!lifted.constants.is_empty()).then_some(lifted)
 }
 
 fn is_vector(text: &str) -> bool {
@@ -315,6 +376,32 @@ mod tests {
     }
 
     #[test]
+    fn lists_and_ranges_are_taken_out() {
+        let lifted =
+            lift("select 1 from t where a in (1, 2,3) and b NOT IN('x' , 'y') and c between 4 and 5 and 6")
+                .unwrap();
+        assert_eq!(
+            lifted.text,
+            "select 1 from t where a in ($1, $2,$3) and b NOT IN($4 , $5) and c between $6 and $7 and 6"
+        );
+        assert_eq!(lifted.constants.len(), 7);
+        let mixed = lift("select 1 from t where a in (1, b, 2, -3, 4)").unwrap();
+        assert_eq!(mixed.text, "select 1 from t where a in ($1, b, 2, -3, 4)");
+        let long = (0..=LISTED_MAX).map(|item| item.to_string()).collect::<Vec<_>>().join(", ");
+        let text = format!("select 1 from t where a in ({long}) and b = 5 and c in (6)");
+        assert_eq!(
+            lift(&text).unwrap().text,
+            format!("select 1 from t where a in ({long}) and b = $1 and c in ($2)")
+        );
+        let many =
+            format!("select {}", (0..40).map(|item| format!("a = {item}")).collect::<Vec<_>>().join(", "));
+        assert_eq!(lift(&many), None);
+        let frame =
+            "select sum(a) over (order by a rows between 1 preceding and 2 following) from t where b = 7";
+        assert_eq!(lift(frame).unwrap().text, frame.replace("= 7", "= $1"));
+    }
+
+    #[test]
     fn what_is_out_of_the_ordinary_is_left_alone() {
         for query in [
             "select 1",
@@ -336,7 +423,8 @@ mod tests {
             "select a = E'b', c = 'it''s' from t limit 3 offset 1",
             "select a = 'foo'\n'bar'",
             "select a = 1 'bar'",
-            "select a in (1, 2), b between 3 and 4 from t order by 1",
+            "select a in (select 1), in 1, in, 2, between and 3, a not in ((1)) from t order by 1",
+            "select f(1, 2), (3, 4), a between symmetric 1 and 2, a between b and 3 from t limit 5",
         ] {
             assert_eq!(lift(query), None, "{query}");
         }

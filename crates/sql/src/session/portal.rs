@@ -285,7 +285,7 @@ impl Session {
                     Direction::Relative(count @ 1..) => (count as u64 - 1, 1),
                     _ => return Err(forward_only()),
                 };
-                source.watch.deadline = self.watch().deadline;
+                source.watch.deadline = self.deadline();
                 let mut left = skip;
                 while left > 0 {
                     match source.next_guarded(&mut conn.input, &self.info, at_most(left)).await? {
@@ -319,7 +319,7 @@ impl Session {
         direction: Direction,
     ) -> Result<Vec<RecordBatch>> {
         let mut watch = rows.source.watch.clone();
-        watch.deadline = self.watch().deadline;
+        watch.deadline = self.deadline();
         guarded(&mut conn.input, &self.info, &watch, rows.fetch(direction)).await
     }
 

@@ -1,5 +1,6 @@
 //! Rows on their way out: a stream of batches that can stop after any row and go on later.
 
+use super::described::Shape;
 use super::guard::{Watch, guarded};
 use super::info::SessionInfo;
 use crate::encode::{ColumnEncoder, OutputStyle, put_sized};
@@ -8,8 +9,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use quiver_base::{Error, Result, SqlState, SqlType};
+use quiver_base::{Error, Result, SqlState};
+use quiver_exec::Rows;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A result that is read piece by piece.
 pub(crate) struct RowSource {
@@ -22,9 +25,13 @@ pub(crate) struct RowSource {
 }
 
 impl RowSource {
-    /// The rows of a running plan.
-    pub(super) fn of_stream(schema: SchemaRef, stream: SendableRecordBatchStream, watch: Watch) -> RowSource {
-        RowSource { schema, stream: Some(stream), pending: VecDeque::new(), watch }
+    /// The rows of a statement that `watch` watches over.
+    pub(super) fn new(schema: SchemaRef, rows: Rows, watch: Watch) -> RowSource {
+        let (stream, pending) = match rows {
+            Rows::Batches(batches) => (None, batches.into()),
+            Rows::Stream(stream) => (Some(stream), VecDeque::new()),
+        };
+        RowSource { schema, stream, pending, watch }
     }
 
     /// Rows that are all there.
@@ -35,14 +42,7 @@ impl RowSource {
     /// At least one row and at most `limit`; `None` at the end.
     pub(super) async fn next(&mut self, limit: usize) -> Result<Option<RecordBatch>> {
         loop {
-            if let Some(batch) = self.pending.pop_front() {
-                if batch.num_rows() == 0 {
-                    continue;
-                }
-                if batch.num_rows() > limit {
-                    self.pending.push_front(batch.slice(limit, batch.num_rows() - limit));
-                    return Ok(Some(batch.slice(0, limit)));
-                }
+            if let Some(batch) = self.at_hand(limit) {
                 return Ok(Some(batch));
             }
             let Some(stream) = &mut self.stream else { return Ok(None) };
@@ -53,6 +53,21 @@ impl RowSource {
         }
     }
 
+    /// [`Self::next`] of what has been read.
+    fn at_hand(&mut self, limit: usize) -> Option<RecordBatch> {
+        while let Some(batch) = self.pending.pop_front() {
+            match batch.num_rows() {
+                0 => {}
+                rows if rows > limit => {
+                    self.pending.push_front(batch.slice(limit, rows - limit));
+                    return Some(batch.slice(0, limit));
+                }
+                _ => return Some(batch),
+            }
+        }
+        None
+    }
+
     /// [`Self::next`] that cancel, timeout and disconnect can stop.
     pub(super) async fn next_guarded(
         &mut self,
@@ -60,6 +75,10 @@ impl RowSource {
         info: &SessionInfo,
         limit: usize,
     ) -> Result<Option<RecordBatch>> {
+        let at_hand = self.at_hand(limit);
+        if at_hand.is_some() || self.stream.is_none() {
+            return Ok(at_hand);
+        }
         let watch = self.watch.clone();
         guarded(input, info, &watch, self.next(limit)).await
     }
@@ -83,26 +102,19 @@ impl std::fmt::Debug for RowSource {
 /// How rows are sent: types and formats of the columns, and how values print.
 #[derive(Clone, Debug)]
 pub(super) struct RowFormat {
-    types: Vec<SqlType>,
-    formats: Vec<i16>,
+    shape: Arc<Shape>,
     style: OutputStyle,
 }
 
 impl RowFormat {
-    /// `formats`: none for all text, one for all, or one a column.
-    pub(super) fn new(types: Vec<SqlType>, formats: &[i16], style: OutputStyle) -> Result<RowFormat> {
-        let formats = spread_formats(formats, types.len(), "result formats but query has", "columns")?;
-        Ok(RowFormat { types, formats, style })
-    }
-
-    /// One format a column.
-    pub(super) fn formats(&self) -> &[i16] {
-        &self.formats
+    pub(super) fn new(shape: Arc<Shape>, style: OutputStyle) -> RowFormat {
+        RowFormat { shape, style }
     }
 
     /// Sends a batch as DataRow messages, waiting for the client whenever the buffer is full.
     pub(super) async fn send(&self, conn: &mut Connection, batch: &RecordBatch) -> Result<()> {
         let encoders = self
+            .shape
             .types
             .iter()
             .zip(batch.columns())
@@ -121,7 +133,7 @@ impl RowFormat {
 
     fn put_row(&self, encoders: &[ColumnEncoder], row: usize, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
-        let written = put_values(encoders, &self.formats, row, out);
+        let written = put_values(encoders, &self.shape.formats, row, out);
         let length = u32::try_from(out.len() - start - 1).ok().filter(|length| *length < i32::MAX as u32);
         match (written, length) {
             (Ok(()), Some(length)) => {

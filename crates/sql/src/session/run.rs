@@ -10,6 +10,7 @@ use crate::parser::placed;
 use crate::statement::{self, Analyzed, ParamValue, Parsed, Statement, StatementContext};
 use crate::wire::backend;
 use crate::wire::connection::Connection;
+use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use quiver_base::{Result, SqlType};
@@ -139,12 +140,12 @@ impl Session {
         let Executed { outcome, watch } = executed;
         let tag = match outcome {
             Outcome::Done(tag) => tag,
-            Outcome::Rows { schema, stream, tag } => {
-                let mut source = RowSource::of_stream(schema, stream, watch);
-                let format = self.row_format(&source, formats)?;
+            Outcome::Rows { schema, rows, tag } => {
+                let mut source = RowSource::new(schema, rows, watch);
+                let format = self.row_format(&source.schema, formats)?;
                 if describe {
                     self.tell(conn);
-                    backend::row_description(&mut conn.output.buffer, &source.schema, format.formats())?;
+                    self.described.write(&mut conn.output.buffer, &source.schema, formats)?;
                 }
                 let (sent, _) = self.send_rows(conn, &mut source, &format, u64::MAX).await?;
                 tag_of(&tag, sent)
@@ -181,14 +182,14 @@ impl Session {
         Ok(())
     }
 
-    /// How the rows of a source are sent.
-    pub(super) fn row_format(&self, source: &RowSource, formats: &[i16]) -> Result<RowFormat> {
+    /// How rows of these columns are sent. `formats`: none for all text, one for all, or one a column.
+    pub(super) fn row_format(&mut self, schema: &SchemaRef, formats: &[i16]) -> Result<RowFormat> {
+        let shape = self.described.shape(schema, formats)?;
         let mut style = self.settings.output_style();
-        let types = backend::column_types(&source.schema)?;
-        if types.iter().any(shows_name) {
+        if shape.shows_names {
             style.names = Some(self.names()?);
         }
-        RowFormat::new(types, formats, style)
+        Ok(RowFormat::new(shape, style))
     }
 
     /// What the reg types look up, as the session's transaction sees the catalog.
