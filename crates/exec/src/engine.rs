@@ -97,6 +97,11 @@ impl Engine {
         execute_stream(plan, state.task_ctx()).map_err(from_datafusion)
     }
 
+    /// What all queries draw memory from.
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeEnv> {
+        self.template.runtime_env()
+    }
+
     /// What a plan runs with that was made for an earlier statement: the state without what only planning needs.
     pub(crate) fn task(&self, context: Arc<QueryContext>) -> Arc<TaskContext> {
         let mut config = self.template.config().clone();

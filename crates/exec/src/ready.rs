@@ -114,6 +114,13 @@ impl ReadyPlan {
         self.projected.is_some() && self.plan.is::<PlaceholderRowExec>()
     }
 
+    /// All rows of a run, projected.
+    fn at_once(&self, rows: Vec<RecordBatch>) -> Result<Rows> {
+        let Some(projected) = &self.projected else { return Ok(Rows::Batches(rows)) };
+        let rows = rows.iter().map(|batch| projected.evaluate(batch)).collect::<DfResult<_>>();
+        rows.map(Rows::Batches).map_err(from_datafusion)
+    }
+
     /// The only row of a plan that reads nothing; one value a slot.
     pub fn row(&self, values: Vec<ScalarValue>) -> Result<RecordBatch> {
         if let Some(row) = self.constant.get() {
@@ -178,9 +185,14 @@ impl Engine {
         if let Some(scan) = ready.plan.downcast_ref::<CollectionScanExec>()
             && let Some(rows) = scan.look_up_at_once(context.clone())?
         {
-            let Some(projected) = &ready.projected else { return Ok(Rows::Batches(rows)) };
-            let rows = rows.iter().map(|batch| projected.evaluate(batch)).collect::<DfResult<_>>();
-            return rows.map(Rows::Batches).map_err(from_datafusion);
+            return ready.at_once(rows);
+        }
+        if let Some(search) = ready.plan.downcast_ref::<VectorTopKExec>() {
+            let memory = &self.runtime().memory_pool;
+            let rows = search.search_at_once(context.as_ref(), memory).map_err(from_datafusion)?;
+            if let Some(rows) = rows {
+                return ready.at_once(vec![rows]);
+            }
         }
         // With fresh metrics: they would grow with every run.
         let plan = reset_plan_states(ready.plan.clone()).map_err(from_datafusion)?;

@@ -6,15 +6,17 @@ use super::pace::{Moment, Pace};
 use super::run::Search;
 use super::{SearchMetrics, pattern::substitute};
 use crate::SearchSettings;
-use crate::context::running_statement;
+use crate::context::{Statement, running_statement};
 use crate::engine::BATCH_ROWS;
 use crate::search::Values;
 use crate::to_datafusion;
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
@@ -87,6 +89,23 @@ impl VectorTopKExec {
     /// The table at planning time, as storage wants it described.
     pub(crate) fn layout(&self) -> Option<&TableLayout> {
         self.layout.as_deref()
+    }
+
+    /// The rows of a search that is expected to be quick, without a stream; nobody sees how it went. `None` if it may take longer.
+    pub(crate) fn search_at_once(
+        &self,
+        statement: &dyn Statement,
+        memory: &Arc<dyn MemoryPool>,
+    ) -> Result<Option<RecordBatch>> {
+        let is_quick = self.members.is_none() && self.pace.is_quick();
+        if !is_quick || !self.search.is_local(statement).map_err(to_datafusion)? {
+            return Ok(None);
+        }
+        let began = Moment::now();
+        let rows = self.search.rows(statement, memory, None, self.outputs.fetched())?;
+        let rows = self.outputs.evaluate(&rows, &self.schema())?;
+        self.pace.note(began.elapsed());
+        Ok(Some(rows))
     }
 }
 
@@ -213,7 +232,8 @@ impl ExecutionPlan for VectorTopKExec {
             let began = Moment::now();
             let elapsed = counters.baseline.elapsed_compute().clone();
             let timer = elapsed.timer();
-            let rows = search.rows(statement.as_ref(), task, &counters, outputs.fetched())?;
+            let memory = task.memory_pool();
+            let rows = search.rows(statement.as_ref(), memory, Some(&counters), outputs.fetched())?;
             let rows = outputs.evaluate(&rows, &schema)?.record_output(&counters.baseline);
             timer.done();
             pace.note(began.elapsed());

@@ -13,8 +13,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::error::Result;
-use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::conjunction;
 use quiver_index::Metric;
@@ -56,13 +55,13 @@ impl Search {
     pub(super) fn rows(
         &self,
         statement: &dyn Statement,
-        task: &TaskContext,
-        counters: &Counters,
+        memory: &Arc<dyn MemoryPool>,
+        counters: Option<&Counters>,
         fetched: &[usize],
     ) -> Result<RecordBatch> {
         statement.check_cancel().map_err(to_datafusion)?;
         let view = TableView::new(statement, &self.source.table).map_err(to_datafusion)?;
-        let memory = MemoryConsumer::new("VectorTopK").register(task.memory_pool());
+        let memory = MemoryConsumer::new("VectorTopK").register(memory);
         memory.try_grow(self.wanted.k.min(view.row_count() as usize) * HIT_BYTES)?;
         let query = query_vector(&self.query, self.source.values)?;
         let Some(query) = &query else {
@@ -82,7 +81,9 @@ impl Search {
         let filter = search::prepare(self.predicate.as_ref()).map_err(to_datafusion)?;
         let (mut hits, stats) =
             self.source.nearest(&view, statement.search(), query, wanted, filter).map_err(to_datafusion)?;
-        counters.record(&stats);
+        if let Some(counters) = counters {
+            counters.record(&stats);
+        }
         if nulls.is_some() {
             hits.retain(|hit| hit.hit.distance.is_some());
         }

@@ -20,7 +20,7 @@ pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
 /// How far ahead of a running statement input is read.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// What is taken at once of what has arrived: a query's vector of some hundred dimensions, too.
-const ARRIVED_BYTES_MAX: usize = 4 * 1024;
+const PIECE_BYTES: usize = 4 * 1024;
 /// The output buffer is given back to the allocator past this.
 const KEEP_BYTES_MAX: usize = 1024 * 1024;
 
@@ -179,20 +179,25 @@ impl Input {
         Ok(true)
     }
 
-    /// Takes what has arrived without waiting, where the socket is not encrypted. Whether there was anything; an end or an error shows
-    /// when the next message is waited for.
+    /// Takes what has arrived without waiting, as far as the bound, where the socket is not encrypted. Whether there was anything; an end or an
+    /// error shows when the next message is waited for.
     pub(crate) fn take_arrived(&mut self) -> bool {
         let Reader::Plain(half) = &self.half else { return false };
-        let mut taken = [0; ARRIVED_BYTES_MAX];
         // Asked directly: the runtime asks only sockets that it was told of, which it hears when the thread sleeps.
-        match (&*SockRef::from(half.as_ref())).read(&mut taken) {
-            Ok(bytes) if bytes > 0 => {
-                self.buffer.reserve(8 * 1024);
-                self.buffer.extend_from_slice(&taken[..bytes]);
-                true
+        let socket = SockRef::from(half.as_ref());
+        let before = self.buffer.len();
+        let mut piece = [0; PIECE_BYTES];
+        while self.buffer.len() < READ_AHEAD_BYTES {
+            let Ok(bytes @ 1..) = (&*socket).read(&mut piece) else { break };
+            if self.buffer.len() == before {
+                self.buffer.reserve(2 * PIECE_BYTES);
             }
-            _ => false,
+            self.buffer.extend_from_slice(&piece[..bytes]);
+            if bytes < PIECE_BYTES {
+                break;
+            }
         }
+        self.buffer.len() > before
     }
 
     /// Returns when the client has gone. Meanwhile reads ahead as far as the bound.
