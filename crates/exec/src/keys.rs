@@ -1,9 +1,8 @@
 //! Finds predicates that name every column of a unique key, so that rows are looked up and not scanned for.
 
 use crate::ready::{Param, ParamReader};
-use crate::resolve::widens;
+use crate::resolve::{narrowed, widens};
 use arrow::array::ArrayRef;
-use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -187,12 +186,4 @@ fn constant(expr: &Expr, field: &Field, at: &DataType) -> Option<KeyValue> {
         },
         _ => None,
     }
-}
-
-/// A value as one of a key column; NULL, which no key is, if no row can have it.
-fn narrowed(value: &ScalarValue, ty: &DataType) -> Result<ScalarValue> {
-    if widens(ty, &value.data_type()) {
-        return value.cast_to_with_options(ty, &CastOptions { safe: true, ..CastOptions::default() });
-    }
-    value.cast_to(ty)
 }

@@ -66,6 +66,8 @@ pub struct ReadyPlan {
     scanned: Vec<Scanned>,
     /// Which side of a join is kept in memory was chosen by the tables' sizes.
     joins: bool,
+    /// Of which a scan may have as many.
+    tasks: usize,
 }
 
 /// A table that is scanned, and what of its size the plan depends on.
@@ -102,7 +104,8 @@ impl ReadyPlan {
         for scanned in &self.scanned {
             let rows = rows_of(context, &scanned.table)?;
             let is_other_size = self.joins && !is_like(rows, scanned.rows);
-            if is_other_size || scanned.in_parallel != (rows >= PARALLEL_SCAN_ROWS_MIN) {
+            let in_parallel = self.tasks > 1 && rows >= PARALLEL_SCAN_ROWS_MIN;
+            if is_other_size || scanned.in_parallel != in_parallel {
                 return Ok(false);
             }
         }
@@ -171,7 +174,8 @@ impl Engine {
             None => (plan, None),
         };
         let constant = OnceLock::new();
-        Ok(Some((ReadyPlan { plan, projected, slots, constant, scanned, joins }, wanted)))
+        let tasks = state.config().target_partitions();
+        Ok(Some((ReadyPlan { plan, projected, slots, constant, scanned, joins, tasks }, wanted)))
     }
 
     /// Runs a plan for a statement; one value a slot.
@@ -299,7 +303,8 @@ fn sorts_distances(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 fn measures(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    if plan.is::<VectorTopKExec>() {
+    // A search has been found there; a bound on a distance is no order.
+    if plan.is::<VectorTopKExec>() || plan.is::<CollectionScanExec>() {
         return false;
     }
     let mut found = false;

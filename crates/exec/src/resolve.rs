@@ -2,6 +2,7 @@
 //! planning would have made of constants is made of them then. Knows no storage.
 
 use crate::ready::Param;
+use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
@@ -9,11 +10,10 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{
-    BinaryExpr, CastExpr, InListExpr, IsNotNullExpr, IsNullExpr, Literal, lit,
-};
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, InListExpr, Literal, lit};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
+use datafusion::physical_expr::utils::collect_columns;
 use std::sync::Arc;
 
 /// What there is to do for a predicate once values are known.
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(crate) struct Unknowns {
     /// There are parameters or subqueries.
     any: bool,
-    /// A cast, or a question whether a parameter is NULL, that may fall away.
+    /// A cast that may fall away, or what needs no row to be worked out.
     folds: bool,
     /// Lists with such items.
     lists: bool,
@@ -31,7 +31,7 @@ impl Unknowns {
     /// What is in a predicate.
     pub(crate) fn of(predicate: &Arc<dyn PhysicalExpr>) -> Result<Unknowns> {
         let any = has_unknowns(predicate)?;
-        let folds = any && predicate.exists(|expr| Ok(expr.is::<CastExpr>() || is_null_test(expr)))?;
+        let folds = any && predicate.exists(may_fold)?;
         let lists = any && predicate.exists(has_unknown_items)?;
         Ok(Unknowns { any, folds, lists })
     }
@@ -63,8 +63,14 @@ fn has_unknowns(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
     expr.exists(|expr| Ok(is_unknown(expr)))
 }
 
-fn is_null_test(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    (expr.is::<IsNullExpr>() || expr.is::<IsNotNullExpr>()) && expr.children().into_iter().any(is_unknown)
+/// Casts, expressions over unknowns alone, and AND and OR with one at a side.
+fn may_fold(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
+    let children = expr.children();
+    let decides = |binary: &BinaryExpr| matches!(binary.op(), Operator::And | Operator::Or);
+    let is_decided = expr.downcast_ref::<BinaryExpr>().is_some_and(decides)
+        && children.iter().any(|child| is_unknown(child));
+    let needs_no_row = !children.is_empty() && collect_columns(expr).is_empty() && has_unknowns(expr)?;
+    Ok(expr.is::<CastExpr>() || is_decided || needs_no_row)
 }
 
 fn has_unknown_items(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
@@ -128,10 +134,42 @@ fn with_sets(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn Phy
         let Some(list) = list.filter(|list| list.list().iter().all(|item| item.is::<Literal>())) else {
             return Ok(Transformed::no(expr));
         };
-        let set = InListExpr::try_new(list.expr().clone(), list.list().to_vec(), list.negated(), schema)?;
+        let (of, items) = match without_cast(list, schema)? {
+            Some(both) => both,
+            None => (list.expr().clone(), list.list().to_vec()),
+        };
+        let set = InListExpr::try_new(of, items, list.negated(), schema)?;
         Ok(Transformed::yes(Arc::new(set) as Arc<dyn PhysicalExpr>))
     })?;
     Ok(looked_up.data)
+}
+
+type Listed = (Arc<dyn PhysicalExpr>, Vec<Arc<dyn PhysicalExpr>>);
+
+/// A list of literals over a column that was widened for it, over the column itself, so that an index of it serves. Items that no value of the
+/// column can equal are left out; `None` if that are all, or it is another list.
+fn without_cast(list: &InListExpr, schema: &Schema) -> Result<Option<Listed>> {
+    let Some(cast) = list.expr().downcast_ref::<CastExpr>() else { return Ok(None) };
+    let ty = cast.expr().data_type(schema)?;
+    if !widens(&ty, cast.cast_type()) {
+        return Ok(None);
+    }
+    let mut items: Vec<Arc<dyn PhysicalExpr>> = Vec::with_capacity(list.list().len());
+    for item in list.list().iter().filter_map(|item| item.downcast_ref::<Literal>()) {
+        let narrow = narrowed(item.value(), &ty)?;
+        if !narrow.is_null() || item.value().is_null() {
+            items.push(lit(narrow));
+        }
+    }
+    Ok((!items.is_empty()).then(|| (cast.expr().clone(), items)))
+}
+
+/// A value as one of another type; NULL if that is a narrower one of whole numbers and has no such value.
+pub(crate) fn narrowed(value: &ScalarValue, ty: &DataType) -> Result<ScalarValue> {
+    if widens(ty, &value.data_type()) {
+        return value.cast_to_with_options(ty, &CastOptions { safe: true, ..CastOptions::default() });
+    }
+    value.cast_to(ty)
 }
 
 /// Whether every value of one type of whole numbers is one of the other, too.
@@ -145,7 +183,7 @@ pub(crate) fn widens(narrow: &DataType, wide: &DataType) -> bool {
 mod tests {
     use super::*;
     use arrow::datatypes::Field;
-    use datafusion::physical_expr::expressions::{cast, col};
+    use datafusion::physical_expr::expressions::{IsNullExpr, cast, col};
 
     fn schema() -> Schema {
         Schema::new(vec![Field::new("i", DataType::Int32, true), Field::new("b", DataType::Boolean, true)])
@@ -195,6 +233,15 @@ mod tests {
         assert_ne!(without.to_string(), set.to_string());
         assert_eq!(with_sets(without, &schema).unwrap().to_string(), set.to_string());
         assert_eq!(with_sets(plain.clone(), &schema).unwrap().to_string(), plain.to_string());
+        let wide = cast(i.clone(), &schema, DataType::Int64).unwrap();
+        let widened = |items: Vec<Arc<dyn PhysicalExpr>>| -> String {
+            let list = InListExpr::try_new(wide.clone(), items, true, &schema).unwrap();
+            with_sets(Arc::new(list), &schema).unwrap().to_string()
+        };
+        let null = || lit(ScalarValue::Int64(None));
+        assert_eq!(widened(vec![lit(1_i64), lit(1_i64 << 40)]), "i@0 NOT IN (SET) ([1])");
+        assert_eq!(widened(vec![lit(1_i64 << 40), null()]), "i@0 NOT IN (SET) ([NULL])");
+        assert!(widened(vec![lit(1_i64 << 40)]).starts_with("CAST(i@0 AS Int64) NOT IN"));
     }
 
     #[test]

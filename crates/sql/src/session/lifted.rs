@@ -312,7 +312,8 @@ impl Session {
         let fits = |(ty, constant): (&SqlType, &Constant<'_>)| match constant {
             Constant::Vector(_) => matches!(ty, SqlType::Vector(_) | SqlType::Halfvec(_)),
             // Names behind oids are looked up in the catalog.
-            Constant::Text(_) => !shows_name(ty),
+            // A numeric of some digits is found by an index as a constant only.
+            Constant::Text(_) => !shows_name(ty) && !matches!(ty, SqlType::Numeric(_)),
             Constant::Number(_) => matches!(ty, SqlType::Int4 | SqlType::Int8),
         };
         let fits = analyzed.params.iter().zip(&lifted.constants).all(fits) && analyzed.is_settled();
