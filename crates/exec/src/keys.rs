@@ -42,10 +42,7 @@ impl KeyValue {
     fn value(&self, ty: &DataType) -> Result<ScalarValue> {
         match self {
             KeyValue::Constant(value) => Ok(value.clone()),
-            KeyValue::Param(reader) => match reader.value() {
-                value if value.data_type() == *ty => Ok(value),
-                value => narrowed(&value, ty),
-            },
+            KeyValue::Param(reader) => narrowed(&reader.value(), ty),
         }
     }
 }

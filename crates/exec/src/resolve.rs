@@ -10,10 +10,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, InListExpr, Literal, lit};
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, InListExpr, Literal, lit};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
-use datafusion::physical_expr::utils::collect_columns;
 use std::sync::Arc;
 
 /// What there is to do for a predicate once values are known.
@@ -69,7 +68,8 @@ fn may_fold(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
     let decides = |binary: &BinaryExpr| matches!(binary.op(), Operator::And | Operator::Or);
     let is_decided = expr.downcast_ref::<BinaryExpr>().is_some_and(decides)
         && children.iter().any(|child| is_unknown(child));
-    let needs_no_row = !children.is_empty() && collect_columns(expr).is_empty() && has_unknowns(expr)?;
+    let reads_row = || expr.exists(|expr| Ok(expr.is::<Column>()));
+    let needs_no_row = !children.is_empty() && !reads_row()? && has_unknowns(expr)?;
     Ok(expr.is::<CastExpr>() || is_decided || needs_no_row)
 }
 
@@ -166,7 +166,11 @@ fn without_cast(list: &InListExpr, schema: &Schema) -> Result<Option<Listed>> {
 
 /// A value as one of another type; NULL if that is a narrower one of whole numbers and has no such value.
 pub(crate) fn narrowed(value: &ScalarValue, ty: &DataType) -> Result<ScalarValue> {
-    if widens(ty, &value.data_type()) {
+    let from = value.data_type();
+    if from == *ty {
+        return Ok(value.clone());
+    }
+    if widens(ty, &from) {
         return value.cast_to_with_options(ty, &CastOptions { safe: true, ..CastOptions::default() });
     }
     value.cast_to(ty)

@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub metrics: Arc<SqlMetrics>,
     /// Set when the server stops: sessions end when what they run has ended.
     pub shutdown: CancellationToken,
+    /// How many the server may use.
+    pub processors: usize,
     /// Who got a message last.
     pub talker: Talker,
 }
@@ -84,7 +86,7 @@ pub(crate) struct Session {
 impl Session {
     /// A session that has just logged in.
     pub(crate) fn new(shared: Arc<Shared>, registered: Registered, settings: Settings) -> Session {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let busy_poll = BusyPoll::new(shared.processors, std::time::Instant::now());
         Session {
             shared,
             info: registered.info.clone(),
@@ -97,7 +99,7 @@ impl Session {
             told: Vec::new(),
             told_version: u64::MAX,
             skip_until_sync: false,
-            busy_poll: BusyPoll::new(processors, std::time::Instant::now()),
+            busy_poll,
         }
     }
 

@@ -163,6 +163,7 @@ impl SqlServer {
             backends: Backends::new(config.max_connections, hba.clone()),
             metrics: Arc::new(SqlMetrics::default()),
             shutdown: CancellationToken::new(),
+            processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             talker: Talker::default(),
         };
         let server = Server {
