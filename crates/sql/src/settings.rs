@@ -5,7 +5,7 @@ mod table;
 mod tests;
 mod value;
 
-pub(crate) use table::{DEFINITIONS, Definition, Effect, definition};
+pub(crate) use table::{DEFINITIONS, Definition, Effect, Kind, definition};
 
 use crate::decode::{DateOrder, InputStyle, bool_word};
 use crate::encode::OutputStyle;

@@ -3,6 +3,7 @@
 use super::context::CatalogContext;
 use super::fixed::fixed;
 use super::rows::{Cell, Rows};
+use crate::settings::{DEFINITIONS, Definition, Kind};
 use quiver_base::Result;
 
 /// pg_namespace.
@@ -70,7 +71,7 @@ pub(super) fn pg_description(context: &CatalogContext, rows: &mut Rows<'_>) -> R
     Ok(())
 }
 
-/// pg_settings: PostgreSQL's list with this session's values, where Quiver knows the setting.
+/// pg_settings: PostgreSQL's list with this session's values, where Quiver knows the setting, and the settings of extensions.
 pub(super) fn pg_settings(context: &CatalogContext, rows: &mut Rows<'_>) {
     let Some(known) = fixed().tables.get("pg_settings") else { return };
     for row in &known.rows {
@@ -94,6 +95,36 @@ pub(super) fn pg_settings(context: &CatalogContext, rows: &mut Rows<'_>) {
             ("pending_restart", false.into()),
         ]);
     }
+    DEFINITIONS.iter().filter(|it| it.name.contains('.')).for_each(|it| push_own_setting(context, it, rows));
+}
+
+/// A setting of an extension, and of Quiver itself: PostgreSQL's list has none of them.
+fn push_own_setting(context: &CatalogContext, definition: &Definition, rows: &mut Rows<'_>) {
+    let (vartype, bounds, words) = match definition.kind {
+        Kind::Bool => ("bool", None, Cell::Null),
+        Kind::Int { min, max, .. } => ("integer", Some((min.to_string(), max.to_string())), Cell::Null),
+        Kind::Real { min, max } => ("real", Some((min.to_string(), max.to_string())), Cell::Null),
+        Kind::Enum(words) => {
+            ("enum", None, Cell::Texts(words.iter().map(|word| (*word).to_owned()).collect()))
+        }
+        Kind::Text | Kind::Special(_) => ("string", None, Cell::Null),
+    };
+    let (least, most) = bounds.unzip();
+    rows.push([
+        ("name", definition.name.into()),
+        ("setting", context.settings.show(definition.name).unwrap_or_default().into()),
+        ("category", "Customized Options".into()),
+        ("short_desc", definition.description.into()),
+        ("context", "user".into()),
+        ("vartype", vartype.into()),
+        ("source", "default".into()),
+        ("min_val", least.as_deref().into()),
+        ("max_val", most.as_deref().into()),
+        ("enumvals", words),
+        ("boot_val", definition.default.into()),
+        ("reset_val", definition.default.into()),
+        ("pending_restart", false.into()),
+    ]);
 }
 
 fn enum_values(text: Option<&str>) -> Cell {
