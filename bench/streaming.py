@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import wire
+from psycopg.pq import ExecStatus
 
 BATCH = 100
 # Made before the clock runs: what a client does to make its rows is not what is measured.
@@ -24,7 +25,8 @@ FIRST = 2_000_000
 class Stream:
     """A client that copies rows, some a second, until it is told to stop. The ids of the rows are above all others.
 
-    It is a process, so that a searching client waits for the server only, and has its rows ready, so that it leaves the processors to the others.
+    It is a process, so that a searching client waits for the server only, and has its rows ready and hands them to libpq at once, so that it leaves
+    the processors to the others: psycopg's own way takes 0.3 ms for a batch, twice as long, and more than a search.
     """
 
     def __init__(self, dsn, data, rate: float):
@@ -60,8 +62,7 @@ class Stream:
         with wire.connect(self.dsn) as connection:
             started, batch = time.perf_counter(), self.batch()
             while not self.done.is_set():
-                with connection.cursor().copy(wire.COPY) as into:
-                    into.write(batch)
+                copy_at_once(connection.pgconn, batch)
                 self.rows += BATCH
                 self.count.value = self.rows
                 batch = self.batch()
@@ -69,9 +70,19 @@ class Stream:
                 self.late = max(self.late, -ahead)
                 self.done.wait(max(0.0, ahead))
 
-    def batch(self) -> bytes:
+    def batch(self) -> bytearray:
         """The next one."""
         return self.prepared[self.rows // BATCH % PREPARED].under(FIRST + self.rows)
+
+
+def copy_at_once(pgconn, batch: bytearray) -> None:
+    results = [pgconn.exec_(wire.COPY.encode())]
+    if results[0].status == ExecStatus.COPY_IN:
+        pgconn.put_copy_data(batch)
+        pgconn.put_copy_end()
+        results = list(iter(pgconn.get_result, None))
+    if [result.status for result in results] != [ExecStatus.COMMAND_OK]:
+        raise RuntimeError([result.error_message for result in results])
 
 
 # By how much the first number of a vector grows each time that its batch is copied again.
@@ -84,10 +95,14 @@ class Batch:
     def __init__(self, data, first: int):
         self.bytes = bytearray(b"PGCOPY\n\xff\r\n\0" + bytes(8))
         # Where each row has its id and the first number of its vector.
-        self.places, self.vectors, self.turn = [], [], 0
+        self.id_starts, self.number_starts, self.vectors, self.turn = [], [], [], 0
         for at in range(first, first + BATCH):
             self.append(data, at)
         self.bytes += b"\xff\xff"
+        self.view = np.frombuffer(self.bytes, np.uint8)
+        self.id_bytes = np.add.outer(self.id_starts, np.arange(8))
+        self.number_bytes = np.add.outer(self.number_starts, np.arange(4))
+        self.numbers = np.array([vector[0] for vector in self.vectors], np.float32)
 
     def append(self, data, at: int) -> None:
         it = at * 7919 % len(data.rows)
@@ -97,17 +112,18 @@ class Batch:
         fields = [bytes(8), row["pos"].encode(), row["lexname"].encode()]
         fields += [", ".join(row["words"]).encode(), row["gloss"].encode(), struct.pack(">i", row["pointers"])]
         fields.append(wire.vector_bytes(vector))
-        start = len(self.bytes) + 6
+        self.id_starts.append(len(self.bytes) + 6)
         self.bytes += struct.pack(">h", 7) + b"".join(struct.pack(">i", len(it)) + it for it in fields)
-        self.places.append((start, len(self.bytes) - 4 * len(vector), float(vector[0])))
+        self.number_starts.append(len(self.bytes) - 4 * len(vector))
 
-    def under(self, first: int) -> bytes:
+    def under(self, first: int) -> bytearray:
         """With ids from `first` on. The second time vectors are a little different from the first."""
-        for key, (id_at, number_at, number) in enumerate(self.places, first):
-            struct.pack_into(">q", self.bytes, id_at, key)
-            struct.pack_into(">f", self.bytes, number_at, number + MOVED * self.turn)
+        ids = np.arange(first, first + BATCH).astype(">i8")
+        numbers = (self.numbers + MOVED * self.turn).astype(">f4")
+        self.view[self.id_bytes] = ids.view(np.uint8).reshape(BATCH, 8)
+        self.view[self.number_bytes] = numbers.view(np.uint8).reshape(BATCH, 4)
         self.turn += 1
-        return bytes(self.bytes)
+        return self.bytes
 
 
 def backlog(server) -> float:
