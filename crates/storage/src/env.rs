@@ -46,7 +46,7 @@ pub struct StorageOptions {
     pub trickle_bytes_max: usize,
     /// Segments smaller than this are merged before they get a graph; below it rows are searched exactly.
     pub index_rows_min: usize,
-    /// How many segments of similar size are merged at once.
+    /// So many segments of similar size are merged while rows are loaded; otherwise any two.
     pub compaction_fan_in: usize,
     /// Largest segment that compaction makes, in rows.
     pub segment_rows_max: usize,

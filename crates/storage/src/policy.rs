@@ -11,9 +11,14 @@ use quiver_base::{ColumnId, SegmentId, ShardId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Segments are of similar size if none is larger than this many times all smaller ones together.
-const SIZE_RATIO: u64 = 4;
+const SIZE_RATIO: f64 = 4.0;
 /// The same while rows trickle in: a large segment is not written anew again and again for the sake of few rows, beside searches.
-const TRICKLE_SIZE_RATIO: u64 = 1;
+const TRICKLE_SIZE_RATIO: f64 = 2.5;
+/// So many of similar size become one as soon as they are there, unless rows are loaded.
+const FAN_IN_MIN: usize = 2;
+/// Rows that a merge may have which begins beside another one while rows trickle in: a large one takes seconds, in which segments of what came
+/// would become so many that searches are slow.
+const SMALL_MERGE_ROWS: u64 = 16_384;
 /// How many times `settle_after` a small segment waits to be merged before it gets a graph of its own.
 const MERGE_PATIENCE: u32 = 10;
 
@@ -83,10 +88,12 @@ impl Policy<'_> {
         large.filter_map(|(txn, _)| self.job(JobKind::Spill, JobInput::Txn(*txn))).next()
     }
 
-    /// Segments of similar size become one: enough of them while rows arrive, any two once that stops. A large one is left
-    /// alone until the smaller ones together are worth making its graph anew.
+    /// Segments of similar size become one: enough of them while rows are loaded, any two otherwise, since each is one more that a search walks
+    /// through. A large one is left alone until the smaller ones together are worth making its graph anew.
     fn merge(&self) -> Option<Job> {
-        let rows_max = self.env.options.segment_rows_max as u64;
+        let is_merging = self.running.iter().any(|job| job.kind == JobKind::Compact);
+        let beside = if self.pace == Pace::Trickle && is_merging { SMALL_MERGE_ROWS } else { u64::MAX };
+        let rows_max = beside.min(self.env.options.segment_rows_max as u64);
         let mut alike: BTreeMap<Vec<ColumnId>, Vec<&Sealed>> = BTreeMap::new();
         for sealed in self.free_segments() {
             let unknown = unknown_columns(self.layout, &Part::Segment(sealed.clone()));
@@ -97,10 +104,9 @@ impl Policy<'_> {
         let ratio = if self.pace == Pace::Trickle { TRICKLE_SIZE_RATIO } else { SIZE_RATIO };
         let starts = alike.values().flat_map(|list| (0..list.len()).rev().map(move |first| &list[first..]));
         let run = starts.map(|list| similar(list, ratio, rows_max)).max_by_key(|run| run.len())?;
-        let enough = if matches!(self.pace, Pace::Settled | Pace::Awaited) {
-            2
-        } else {
-            self.env.options.compaction_fan_in.max(2)
+        let enough = match self.pace {
+            Pace::Load => self.env.options.compaction_fan_in.max(FAN_IN_MIN),
+            Pace::Trickle | Pace::Settled | Pace::Awaited => FAN_IN_MIN,
         };
         if run.len() < enough { None } else { self.job(JobKind::Compact, JobInput::Segments(run)) }
     }
@@ -160,11 +166,11 @@ impl Policy<'_> {
 }
 
 /// As many of the first segments as are of similar size and fit one; ascending by size.
-fn similar(segments: &[&Sealed], ratio: u64, rows_max: u64) -> Vec<SegmentId> {
+fn similar(segments: &[&Sealed], ratio: f64, rows_max: u64) -> Vec<SegmentId> {
     let mut rows = 0u64;
     let fits = segments.iter().take_while(|sealed| {
         let own = u64::from(sealed.live_rows());
-        let similar = rows == 0 || own <= rows * ratio;
+        let similar = rows == 0 || own as f64 <= rows as f64 * ratio;
         rows += own;
         similar && rows <= rows_max
     });

@@ -117,9 +117,9 @@ impl Upkeep {
             return true;
         }
         let oldest = group.leases.oldest(|| group.last_commit());
-        // While rows trickle in, merges leave half of the processors to searches.
-        let merges_max =
-            if place.shard.is_trickling() { self.thread_count.div_ceil(2) } else { self.thread_count };
+        // While rows trickle in, merges leave half of the processors to searches; a shard has a small one beside a large one.
+        let half = self.thread_count.div_ceil(2);
+        let merges_max = if place.shard.is_trickling() { half + 1 } else { self.thread_count };
         let without_thread: Vec<JobKind> = JobKind::ALL
             .into_iter()
             .filter(|kind| {

@@ -330,11 +330,47 @@ fn rows_that_trickle_in_are_indexed_as_they_come() {
     assert_eq!(pending(usize::MAX, 20, &[]), [JobKind::Flush, JobKind::BuildIndex]);
     assert_eq!(pending(usize::MAX, 1, &[]), [], "too few to be worth a segment");
     assert_eq!(pending(0, 20, &[]), [], "too fast to be indexed in small pieces");
-    // The fourth segment gets its graph before all four are merged, and whether or not they can be.
-    let mut kinds = [JobKind::Flush, JobKind::BuildIndex].repeat(4);
-    assert_eq!(pending(usize::MAX, 80, &[JobKind::Compact]), kinds);
-    kinds.push(JobKind::Compact);
+    // A segment gets its graph before it is merged, and whether or not it can be. Of equal ones the second becomes one with the first, the
+    // third with both; the fourth stays until there are more.
+    let (flushed, merged) = ([JobKind::Flush, JobKind::BuildIndex], [JobKind::Compact]);
+    assert_eq!(pending(usize::MAX, 80, &[JobKind::Compact]), flushed.repeat(4));
+    let kinds = [&flushed[..], &flushed, &merged, &flushed, &merged, &flushed].concat();
     assert_eq!(pending(usize::MAX, 80, &[]), kinds);
+}
+
+#[test]
+fn beside_a_merge_of_what_trickles_in_there_are_small_ones_only() {
+    let options = StorageOptions {
+        settle_after: std::time::Duration::from_secs(3600),
+        trickle_bytes_per_second: usize::MAX,
+        ..StorageOptions::default()
+    };
+    let env = StorageEnv::new(env().objects.clone(), MemoryBudget::unlimited(), options);
+    let shard = Shard::new(ShardId(1), env);
+    let mut next = 1;
+    let mut segment = |len: u64| {
+        let list: Vec<Row> = (next..next + len).map(|id| Row::new(id, id as i64)).collect();
+        next += len;
+        shard.commit(Timestamp(next), insert(&list), None);
+        let flush = shard.flush_job().unwrap();
+        let publish = shard.run_job(&flush, &layout(), Timestamp(1), &JobControl::default()).unwrap();
+        assert_eq!(shard.publish(&publish), PublishOutcome::Done);
+    };
+    let merge = |running: &[Job]| {
+        let without_thread = [JobKind::BuildIndex];
+        let job = shard.pending_work(&layout(), running, &without_thread, Timestamp(1))?;
+        assert_eq!(job.kind, JobKind::Compact);
+        Some(job)
+    };
+    (0..2).for_each(|_| segment(1_000));
+    let running = [merge(&[]).unwrap()];
+    (0..2).for_each(|_| segment(9_000));
+    assert!(merge(&[]).is_some());
+    assert_eq!(merge(&running), None, "18,000 rows are for later");
+    (0..2).for_each(|_| segment(1_000));
+    let beside = merge(&running).unwrap();
+    assert!(!beside.conflicts(&running[0]));
+    assert_eq!(merge(&[running[0].clone(), beside]), None);
 }
 
 #[test]
