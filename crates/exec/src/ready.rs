@@ -454,3 +454,7 @@ impl ScalarUDFImpl for Param {
         Ok(ColumnarValue::Scalar(self.value()?))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests;

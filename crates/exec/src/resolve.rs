@@ -4,7 +4,7 @@
 use crate::ready::Param;
 use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Schema};
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
@@ -95,6 +95,16 @@ pub(crate) fn with_values(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn Physica
         }
     })?;
     Ok(resolved.data)
+}
+
+/// What an expression without columns is in this run.
+pub(crate) fn without_rows(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+    match with_values(expr.clone())?.evaluate(&row)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
+    }
 }
 
 /// Casts are taken off columns that are compared with literals, what has no columns is worked out, and branches that decide nothing fall away.

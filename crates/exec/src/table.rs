@@ -55,7 +55,7 @@ impl CollectionTable {
         Arc::new(CollectionTable { table, with_row_refs, schema: Arc::new(Schema::new(fields)), columns })
     }
 
-    fn key_lookup(&self, filters: &[Expr]) -> Option<KeyLookup> {
+    fn key_lookup(&self, filters: &[Expr], state: &dyn Session) -> Option<KeyLookup> {
         let unique = self.table.indexes.iter().filter(|index| index.unique);
         let field_of = |id: ColumnId| {
             let at = self.columns.iter().position(|column| *column == ScanColumn::Stored(id))?;
@@ -65,7 +65,7 @@ impl CollectionTable {
             .filter_map(|index| {
                 let ids: Vec<ColumnId> = index.columns.iter().map(|column| column.column).collect();
                 let fields: Option<Vec<&Field>> = ids.iter().map(|id| field_of(*id)).collect();
-                keys::find(index, &fields?, filters)
+                keys::find(index, &fields?, filters, state)
             })
             .min_by_key(KeyLookup::rows)
     }
@@ -104,7 +104,7 @@ impl TableProvider for CollectionTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let lookup = self.key_lookup(filters);
+        let lookup = self.key_lookup(filters, state);
         let predicate = match conjunction(filters.iter().cloned()) {
             Some(filter) => {
                 let schema = DFSchema::try_from(self.schema.as_ref().clone())?;

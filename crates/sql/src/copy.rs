@@ -105,7 +105,7 @@ async fn copy_out(
 ) -> Result<Outcome> {
     let options = Options::parse(&copy.options, true)?;
     let binder = Binder::new(ctx, &[]);
-    let bound = binder.bind(query)?;
+    let bound = binder.bind_alone(query)?;
     let stream = binder.start(&bound.plan).await?;
     let stream = crate::bind::conform_stream(stream, &bound.schema);
     let format =

@@ -14,7 +14,7 @@ mod utility;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use place::placed;
+pub(crate) use place::{first_parameter, placed};
 pub(crate) use utility::{
     AlterSequence, CopyOption, CopySource, CopyStatement, CopyTarget, MaintenanceCommand, SequenceOption,
 };

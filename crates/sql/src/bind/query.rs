@@ -24,7 +24,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
-use quiver_base::{Error, Result, SqlType};
+use quiver_base::{Error, Result, SqlState, SqlType};
 use quiver_exec::{from_datafusion, to_datafusion};
 use std::sync::Arc;
 
@@ -49,6 +49,19 @@ impl Binder {
     /// Plans a query.
     pub(crate) fn bind(&self, query: &ast::Query) -> Result<BoundQuery> {
         self.bind_as(query, &[])
+    }
+
+    /// The same for a query that is given no parameters: 42P02 if it has one.
+    pub(crate) fn bind_alone(&self, query: &ast::Query) -> Result<BoundQuery> {
+        let bound = self.bind(query);
+        let has_parameter = match &bound {
+            Ok(_) => true,
+            Err(error) => error.state() == SqlState::INDETERMINATE_DATATYPE,
+        };
+        match self.params.last().filter(|_| has_parameter) {
+            Some(id) => Err(no_parameter(&id)),
+            None => bound,
+        }
     }
 
     /// Plans a query for columns of these types: constants and parameters without a type of their own have those of the columns.
@@ -125,7 +138,7 @@ impl Binder {
         }
         if !can_assign(&from, to) {
             return Err(Error::new(
-                quiver_base::SqlState::DATATYPE_MISMATCH,
+                SqlState::DATATYPE_MISMATCH,
                 format!(
                     "column \"{column}\" is of type {} but expression is of type {}",
                     without_modifier(to),
@@ -144,7 +157,7 @@ impl Binder {
         match typing.of(&expr)? {
             SqlType::Bool => Ok(expr),
             ty => Err(Error::new(
-                quiver_base::SqlState::DATATYPE_MISMATCH,
+                SqlState::DATATYPE_MISMATCH,
                 format!("argument of {clause} must be type boolean, not type {ty}"),
             )),
         }
@@ -229,10 +242,7 @@ impl Binder {
         let Expr::Placeholder(Placeholder { id, field }) = &expr else { return Ok((expr, false)) };
         let index = params::index(id).unwrap_or(usize::MAX);
         let (Some(value), Some(ty)) = (values.get(index), types.get(index)) else {
-            return Err(Error::new(
-                quiver_base::SqlState::UNDEFINED_PARAMETER,
-                format!("there is no parameter {id}"),
-            ));
+            return Err(no_parameter(id));
         };
         let wanted = field.as_ref().and_then(|field| SqlType::of_field(field));
         let filled = match (ty, &wanted) {
@@ -363,4 +373,8 @@ pub(crate) fn conform_stream(
         conform(&batch, &target).map_err(to_datafusion)
     });
     Box::pin(RecordBatchStreamAdapter::new(schema.clone(), batches))
+}
+
+fn no_parameter(id: &str) -> Error {
+    Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {id}"))
 }

@@ -153,7 +153,7 @@ fn query_columns(
     query: &ast::Query,
     names: &[ast::ColumnDef],
 ) -> Result<crate::bind::BoundQuery> {
-    let bound = Binder::new(ctx, &[]).bind(query)?;
+    let bound = Binder::new(ctx, &[]).bind_alone(query)?;
     if names.len() > bound.schema.fields().len() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "too many column names were specified"));
     }

@@ -45,7 +45,7 @@ pub(super) async fn create_view(ctx: &mut StatementContext<'_>, create: &CreateV
         return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
     }
     let query = with_columns_spelled_out(ctx, &create.query)?;
-    let bound = Binder::new(ctx, &[]).bind(&query)?;
+    let bound = Binder::new(ctx, &[]).bind_alone(&query)?;
     let mut columns: Vec<(String, SqlType)> = bound
         .schema
         .fields()

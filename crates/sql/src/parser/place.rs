@@ -25,6 +25,16 @@ pub(crate) fn placed(error: Error, sql: &str) -> Error {
     }
 }
 
+/// The first of a statement's parameters that is not among so many given ones, with its dollar.
+pub(crate) fn first_parameter(sql: &str, given: usize) -> Option<String> {
+    let is_given = |id: &str| id.parse().is_ok_and(|number: usize| number <= given);
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize().ok()?;
+    tokens.into_iter().find_map(|token| match token {
+        Token::Placeholder(id) if id.strip_prefix('$').is_some_and(|id| !is_given(id)) => Some(id),
+        _ => None,
+    })
+}
+
 /// What statements begin with whose names PostgreSQL looks up while it analyses them.
 const QUERIES: [&str; 10] =
     ["select", "with", "values", "table", "insert", "update", "delete", "explain", "prepare", "declare"];
@@ -48,6 +58,8 @@ enum Subject<'a> {
     After(&'a str),
     /// An aggregate after a keyword.
     AggregateAfter(&'a str),
+    /// `$1`.
+    Parameter(&'a str),
 }
 
 impl Subject<'_> {
@@ -83,6 +95,9 @@ impl Subject<'_> {
                     return operator.split(' ').find(is_symbol).map(Subject::Operator);
                 }
                 Some(Subject::Function(message.strip_prefix("function ")?.split('(').next()?))
+            }
+            SqlState::UNDEFINED_PARAMETER => {
+                message.strip_prefix("there is no parameter ").map(Subject::Parameter)
             }
             SqlState::UNDEFINED_OBJECT => quoted("type ").map(|(name, _)| Subject::Type(name)),
             SqlState::DATATYPE_MISMATCH => {
@@ -150,6 +165,7 @@ impl Subject<'_> {
                 let at = place(&|at| is(at, &Token::SingleQuotedString((*text).to_owned())))?;
                 Some(at)
             }
+            Subject::Parameter(id) => place(&|at| is(at, &Token::Placeholder((*id).to_owned()))),
             Subject::After(keyword) => {
                 let at = place(&|at| at_word(&tokens[at], keyword))? + 1;
                 (at < tokens.len()).then_some(at)
@@ -248,6 +264,7 @@ mod tests {
                 "SELECT 1 LIKE 2",
                 "LIKE",
             ),
+            (SqlState::UNDEFINED_PARAMETER, "there is no parameter $2", "SELECT '$2', $1, $2", "$2"),
             (SqlState::UNDEFINED_OBJECT, "type \"x\" does not exist", "CREATE TABLE t (a x)", "x)"),
             (
                 SqlState::DATATYPE_MISMATCH,

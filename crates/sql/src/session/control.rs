@@ -385,7 +385,7 @@ impl Session {
     async fn analyze_text(&mut self, conn: &mut Connection, sql: &str) -> Result<Analyzed> {
         let parsed = statement::parse(sql)?.pop().ok_or_else(|| Error::internal("nothing to analyse"))?;
         self.ensure_transaction()?;
-        self.analyze(conn, Arc::new(parsed), &[]).await
+        self.analyze_given(conn, Arc::new(parsed), &[]).await
     }
 
     async fn execute_named(
@@ -471,7 +471,7 @@ impl Session {
         self.ensure_transaction()?;
         let (types, params): (Vec<_>, Vec<_>) =
             values.into_iter().map(|(ty, value)| (Some(ty), value)).unzip();
-        let analyzed = self.analyze(conn, Arc::new(query), &types).await?.untold();
+        let analyzed = self.analyze_given(conn, Arc::new(query), &types).await?.untold();
         let Executed { outcome, watch } = self.execute(conn, &analyzed, &params, step).await?;
         let Outcome::Rows { schema, rows, .. } = outcome else {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor needs a query that returns rows"));

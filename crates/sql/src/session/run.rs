@@ -6,14 +6,14 @@ use super::rows::{RowFormat, RowSource};
 use super::transaction::{Block, aborted};
 use super::{Session, SessionCommand};
 use crate::outcome::{CopyChunk, CopyFormat, Outcome, Tag};
-use crate::parser::placed;
+use crate::parser::{first_parameter, placed};
 use crate::statement::{self, Analyzed, ParamValue, Parsed, Statement, StatementContext};
 use crate::wire::backend;
 use crate::wire::connection::Connection;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use quiver_base::{Result, SqlType};
+use quiver_base::{Error, Result, SqlState, SqlType};
 use std::sync::Arc;
 
 /// Where a statement stands in its query string.
@@ -46,7 +46,7 @@ impl Session {
             }
             _ => {
                 self.ensure_transaction()?;
-                let analyzed = self.analyze(conn, parsed.clone(), &[]).await?;
+                let analyzed = self.analyze_given(conn, parsed, &[]).await?;
                 if step.alone {
                     self.remember(&step.query, &[], &analyzed);
                 }
@@ -62,6 +62,9 @@ impl Session {
         analyzed: &Analyzed,
         step: &Step,
     ) -> Result<()> {
+        if let Some(error) = not_given(analyzed, 0) {
+            return Err(error);
+        }
         let outcome = self.execute(conn, analyzed, &[], step).await?;
         self.deliver(conn, outcome, &[], true, step.last).await
     }
@@ -83,6 +86,24 @@ impl Session {
         };
         let analyzed = guarded(&mut conn.input, &info, &watch, Box::pin(analyze)).await;
         analyzed.map_err(|error| placed(error, &statement.sql))
+    }
+
+    /// The same for a statement that is given parameters of these types and no others: 42P02 for one that is not given.
+    pub(super) async fn analyze_given(
+        &mut self,
+        conn: &mut Connection,
+        parsed: Arc<Parsed>,
+        given: &[Option<SqlType>],
+    ) -> Result<Analyzed> {
+        let analyzed =
+            self.analyze(conn, parsed.clone(), given).await.map_err(|error| match error.state() {
+                SqlState::INDETERMINATE_DATATYPE => no_parameter(&parsed.sql, given.len()).unwrap_or(error),
+                _ => error,
+            })?;
+        match not_given(&analyzed, given.len()) {
+            Some(error) => Err(error),
+            None => Ok(analyzed),
+        }
     }
 
     /// What a statement can reach, with its transaction, which must be open.
@@ -256,6 +277,17 @@ impl Session {
         };
         if self.transaction.failed && !leaves { Err(aborted()) } else { Ok(()) }
     }
+}
+
+/// 42P02 for a statement with more parameters than it is given.
+fn not_given(analyzed: &Analyzed, given: usize) -> Option<Error> {
+    if analyzed.params.len() > given { no_parameter(&analyzed.parsed.sql, given) } else { None }
+}
+
+/// The same for a statement whose parameters have no types, perhaps.
+fn no_parameter(sql: &str, given: usize) -> Option<Error> {
+    let message = format!("there is no parameter {}", first_parameter(sql, given)?);
+    Some(placed(Error::new(SqlState::UNDEFINED_PARAMETER, message), sql))
 }
 
 /// What a statement gave, and what stops it.
