@@ -50,6 +50,7 @@ impl Memtable {
         if chunk.len() == 0 {
             return;
         }
+        let coded = self.chunks.last().map_or_else(Vec::new, |newest| newest.chunk.coded_columns());
         self.chunks.push(MemChunk { chunk: Arc::new(chunk), deletes: Deletes::default() });
         let from = self.joined_from();
         // A merge that fails leaves chunks that are as good.
@@ -58,6 +59,10 @@ impl Memtable {
         {
             self.chunks.truncate(from);
             self.chunks.push(merged);
+        }
+        // Where rows are searched, the next search is not to wait for the codes of those that came.
+        if let Some(newest) = self.chunks.last() {
+            coded.into_iter().for_each(|column| drop(newest.chunk.codes(column)));
         }
     }
 

@@ -12,13 +12,18 @@ use std::collections::BTreeMap;
 
 /// Segments are of similar size if none is larger than this many times all smaller ones together.
 const SIZE_RATIO: f64 = 4.0;
-/// The same while rows trickle in: a large segment is not written anew again and again for the sake of few rows, beside searches.
+/// The same while rows trickle in: a segment is not written anew again and again for the sake of few rows, beside searches.
 const TRICKLE_SIZE_RATIO: f64 = 2.5;
+/// The same for one of more than `LARGE_ROWS`, which takes many seconds.
+const LARGE_SIZE_RATIO: f64 = 1.0;
+const LARGE_ROWS: u64 = 65_536;
 /// So many of similar size become one as soon as they are there, unless rows are loaded.
 const FAN_IN_MIN: usize = 2;
-/// Rows that a merge may have which begins beside another one while rows trickle in: a large one takes seconds, in which segments of what came
-/// would become so many that searches are slow.
-const SMALL_MERGE_ROWS: u64 = 16_384;
+/// So few rows become one segment while they trickle in, whatever the sizes: to write them anew takes about a second.
+const TINY_ROWS: u64 = 16_384;
+/// While rows trickle in, merges of up to so many rows come first, and only such a one begins beside another: a large one takes seconds, in which
+/// segments of what came would become so many that searches are slow.
+const SMALL_MERGE_ROWS: u64 = 32_768;
 /// How many times `settle_after` a small segment waits to be merged before it gets a graph of its own.
 const MERGE_PATIENCE: u32 = 10;
 
@@ -91,24 +96,56 @@ impl Policy<'_> {
     /// Segments of similar size become one: enough of them while rows are loaded, any two otherwise, since each is one more that a search walks
     /// through. A large one is left alone until the smaller ones together are worth making its graph anew.
     fn merge(&self) -> Option<Job> {
-        let is_merging = self.running.iter().any(|job| job.kind == JobKind::Compact);
-        let beside = if self.pace == Pace::Trickle && is_merging { SMALL_MERGE_ROWS } else { u64::MAX };
-        let rows_max = beside.min(self.env.options.segment_rows_max as u64);
         let mut alike: BTreeMap<Vec<ColumnId>, Vec<&Sealed>> = BTreeMap::new();
         for sealed in self.free_segments() {
             let unknown = unknown_columns(self.layout, &Part::Segment(sealed.clone()));
             alike.entry(unknown).or_default().push(sealed);
         }
         alike.values_mut().for_each(|list| list.sort_by_key(|sealed| sealed.live_rows()));
+        let is_merging = self.running.iter().any(|job| job.kind == JobKind::Compact);
+        let rows_max = self.env.options.segment_rows_max as u64;
+        let small = SMALL_MERGE_ROWS.min(rows_max);
+        let limits: &[u64] = match self.pace {
+            Pace::Trickle if is_merging => &[small],
+            Pace::Trickle => &[small, rows_max],
+            Pace::Load | Pace::Settled | Pace::Awaited => &[rows_max],
+        };
+        let run = limits.iter().find_map(|rows_max| self.longest_run(&alike, *rows_max))?;
+        self.job(JobKind::Compact, JobInput::Segments(run))
+    }
+
+    /// The most segments of similar size that fit one of so many rows, if they are enough; of lists that ascend by size.
+    fn longest_run(
+        &self,
+        alike: &BTreeMap<Vec<ColumnId>, Vec<&Sealed>>,
+        rows_max: u64,
+    ) -> Option<Vec<SegmentId>> {
         // Of runs that are equally long the last counts: that of the smallest segments.
-        let ratio = if self.pace == Pace::Trickle { TRICKLE_SIZE_RATIO } else { SIZE_RATIO };
         let starts = alike.values().flat_map(|list| (0..list.len()).rev().map(move |first| &list[first..]));
-        let run = starts.map(|list| similar(list, ratio, rows_max)).max_by_key(|run| run.len())?;
+        let run = starts.map(|list| self.similar(list, rows_max)).max_by_key(|run| run.len())?;
         let enough = match self.pace {
             Pace::Load => self.env.options.compaction_fan_in.max(FAN_IN_MIN),
             Pace::Trickle | Pace::Settled | Pace::Awaited => FAN_IN_MIN,
         };
-        if run.len() < enough { None } else { self.job(JobKind::Compact, JobInput::Segments(run)) }
+        (run.len() >= enough).then_some(run)
+    }
+
+    /// As many of the first segments as are of similar size and fit one; ascending by size.
+    fn similar(&self, segments: &[&Sealed], rows_max: u64) -> Vec<SegmentId> {
+        let mut rows = 0u64;
+        let fits = segments.iter().take_while(|sealed| {
+            let own = u64::from(sealed.live_rows());
+            let ratio = match self.pace {
+                Pace::Trickle if own > LARGE_ROWS => LARGE_SIZE_RATIO,
+                Pace::Trickle => TRICKLE_SIZE_RATIO,
+                Pace::Load | Pace::Settled | Pace::Awaited => SIZE_RATIO,
+            };
+            let similar = rows == 0 || own as f64 <= rows as f64 * ratio;
+            rows += own;
+            let is_tiny = self.pace == Pace::Trickle && rows <= TINY_ROWS;
+            (similar || is_tiny) && rows <= rows_max
+        });
+        fits.map(|sealed| sealed.meta().id).collect()
     }
 
     /// A segment with many rows that are dead for every reader is written anew.
@@ -163,16 +200,4 @@ impl Policy<'_> {
             })
         })
     }
-}
-
-/// As many of the first segments as are of similar size and fit one; ascending by size.
-fn similar(segments: &[&Sealed], ratio: f64, rows_max: u64) -> Vec<SegmentId> {
-    let mut rows = 0u64;
-    let fits = segments.iter().take_while(|sealed| {
-        let own = u64::from(sealed.live_rows());
-        let similar = rows == 0 || own as f64 <= rows as f64 * ratio;
-        rows += own;
-        similar && rows <= rows_max
-    });
-    fits.map(|sealed| sealed.meta().id).collect()
 }

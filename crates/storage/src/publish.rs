@@ -72,7 +72,7 @@ impl Publish {
         self.shard
     }
 
-    /// Vectors and their indexes among those objects.
+    /// Those among its objects that any search reads.
     pub(crate) fn searched_objects(&self) -> Vec<&ObjectRef> {
         match &self.change {
             Change::Flush { add, .. } | Change::Spill { add, .. } | Change::Merge { add, .. } => {

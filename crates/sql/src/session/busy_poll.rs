@@ -7,8 +7,14 @@ use std::time::{Duration, Instant};
 
 /// What took longer gains little by it, and its processor time would be spent where there is work.
 const STATEMENT_MAX: Duration = Duration::from_millis(1);
-/// So many messages in a row of nobody else make a session the only one that talks.
+/// So many messages of nobody else make a session the only one that talks.
 const ALONE_MIN: u32 = 16;
+/// More than these are not counted.
+const ALONE_MAX: u32 = 64;
+/// So many of them somebody else's word takes away: who says something now and then changes little.
+const ALONE_LOST: u32 = 8;
+/// So many in a row since somebody else spoke show that he has finished: what he asked for needs the processor meanwhile.
+const ROW_MIN: u32 = 3;
 /// At least so often a session waits as usual, so that whatever else is on its thread gets its turn.
 const WITHOUT_WAIT_MAX: Duration = Duration::from_millis(5);
 /// After many polls in vain the next one is this power of two of messages away.
@@ -40,6 +46,7 @@ pub(super) struct BusyPoll {
     heard: Instant,
     waited: Instant,
     alone: u32,
+    row: u32,
     in_vain: u32,
     /// Messages that are waited for as usual, because polls were in vain.
     skip: u32,
@@ -48,13 +55,22 @@ pub(super) struct BusyPoll {
 impl BusyPoll {
     /// For a new session. `processors`: how many the server may use.
     pub(super) fn new(processors: usize, now: Instant) -> BusyPoll {
-        BusyPoll { is_possible: processors > 1, heard: now, waited: now, alone: 0, in_vain: 0, skip: 0 }
+        BusyPoll {
+            is_possible: processors > 1,
+            heard: now,
+            waited: now,
+            alone: 0,
+            row: 0,
+            in_vain: 0,
+            skip: 0,
+        }
     }
 
     /// Whether to poll for the next message, now that the last one has been answered.
     pub(super) fn wants(&mut self, now: Instant) -> bool {
         let is_apt = self.is_possible
             && self.alone >= ALONE_MIN
+            && self.row >= ROW_MIN
             && now.duration_since(self.heard) <= STATEMENT_MAX
             && now.duration_since(self.waited) <= WITHOUT_WAIT_MAX;
         if is_apt && self.skip > 0 {
@@ -80,7 +96,13 @@ impl BusyPoll {
         if waited {
             self.waited = now;
         }
-        self.alone = if talker.speak(pid) { self.alone.saturating_add(1) } else { 0 };
+        if talker.speak(pid) {
+            self.alone = (self.alone + 1).min(ALONE_MAX);
+            self.row = self.row.saturating_add(1);
+        } else {
+            self.alone = self.alone.saturating_sub(ALONE_LOST);
+            self.row = 0;
+        }
     }
 }
 
@@ -109,8 +131,34 @@ mod tests {
         poll.heard(&talker, 8, now, true);
         poll.heard(&talker, 7, now, true);
         assert!(!poll.wants(now + SHORT), "somebody else has talked");
+        for _ in 0..ROW_MIN {
+            assert!(!poll.wants(now + SHORT), "he may not have finished");
+            poll.heard(&talker, 7, now, true);
+        }
+        assert!(!poll.wants(now + SHORT), "nor has this session been alone for long");
         let mut single = BusyPoll { is_possible: false, ..alone(&Talker::default(), now) };
         assert!(!single.wants(now + SHORT), "the client needs the only processor");
+    }
+
+    #[test]
+    fn who_says_little_does_not_keep_another_from_being_polled_for() {
+        let (talker, now) = (Talker::default(), Instant::now());
+        let mut poll = alone(&talker, now);
+        let mut hear = |turns: u32, others_every: u32| {
+            let mut polls = 0;
+            for turn in 0..turns {
+                if turn % others_every == 0 {
+                    talker.speak(8);
+                }
+                poll.heard(&talker, 7, now, true);
+                polls += u32::from(poll.wants(now + SHORT));
+            }
+            f64::from(polls) / f64::from(turns)
+        };
+        hear(100, 100);
+        assert!(hear(1_000, 50) > 0.9);
+        assert!(hear(1_000, 5) < 0.1);
+        assert_eq!(hear(1_000, 2), 0.0);
     }
 
     #[test]

@@ -68,10 +68,10 @@ impl SegmentMeta {
             .chain(self.deletes.iter().map(|deletes| &deletes.object))
     }
 
-    /// Files of vectors and of indexes over them.
+    /// Files that any search reads: of rows, of vectors and of indexes over them.
     pub(crate) fn searched_objects(&self) -> impl Iterator<Item = &ObjectRef> {
         let indexes = self.graphs.iter().chain(&self.index_vectors).map(|(_, object)| object);
-        self.vectors.iter().map(|(_, object)| object).chain(indexes)
+        std::iter::once(&self.data).chain(self.vectors.iter().map(|(_, object)| object)).chain(indexes)
     }
 
     /// Bytes of all its objects.

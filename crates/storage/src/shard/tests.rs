@@ -211,6 +211,12 @@ fn rows_without_their_index_are_looked_through_by_codes() {
                 // Some chunks have codes when they are joined with others, and some have not.
                 shard.snapshot(Timestamp(4), None).search(&layout, &l2(&[9.0; 4], 3)).unwrap();
             }
+            if batch == 4 && has_room {
+                let snapshot = shard.snapshot(Timestamp(5), None);
+                let coded = |part: &Part| matches!(part, Part::Memory(rows) if rows.chunk.made_codes(VECTOR).is_some());
+                let coded: Vec<bool> = snapshot.parts().iter().map(coded).collect();
+                assert_eq!(coded, [true, true], "whoever adds rows to what is searched makes their codes");
+            }
         }
         shard.commit(Timestamp(9), ShardWrite { inserts: vec![], deletes: vec![RowId(12)] }, None);
         let query = VectorQuery { index: Some(IndexId(7)), ..l2(&[11.0, 12.5, 9.0, 14.0], 5) };
@@ -330,47 +336,65 @@ fn rows_that_trickle_in_are_indexed_as_they_come() {
     assert_eq!(pending(usize::MAX, 20, &[]), [JobKind::Flush, JobKind::BuildIndex]);
     assert_eq!(pending(usize::MAX, 1, &[]), [], "too few to be worth a segment");
     assert_eq!(pending(0, 20, &[]), [], "too fast to be indexed in small pieces");
-    // A segment gets its graph before it is merged, and whether or not it can be. Of equal ones the second becomes one with the first, the
-    // third with both; the fourth stays until there are more.
+    // A segment gets its graph before it is merged, and whether or not it can be. Few rows become one segment whatever the sizes.
     let (flushed, merged) = ([JobKind::Flush, JobKind::BuildIndex], [JobKind::Compact]);
     assert_eq!(pending(usize::MAX, 80, &[JobKind::Compact]), flushed.repeat(4));
-    let kinds = [&flushed[..], &flushed, &merged, &flushed, &merged, &flushed].concat();
+    let kinds = [&flushed[..], &flushed, &merged, &flushed, &merged, &flushed, &merged].concat();
     assert_eq!(pending(usize::MAX, 80, &[]), kinds);
 }
 
-#[test]
-fn beside_a_merge_of_what_trickles_in_there_are_small_ones_only() {
+/// A shard into which rows trickle, with segments of so many rows.
+fn trickling(segments: &[u64]) -> Arc<Shard> {
     let options = StorageOptions {
         settle_after: std::time::Duration::from_secs(3600),
         trickle_bytes_per_second: usize::MAX,
         ..StorageOptions::default()
     };
-    let env = StorageEnv::new(env().objects.clone(), MemoryBudget::unlimited(), options);
-    let shard = Shard::new(ShardId(1), env);
+    let shard =
+        Shard::new(ShardId(1), StorageEnv::new(env().objects.clone(), MemoryBudget::unlimited(), options));
     let mut next = 1;
-    let mut segment = |len: u64| {
+    for len in segments {
         let list: Vec<Row> = (next..next + len).map(|id| Row::new(id, id as i64)).collect();
         next += len;
         shard.commit(Timestamp(next), insert(&list), None);
         let flush = shard.flush_job().unwrap();
         let publish = shard.run_job(&flush, &layout(), Timestamp(1), &JobControl::default()).unwrap();
         assert_eq!(shard.publish(&publish), PublishOutcome::Done);
-    };
-    let merge = |running: &[Job]| {
-        let without_thread = [JobKind::BuildIndex];
-        let job = shard.pending_work(&layout(), running, &without_thread, Timestamp(1))?;
-        assert_eq!(job.kind, JobKind::Compact);
-        Some(job)
-    };
-    (0..2).for_each(|_| segment(1_000));
-    let running = [merge(&[]).unwrap()];
-    (0..2).for_each(|_| segment(9_000));
-    assert!(merge(&[]).is_some());
-    assert_eq!(merge(&running), None, "18,000 rows are for later");
-    (0..2).for_each(|_| segment(1_000));
-    let beside = merge(&running).unwrap();
-    assert!(!beside.conflicts(&running[0]));
-    assert_eq!(merge(&[running[0].clone(), beside]), None);
+    }
+    shard
+}
+
+/// The sizes of what is to be merged next beside what runs, and the job.
+fn next_merge(shard: &Shard, running: &[Job]) -> Option<(Vec<u32>, Job)> {
+    let job = shard.pending_work(&layout(), running, &[JobKind::BuildIndex], Timestamp(1))?;
+    let JobInput::Segments(segments) = &job.input else { panic!("{job:?}") };
+    let rows = segments.iter().map(|id| shard.version().segment(*id).unwrap().live_rows()).collect();
+    Some((rows, job))
+}
+
+#[test]
+fn beside_a_merge_of_what_trickles_in_there_are_small_ones_only() {
+    let shard = trickling(&[17_000, 17_000, 1_000, 1_000]);
+    let (rows, small) = next_merge(&shard, &[]).unwrap();
+    assert_eq!(rows, [1_000, 1_000], "small ones come first");
+    assert_eq!(next_merge(&shard, std::slice::from_ref(&small)), None, "34,000 rows are for later");
+    let shard = trickling(&[17_000, 17_000]);
+    let (rows, large) = next_merge(&shard, &[]).unwrap();
+    assert_eq!(rows, [17_000, 17_000]);
+    let shard = trickling(&[1_000, 1_000]);
+    let (rows, beside) = next_merge(&shard, &[large]).unwrap();
+    assert_eq!(rows, [1_000, 1_000]);
+    assert_eq!(next_merge(&shard, &[beside]), None);
+}
+
+#[test]
+fn what_trickles_in_is_merged_with_what_is_not_much_larger() {
+    let merged = |segments: &[u64]| next_merge(&trickling(segments), &[]).map(|(rows, _)| rows);
+    assert_eq!(merged(&[12_000, 1_000]).unwrap(), [1_000, 12_000], "few rows, whatever the sizes");
+    assert_eq!(merged(&[20_000, 7_000]), None);
+    assert_eq!(merged(&[20_000, 8_000]).unwrap(), [8_000, 20_000]);
+    assert_eq!(merged(&[66_000, 60_000]), None, "a large one waits until the others together are as large");
+    assert_eq!(merged(&[66_000, 60_000, 24_000]).unwrap(), [24_000, 60_000, 66_000]);
 }
 
 #[test]
