@@ -1,5 +1,5 @@
-//! Codes of vectors that no index holds yet, made when first searched: of a memtable chunk's, and of a small segment's. Derived from the rows,
-//! so never replicated.
+//! Codes of vectors that no index holds yet, made when first searched, and of rows that come to such: of a memtable chunk's, and of a small
+//! segment's. Derived from the rows, so never replicated.
 
 use crate::chunk::Chunk;
 use arrow::array::{Array, ArrayRef, AsArray};

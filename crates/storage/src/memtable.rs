@@ -60,8 +60,10 @@ impl Memtable {
             self.chunks.truncate(from);
             self.chunks.push(merged);
         }
-        // Where rows are searched, the next search is not to wait for the codes of those that came.
-        if let Some(newest) = self.chunks.last() {
+        // Where rows are searched, the next search is not to wait for the codes of the few that came. Many are a load.
+        if let Some(newest) = self.chunks.last()
+            && newest.chunk.bytes() <= CHUNK_BYTES_MAX
+        {
             coded.into_iter().for_each(|column| drop(newest.chunk.codes(column)));
         }
     }

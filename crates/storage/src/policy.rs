@@ -14,14 +14,14 @@ use std::collections::BTreeMap;
 const SIZE_RATIO: f64 = 4.0;
 /// The same while rows trickle in: a segment is not written anew again and again for the sake of few rows, beside searches.
 const TRICKLE_SIZE_RATIO: f64 = 2.5;
-/// The same for one of more than `LARGE_ROWS`, which takes many seconds.
+/// The same for one of more than `LARGE_ROWS`, which takes many seconds (of 384 dimensions, as in the other figures here).
 const LARGE_SIZE_RATIO: f64 = 1.0;
 const LARGE_ROWS: u64 = 65_536;
 /// So many of similar size become one as soon as they are there, unless rows are loaded.
 const FAN_IN_MIN: usize = 2;
-/// So few rows become one segment while they trickle in, whatever the sizes: to write them anew takes about a second.
+/// So few rows become one segment while they trickle in, whatever the sizes, if they would fit in memory: to write them anew takes about a second.
 const TINY_ROWS: u64 = 16_384;
-/// While rows trickle in, merges of up to so many rows come first, and only such a one begins beside another: a large one takes seconds, in which
+/// While rows trickle in, merges of up to so many rows come first, and only such ones begin beside a larger one: that takes seconds, in which
 /// segments of what came would become so many that searches are slow.
 const SMALL_MERGE_ROWS: u64 = 32_768;
 /// How many times `settle_after` a small segment waits to be merged before it gets a graph of its own.
@@ -38,6 +38,19 @@ pub(crate) enum Pace {
     Settled,
     /// So may what is in segments, as a statement waits for it; what came into memory since stays there, or there would be no end of it.
     Awaited,
+}
+
+/// What is to be merged.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// Rows of each segment.
+    rows_min: u64,
+    /// Rows of the new segment.
+    rows_max: u64,
+    /// Up to how many times all smaller ones together is similar; `None`: as the pace has it.
+    ratio: Option<f64>,
+    /// At least so many segments.
+    count: usize,
 }
 
 /// What the choice depends on.
@@ -101,51 +114,79 @@ impl Policy<'_> {
             let unknown = unknown_columns(self.layout, &Part::Segment(sealed.clone()));
             alike.entry(unknown).or_default().push(sealed);
         }
-        alike.values_mut().for_each(|list| list.sort_by_key(|sealed| sealed.live_rows()));
-        let is_merging = self.running.iter().any(|job| job.kind == JobKind::Compact);
+        alike.values_mut().for_each(|list| list.sort_by_key(|sealed| self.written_rows(sealed)));
         let rows_max = self.env.options.segment_rows_max as u64;
-        let small = SMALL_MERGE_ROWS.min(rows_max);
-        let limits: &[u64] = match self.pace {
-            Pace::Trickle if is_merging => &[small],
-            Pace::Trickle => &[small, rows_max],
-            Pace::Load | Pace::Settled | Pace::Awaited => &[rows_max],
+        let small =
+            Wanted { rows_min: 0, rows_max: SMALL_MERGE_ROWS.min(rows_max), ratio: None, count: FAN_IN_MIN };
+        let any = Wanted { rows_max, ..small };
+        let fan_in = self.env.options.compaction_fan_in.max(FAN_IN_MIN);
+        let many = Wanted { ratio: Some(SIZE_RATIO), count: fan_in, ..any };
+        // Of which none is as large as the smaller ones together: there would be ever more of them.
+        let large = Wanted { rows_min: LARGE_ROWS, ..many };
+        let wanted: &[Wanted] = match self.pace {
+            Pace::Trickle if self.merges_many_rows() => &[small],
+            Pace::Trickle => &[small, any, large],
+            Pace::Load => &[many],
+            Pace::Settled | Pace::Awaited => &[any],
         };
-        let run = limits.iter().find_map(|rows_max| self.longest_run(&alike, *rows_max))?;
+        let run = wanted.iter().find_map(|wanted| self.longest_run(&alike, wanted))?;
         self.job(JobKind::Compact, JobInput::Segments(run))
     }
 
-    /// The most segments of similar size that fit one of so many rows, if they are enough; of lists that ascend by size.
+    /// The most segments that are wanted as one, of lists that ascend by size.
     fn longest_run(
         &self,
         alike: &BTreeMap<Vec<ColumnId>, Vec<&Sealed>>,
-        rows_max: u64,
+        wanted: &Wanted,
     ) -> Option<Vec<SegmentId>> {
         // Of runs that are equally long the last counts: that of the smallest segments.
         let starts = alike.values().flat_map(|list| (0..list.len()).rev().map(move |first| &list[first..]));
-        let run = starts.map(|list| self.similar(list, rows_max)).max_by_key(|run| run.len())?;
-        let enough = match self.pace {
-            Pace::Load => self.env.options.compaction_fan_in.max(FAN_IN_MIN),
-            Pace::Trickle | Pace::Settled | Pace::Awaited => FAN_IN_MIN,
-        };
-        (run.len() >= enough).then_some(run)
+        let starts = starts.filter(|list| self.written_rows(list[0]) >= wanted.rows_min);
+        let run = starts.map(|list| self.similar(list, wanted)).max_by_key(|run| run.len())?;
+        (run.len() >= wanted.count).then_some(run)
     }
 
     /// As many of the first segments as are of similar size and fit one; ascending by size.
-    fn similar(&self, segments: &[&Sealed], rows_max: u64) -> Vec<SegmentId> {
-        let mut rows = 0u64;
-        let fits = segments.iter().take_while(|sealed| {
-            let own = u64::from(sealed.live_rows());
-            let ratio = match self.pace {
-                Pace::Trickle if own > LARGE_ROWS => LARGE_SIZE_RATIO,
-                Pace::Trickle => TRICKLE_SIZE_RATIO,
-                Pace::Load | Pace::Settled | Pace::Awaited => SIZE_RATIO,
-            };
-            let similar = rows == 0 || own as f64 <= rows as f64 * ratio;
-            rows += own;
-            let is_tiny = self.pace == Pace::Trickle && rows <= TINY_ROWS;
-            (similar || is_tiny) && rows <= rows_max
+    fn similar(&self, segments: &[&Sealed], wanted: &Wanted) -> Vec<SegmentId> {
+        let (mut rows, mut bytes) = (0u64, 0u64);
+        let fits = segments.iter().enumerate().take_while(|(at, sealed)| {
+            let own = self.written_rows(sealed);
+            let similar =
+                *at == 0 || own as f64 <= rows as f64 * wanted.ratio.unwrap_or(self.size_ratio(own));
+            (rows, bytes) = (rows + own, bytes + sealed.meta().object_bytes());
+            let is_tiny = self.pace == Pace::Trickle
+                && rows <= TINY_ROWS
+                && bytes <= self.env.options.memtable_bytes_max as u64;
+            (similar || is_tiny) && rows <= wanted.rows_max
         });
-        fits.map(|sealed| sealed.meta().id).collect()
+        fits.map(|(_, sealed)| sealed.meta().id).collect()
+    }
+
+    fn size_ratio(&self, rows: u64) -> f64 {
+        match self.pace {
+            Pace::Trickle if rows > LARGE_ROWS => LARGE_SIZE_RATIO,
+            Pace::Trickle => TRICKLE_SIZE_RATIO,
+            Pace::Load | Pace::Settled | Pace::Awaited => SIZE_RATIO,
+        }
+    }
+
+    /// Rows that a merge would write: those that some reader may still see.
+    fn written_rows(&self, sealed: &Sealed) -> u64 {
+        let settled = sealed.deletes.settled_by(self.oldest_read_ts) as u64;
+        u64::from(sealed.meta().live_rows()).saturating_sub(settled)
+    }
+
+    /// Whether segments are being merged that take seconds.
+    fn merges_many_rows(&self) -> bool {
+        let merges =
+            self.running.iter().filter(|job| job.kind == JobKind::Compact && job.shard == self.shard);
+        merges.into_iter().any(|job| match &job.input {
+            JobInput::Segments(segments) => {
+                let inputs = segments.iter().filter_map(|id| self.version.segment(*id));
+                inputs.map(|sealed| self.written_rows(sealed)).sum::<u64>() > SMALL_MERGE_ROWS
+            }
+            _ => false,
+        })
     }
 
     /// A segment with many rows that are dead for every reader is written anew.
@@ -156,7 +197,10 @@ impl Policy<'_> {
             let settled = sealed.deletes.settled_by(self.oldest_read_ts) as u64;
             (published + settled) as f64 > f64::from(meta.rows) * self.env.options.dead_share_max
         };
-        let sealed = self.free_segments().find(dead)?;
+        let waits = self.pace == Pace::Trickle && self.merges_many_rows();
+        let rows_max = if waits { SMALL_MERGE_ROWS } else { u64::MAX };
+        let sealed =
+            self.free_segments().filter(|sealed| self.written_rows(sealed) <= rows_max).find(dead)?;
         self.job(JobKind::Compact, JobInput::Segments(vec![sealed.meta().id]))
     }
 

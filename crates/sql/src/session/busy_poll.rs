@@ -145,7 +145,7 @@ mod tests {
         let (talker, now) = (Talker::default(), Instant::now());
         let mut poll = alone(&talker, now);
         let mut hear = |turns: u32, others_every: u32| {
-            let mut polls = 0;
+            let mut polls = 0u32;
             for turn in 0..turns {
                 if turn % others_every == 0 {
                     talker.speak(8);
@@ -156,7 +156,8 @@ mod tests {
             f64::from(polls) / f64::from(turns)
         };
         hear(100, 100);
-        assert!(hear(1_000, 50) > 0.9);
+        let share = hear(1_000, 50);
+        assert!(share > 0.9 && share < 0.95, "{share}: not while the other may not have finished");
         assert!(hear(1_000, 5) < 0.1);
         assert_eq!(hear(1_000, 2), 0.0);
     }

@@ -56,6 +56,9 @@ pub struct DeletesRef {
     pub count: u32,
 }
 
+/// Of a larger file of rows a search reads a small part.
+const SEARCHED_DATA_BYTES_MAX: u64 = 64 << 20;
+
 impl SegmentMeta {
     /// Every object that the segment consists of.
     pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
@@ -68,10 +71,12 @@ impl SegmentMeta {
             .chain(self.deletes.iter().map(|deletes| &deletes.object))
     }
 
-    /// Files that any search reads: of rows, of vectors and of indexes over them.
+    /// Files that any search reads: of vectors and of indexes over them, and that of rows, unless it is so large that a search reads little
+    /// of it.
     pub(crate) fn searched_objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        let rows = (self.data.bytes <= SEARCHED_DATA_BYTES_MAX).then_some(&self.data);
         let indexes = self.graphs.iter().chain(&self.index_vectors).map(|(_, object)| object);
-        std::iter::once(&self.data).chain(self.vectors.iter().map(|(_, object)| object)).chain(indexes)
+        rows.into_iter().chain(self.vectors.iter().map(|(_, object)| object)).chain(indexes)
     }
 
     /// Bytes of all its objects.

@@ -373,18 +373,15 @@ fn next_merge(shard: &Shard, running: &[Job]) -> Option<(Vec<u32>, Job)> {
 }
 
 #[test]
-fn beside_a_merge_of_what_trickles_in_there_are_small_ones_only() {
-    let shard = trickling(&[17_000, 17_000, 1_000, 1_000]);
+fn beside_a_large_merge_of_what_trickles_in_there_are_small_ones_only() {
+    let shard = trickling(&[90_000, 90_000, 17_000, 17_000, 1_000, 1_000]);
     let (rows, small) = next_merge(&shard, &[]).unwrap();
     assert_eq!(rows, [1_000, 1_000], "small ones come first");
-    assert_eq!(next_merge(&shard, std::slice::from_ref(&small)), None, "34,000 rows are for later");
-    let shard = trickling(&[17_000, 17_000]);
-    let (rows, large) = next_merge(&shard, &[]).unwrap();
-    assert_eq!(rows, [17_000, 17_000]);
-    let shard = trickling(&[1_000, 1_000]);
-    let (rows, beside) = next_merge(&shard, &[large]).unwrap();
+    let (rows, large) = next_merge(&shard, std::slice::from_ref(&small)).unwrap();
+    assert_eq!(rows, [17_000, 17_000], "a small one keeps no large one waiting");
+    let (rows, _) = next_merge(&shard, std::slice::from_ref(&large)).unwrap();
     assert_eq!(rows, [1_000, 1_000]);
-    assert_eq!(next_merge(&shard, &[beside]), None);
+    assert_eq!(next_merge(&shard, &[large, small]), None, "180,000 rows are for later");
 }
 
 #[test]
@@ -395,6 +392,25 @@ fn what_trickles_in_is_merged_with_what_is_not_much_larger() {
     assert_eq!(merged(&[20_000, 8_000]).unwrap(), [8_000, 20_000]);
     assert_eq!(merged(&[66_000, 60_000]), None, "a large one waits until the others together are as large");
     assert_eq!(merged(&[66_000, 60_000, 24_000]).unwrap(), [24_000, 60_000, 66_000]);
+    assert_eq!(merged(&[66_000, 66_001, 66_002]), None);
+    let four = [66_000, 66_001, 66_002, 66_003];
+    assert_eq!(merged(&four.map(u64::from)).unwrap(), four, "or there would be ever more");
+}
+
+/// What a merge has to write counts, not what is left once old readers have gone.
+#[test]
+fn deleted_rows_that_somebody_may_see_count_as_rows() {
+    for (sizes, dead) in [([20_000, 1_000], 1..19_001), ([30_000, 2_000], 30_001..32_001)] {
+        let shard = trickling(&sizes);
+        assert_eq!(next_merge(&shard, &[]), None);
+        let write = ShardWrite { inserts: vec![], deletes: dead.map(RowId).collect() };
+        shard.commit(Timestamp(50_000), write, None);
+        assert_eq!(next_merge(&shard, &[]), None);
+        // Once nobody sees them a segment is written anew, and alone if nothing is left of it.
+        let job = shard.pending_work(&layout(), &[], &[JobKind::BuildIndex], Timestamp(50_000)).unwrap();
+        let JobInput::Segments(segments) = job.input else { panic!("{job:?}") };
+        assert_eq!(segments.len(), if sizes[1] == 1_000 { 2 } else { 1 });
+    }
 }
 
 #[test]
