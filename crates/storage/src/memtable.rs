@@ -50,7 +50,9 @@ impl Memtable {
         if chunk.len() == 0 {
             return;
         }
-        let coded = self.chunks.last().map_or_else(Vec::new, |newest| newest.chunk.coded_columns());
+        // The newest may be a single row, which has none.
+        let mut coded = self.chunks.iter().rev().map(|entry| entry.chunk.coded_columns());
+        let coded = coded.find(|columns| !columns.is_empty()).unwrap_or_default();
         self.chunks.push(MemChunk { chunk: Arc::new(chunk), deletes: Deletes::default() });
         let from = self.joined_from();
         // A merge that fails leaves chunks that are as good.

@@ -43,9 +43,9 @@ pub(crate) enum Pace {
 /// What is to be merged.
 #[derive(Clone, Copy)]
 struct Wanted {
-    /// Rows of each segment.
+    /// Rows of each segment, at least.
     rows_min: u64,
-    /// Rows of the new segment.
+    /// Rows of the new segment, at most.
     rows_max: u64,
     /// Up to how many times all smaller ones together is similar; `None`: as the pace has it.
     ratio: Option<f64>,
@@ -178,9 +178,9 @@ impl Policy<'_> {
 
     /// Whether segments are being merged that take seconds.
     fn merges_many_rows(&self) -> bool {
-        let merges =
+        let mut merges =
             self.running.iter().filter(|job| job.kind == JobKind::Compact && job.shard == self.shard);
-        merges.into_iter().any(|job| match &job.input {
+        merges.any(|job| match &job.input {
             JobInput::Segments(segments) => {
                 let inputs = segments.iter().filter_map(|id| self.version.segment(*id));
                 inputs.map(|sealed| self.written_rows(sealed)).sum::<u64>() > SMALL_MERGE_ROWS

@@ -104,6 +104,21 @@ impl Upkeep {
         }
     }
 
+    /// Kinds of jobs that there is no thread for now, of a shard on which these run.
+    fn without_thread(&self, shard: &Shard, running: &[Job]) -> Vec<JobKind> {
+        // While rows trickle in, merges leave half of the processors to searches; who merges already may have a small one beside a large one.
+        let is_merging = running.iter().any(|job| job.kind == JobKind::Compact);
+        let merges_max = match shard.is_trickling() {
+            true => self.thread_count.div_ceil(2) + usize::from(is_merging),
+            false => self.thread_count,
+        };
+        let lacks = |kind: &JobKind| {
+            let left = self.threads_for(*kind).available_permits();
+            left == 0 || *kind == JobKind::Compact && left + merges_max <= self.thread_count
+        };
+        JobKind::ALL.into_iter().filter(lacks).collect()
+    }
+
     /// Starts the most useful job of a shard that a thread is free for. Returns whether there was one, or may be one of a kind that none
     /// is free for.
     pub(super) fn start_pending(
@@ -117,20 +132,11 @@ impl Upkeep {
             return true;
         }
         let oldest = group.leases.oldest(|| group.last_commit());
-        // While rows trickle in, merges leave half of the processors to searches; a shard has a small one beside a large one.
-        let half = self.thread_count.div_ceil(2);
-        let merges_max = if place.shard.is_trickling() { half + 1 } else { self.thread_count };
-        let without_thread: Vec<JobKind> = JobKind::ALL
-            .into_iter()
-            .filter(|kind| {
-                let left = self.threads_for(*kind).available_permits();
-                left == 0 || *kind == JobKind::Compact && left + merges_max <= self.thread_count
-            })
-            .collect();
-        let mut permit = None;
-        let mut found = !without_thread.is_empty();
+        let (mut permit, mut found) = (None, false);
         let claimed = self.claim(&place, |running, is_awaited| {
             let (shard, layout) = (&place.shard, &place.layout);
+            let without_thread = self.without_thread(shard, running);
+            found = !without_thread.is_empty();
             let job = match is_awaited {
                 true => shard.pending_work_meanwhile(layout, running, &without_thread, oldest),
                 false => shard.pending_work(layout, running, &without_thread, oldest),

@@ -211,12 +211,6 @@ fn rows_without_their_index_are_looked_through_by_codes() {
                 // Some chunks have codes when they are joined with others, and some have not.
                 shard.snapshot(Timestamp(4), None).search(&layout, &l2(&[9.0; 4], 3)).unwrap();
             }
-            if batch == 4 && has_room {
-                let snapshot = shard.snapshot(Timestamp(5), None);
-                let coded = |part: &Part| matches!(part, Part::Memory(rows) if rows.chunk.made_codes(VECTOR).is_some());
-                let coded: Vec<bool> = snapshot.parts().iter().map(coded).collect();
-                assert_eq!(coded, [true, true], "whoever adds rows to what is searched makes their codes");
-            }
         }
         shard.commit(Timestamp(9), ShardWrite { inserts: vec![], deletes: vec![RowId(12)] }, None);
         let query = VectorQuery { index: Some(IndexId(7)), ..l2(&[11.0, 12.5, 9.0, 14.0], 5) };
@@ -244,6 +238,29 @@ fn rows_without_their_index_are_looked_through_by_codes() {
         assert_eq!(rows(&in_segment), rows(&exact));
         assert!(!rows(&exact).iter().any(|(row, _)| *row == RowId(12)));
     }
+}
+
+/// Whoever adds rows to what is searched makes their codes, with a single row between that has none, too.
+#[test]
+fn rows_that_come_to_coded_ones_have_codes() {
+    let shard = Shard::new(ShardId(1), env());
+    let commit = |ts: u64, ids: std::ops::Range<u64>| {
+        let list: Vec<Row> = ids.map(|id| Row::new(id, id as i64)).collect();
+        shard.commit(Timestamp(ts), insert(&list), None);
+    };
+    let coded = || -> Vec<bool> {
+        let snapshot = shard.snapshot(Timestamp(9), None);
+        let is_coded =
+            |part: &Part| matches!(part, Part::Memory(rows) if rows.chunk.made_codes(VECTOR).is_some());
+        snapshot.parts().iter().map(is_coded).collect()
+    };
+    commit(1, 1..41);
+    assert_eq!(coded(), [false], "nobody has searched");
+    shard.snapshot(Timestamp(1), None).search(&layout_with_graph(), &l2(&[9.0; 4], 3)).unwrap();
+    commit(2, 41..42);
+    assert_eq!(coded(), [true, false]);
+    commit(3, 42..50);
+    assert_eq!(coded(), [true, true]);
 }
 
 #[test]
