@@ -38,12 +38,6 @@ impl Params {
         }
     }
 
-    /// One that is used, if there are any: the last, which is the only one of most.
-    pub(crate) fn last(&self) -> Option<String> {
-        let types = self.0.lock();
-        (!types.is_empty()).then(|| format!("${}", types.len()))
-    }
-
     /// All types; 42P18 if one is unknown.
     pub(crate) fn finish(&self) -> Result<Vec<SqlType>> {
         let types = self.0.lock();

@@ -11,6 +11,7 @@ use super::types::without_modifier;
 use super::typing::{Typing, fixed_size};
 use super::{CastContext, can_assign, cast_array, cast_expr, literal};
 use crate::functions::WAITING;
+use crate::parser::first_parameter;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
@@ -54,11 +55,11 @@ impl Binder {
     /// The same for a query that is given no parameters: 42P02 if it has one.
     pub(crate) fn bind_alone(&self, query: &ast::Query) -> Result<BoundQuery> {
         let bound = self.bind(query);
-        let has_parameter = match &bound {
+        let may_have_one = match &bound {
             Ok(_) => true,
             Err(error) => error.state() == SqlState::INDETERMINATE_DATATYPE,
         };
-        match self.params.last().filter(|_| has_parameter) {
+        match may_have_one.then(|| first_parameter(&query.to_string(), 0)).flatten() {
             Some(id) => Err(no_parameter(&id)),
             None => bound,
         }
